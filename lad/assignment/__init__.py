@@ -1,0 +1,17 @@
+"""Label assignment: candidates → cost → mixture → the map of positives. Each step is a function of flat tensors."""
+
+from lad.assignment.candidates import Candidates, match_candidates
+from lad.assignment.cost import anchor_cost
+from lad.assignment.mixture import Mixture, fit_mixture
+from lad.assignment.paa import assign, pool_cheapest, separate
+
+__all__ = [
+    "Candidates",
+    "Mixture",
+    "anchor_cost",
+    "assign",
+    "fit_mixture",
+    "match_candidates",
+    "pool_cheapest",
+    "separate",
+]

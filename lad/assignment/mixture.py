@@ -1,0 +1,83 @@
+"""A two-component Gaussian mixture per gt, all gts at once: scikit-learn's GaussianMixture, batched in PyTorch.
+
+Step 4 of the PAA assignment. The published code fits gt after gt on the CPU; here one EM runs over padded rows.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+MAX_ITERATIONS = 100
+TOLERANCE = 1e-3
+VARIANCE_FLOOR = 1e-6
+LOG_2PI = math.log(2 * math.pi)
+# On an accelerator, asking whether every row has converged makes the host wait, so it is asked once, after this many
+# iterations: most batches are done by then.
+ITERATIONS_BEFORE_ASKING = 24
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Fitted mixtures of G rows of K costs; float64. Component 0 started at the lowest cost, 1 at the highest.
+
+    component: [G, K] int64, each sample's more probable component. log_density: [G, K], of the whole mixture.
+    weight, mean, variance: [G, 2]. iterations: [G] int64. Entries beyond a row's count mean nothing.
+    """
+
+    component: Tensor
+    log_density: Tensor
+    weight: Tensor
+    mean: Tensor
+    variance: Tensor
+    iterations: Tensor
+
+
+@torch.no_grad()
+def fit_mixture(cost: Tensor, count: Tensor) -> Mixture:
+    """Fit by EM: weights ½ ½, means (min, max), precisions 1, variance floor 1e-6, until the mean log-likelihood
+    changes by less than 1e-3, at most 100 iterations; each row stops on its own.
+
+    cost: [G, K], rows ascending, the first `count` [G] entries valid (the rest may be anything, NaN included).
+    Computes in float64: float32 loses the variance of large costs. A cost too large for its square to be a float64
+    gives a log_density that is not finite, never an exception.
+    """
+    valid = torch.arange(cost.shape[1], device=cost.device) < count[:, None]  # [G, K]
+    x = torch.where(valid, cost.double(), 0.0)
+    number = count.clamp(min=1).double()
+    highest = x.gather(1, (count - 1).clamp(min=0)[:, None]).squeeze(1)
+    weight = x.new_full((len(x), 2), 0.5)
+    mean = torch.stack([x[:, 0], highest], dim=1)
+    variance = torch.ones_like(weight)
+
+    running = count > 0
+    likelihood = x.new_full((len(x),), -math.inf)
+    iterations = torch.zeros_like(count)
+    for iteration in range(MAX_ITERATIONS):
+        component_density, log_density = _log_densities(x, weight, mean, variance)
+        responsibility = (component_density - log_density[..., None]).exp() * valid[..., None]  # [G, K, 2]
+        mass = responsibility.sum(dim=1) + 10 * torch.finfo(x.dtype).eps
+        new_mean = (responsibility * x[..., None]).sum(dim=1) / mass
+        new_variance = (responsibility * (x[..., None] - new_mean[:, None]) ** 2).sum(dim=1) / mass + VARIANCE_FLOOR
+        new_likelihood = (log_density * valid).sum(dim=1) / number
+
+        weight = torch.where(running[:, None], mass / mass.sum(dim=1, keepdim=True), weight)
+        mean = torch.where(running[:, None], new_mean, mean)
+        variance = torch.where(running[:, None], new_variance, variance)
+        iterations = iterations + running
+        running = running & ~((new_likelihood - likelihood).abs() < TOLERANCE)
+        likelihood = new_likelihood
+        if (not x.is_cuda or iteration == ITERATIONS_BEFORE_ASKING) and not running.any():
+            break
+
+    component_density, log_density = _log_densities(x, weight, mean, variance)
+    return Mixture(component_density.argmax(dim=-1), log_density, weight, mean, variance, iterations)
+
+
+def _log_densities(x: Tensor, weight: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted log-density of each component [G, K, 2] and of the mixture [G, K]."""
+    squared_distance = (x[..., None] - mean[:, None]) ** 2
+    normaliser = (weight.log() - 0.5 * (variance.log() + LOG_2PI))[:, None]
+    component_density = normaliser - 0.5 * squared_distance / variance[:, None]
+    return component_density, torch.logsumexp(component_density, dim=-1)

@@ -1,0 +1,84 @@
+"""Probabilistic anchor assignment: from the candidates' costs to positives (steps 3 to 5)."""
+
+import torch
+from torch import Tensor
+
+from lad.assignment.candidates import Candidates
+from lad.assignment.mixture import Mixture, fit_mixture
+from lad.data.batch import BACKGROUND, IGNORED, Targets
+from lad.geometry import STRIDES, Anchors, inside_images
+
+CHEAPEST_PER_LEVEL = 9
+POOL_SIZE = CHEAPEST_PER_LEVEL * len(STRIDES)
+
+
+@torch.no_grad()
+def assign(candidates: Candidates, cost: Tensor, anchors: Anchors, targets: Targets) -> Tensor:
+    """The assignment gt_index [N, A] int64: ≥ 0 the row of the gt whose positive the anchor is, −1 background,
+    −2 ignored (padding).
+
+    cost: [M], of the candidates; whose network it comes from is the whole difference between PAA and LAD.
+    Source: PAA, section 3.2; Kim and Lee, ECCV 2020.
+    """
+    pooled_cost, pooled_candidate, count = pool_cheapest(candidates, cost, num_gts=targets.boxes.shape[0])
+    positive = separate(fit_mixture(pooled_cost, count), pooled_cost, count)  # [T, 45]
+
+    inside = inside_images(anchors, targets.image_hw)
+    gt_index = torch.where(inside, BACKGROUND, IGNORED)
+    # One place too many takes what is not positive, so that shapes do not depend on values and the host need not wait.
+    flat = torch.cat([gt_index.flatten(), gt_index.new_full((1,), BACKGROUND)])
+    location = torch.cat([candidates.image * inside.shape[1] + candidates.anchor, flat.new_tensor([len(flat) - 1])])
+    pooled_location = torch.where(positive, location[pooled_candidate], len(flat) - 1)
+    row = torch.arange(len(positive), device=flat.device)[:, None].expand_as(positive)
+    return flat.scatter(0, pooled_location.flatten(), row.flatten())[:-1].view_as(gt_index)
+
+
+def pool_cheapest(candidates: Candidates, cost: Tensor, num_gts: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Per gt and level the 9 cheapest candidates, pooled over the levels and sorted by cost.
+
+    Returns cost [T, 45] (inf beyond the count), candidate [T, 45] (row of `candidates`; M beyond the count) and
+    count [T].
+    """
+    by_cost = cost.argsort(stable=True)
+    group = candidates.gt * len(STRIDES) + candidates.level
+    order = by_cost[group[by_cost].argsort(stable=True)]  # by gt and level, then cost
+    group_size = torch.bincount(group, minlength=num_gts * len(STRIDES))
+    is_kept = _rank_in_group(group[order], group_size) < CHEAPEST_PER_LEVEL
+
+    # Sort again by gt, then cost, with what was not kept moved behind the last gt.
+    gt = torch.where(is_kept, candidates.gt[order], num_gts)
+    again = cost[order].argsort(stable=True)
+    again = again[gt[again].argsort(stable=True)]
+    order, gt = order[again], gt[again]
+    kept_per_level = group_size.view(num_gts, len(STRIDES)).clamp(max=CHEAPEST_PER_LEVEL)
+    count = kept_per_level.sum(dim=1)
+    column = _rank_in_group(gt, torch.cat([count, (len(cost) - count.sum())[None]])).clamp(max=POOL_SIZE - 1)
+
+    pooled_candidate = torch.full((num_gts + 1, POOL_SIZE), len(cost), device=cost.device)
+    pooled_candidate[gt, column] = order
+    pooled_candidate = pooled_candidate[:num_gts]
+    pooled_cost = torch.cat([cost, cost.new_full((1,), torch.inf)])[pooled_candidate]
+    return pooled_cost, pooled_candidate, count
+
+
+def separate(mixture: Mixture, cost: Tensor, count: Tensor) -> Tensor:
+    """Which pooled samples are positive, [T, K] bool: of component 0, in cost order, all up to the one of highest
+    mixture density, samples of equal cost staying together.
+
+    cost: [T, K] ascending, count: [T], as given to `fit_mixture`.
+    Differs from OpenMMLab: a gt with one candidate, with nothing in component 0, or whose mixture is not finite keeps
+    all of its samples, as in the original PAA; there it is left without a positive.
+    """
+    valid = torch.arange(cost.shape[1], device=cost.device) < count[:, None]
+    foreground = valid & (mixture.component == 0)
+    density = mixture.log_density.masked_fill(~foreground, -torch.inf)
+    up_to_peak = cost <= cost.gather(1, density.argmax(dim=1, keepdim=True))
+    is_finite = (mixture.log_density.isfinite() | ~valid).all(dim=1)
+    keep_all = (count == 1) | ~foreground.any(dim=1) | ~is_finite
+    return torch.where(keep_all[:, None], valid, foreground & up_to_peak)
+
+
+def _rank_in_group(group: Tensor, group_size: Tensor) -> Tensor:
+    """Place of each element within its group; `group` [M] ascending, group_size [number of groups]."""
+    start = group_size.cumsum(0) - group_size
+    return torch.arange(len(group), device=group.device) - start[group]

@@ -1,0 +1,86 @@
+"""What one batch holds: images padded to a common size, and the ground truths of all of them in one list."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+SIZE_DIVISOR = 32
+BACKGROUND, IGNORED = -1, -2  # what an assignment says of an anchor that is no gt's positive
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The gts of a batch, concatenated image after image.
+
+    boxes: [T, 4] xyxy pixels of the resized image, float32. labels: [T] int64, 0 … C−1.
+    image: [T] int64, each gt's image within the batch. image_hw: [N, 2] int64, unpadded (height, width).
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    image: Tensor
+    image_hw: Tensor
+
+    def to(self, device: torch.device | str) -> "Targets":
+        fields = (self.boxes, self.labels, self.image, self.image_hw)
+        return Targets(*(field.to(device, non_blocking=True) for field in fields))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a data set after its transforms.
+
+    image: [3, h, w] float32, normalised. boxes: [t, 4] xyxy pixels of this image. labels: [t] int64.
+    image_id: the COCO image id. original_hw: (height, width) of the image as annotated.
+    """
+
+    image: Tensor
+    boxes: Tensor
+    labels: Tensor
+    image_id: int
+    original_hw: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """N images and their gts.
+
+    images: [N, 3, H, W] float32, normalised, zero-padded right and bottom to multiples of 32. targets: their gts.
+    image_id: [N] int64 COCO image ids. original_hw: [N, 2] int64, (height, width) before resizing.
+    """
+
+    images: Tensor
+    targets: Targets
+    image_id: Tensor
+    original_hw: Tensor
+
+    @property
+    def padded_hw(self) -> tuple[int, int]:
+        return self.images.shape[-2], self.images.shape[-1]
+
+    def to(self, device: torch.device | str) -> "Batch":
+        images, image_id, original_hw = (
+            field.to(device, non_blocking=True) for field in (self.images, self.image_id, self.original_hw)
+        )
+        return Batch(images, self.targets.to(device), image_id, original_hw)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Pad the images right and bottom with zeros to one size, a multiple of 32, and concatenate their gts."""
+    image_hw = torch.tensor([sample.image.shape[-2:] for sample in samples])
+    height, width = (-(-int(side) // SIZE_DIVISOR) * SIZE_DIVISOR for side in image_hw.amax(dim=0))
+    images = torch.stack(
+        [F.pad(s.image, (0, width - s.image.shape[-1], 0, height - s.image.shape[-2])) for s in samples]
+    )
+    counts = torch.tensor([len(sample.boxes) for sample in samples])
+    targets = Targets(
+        boxes=torch.cat([sample.boxes for sample in samples]),
+        labels=torch.cat([sample.labels for sample in samples]),
+        image=torch.repeat_interleave(torch.arange(len(samples)), counts),
+        image_hw=image_hw,
+    )
+    image_id = torch.tensor([sample.image_id for sample in samples])
+    return Batch(images, targets, image_id, torch.tensor([sample.original_hw for sample in samples]))

@@ -1,0 +1,51 @@
+"""Image transforms, on torchvision's tv_tensors, so that boxes follow their image."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class ResizeKeepRatio(v2.Transform):
+    """Scale so that the short side is one of `short_sides` (drawn at random) unless the long side would pass
+    `long_side`; sides are rounded to the nearest pixel, as OpenMMLab does.
+    """
+
+    def __init__(self, short_sides: Sequence[int], long_side: int) -> None:
+        super().__init__()
+        self.short_sides, self.long_side = tuple(short_sides), long_side
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        height, width = v2.query_size(flat_inputs)
+        short_side = self.short_sides[int(torch.randint(len(self.short_sides), ()))]
+        return {"size": resized_hw((height, width), short_side, self.long_side)}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        # No antialiasing: the published checkpoints were trained on OpenCV's bilinear resizing, which has none.
+        return self._call_kernel(F.resize, inpt, list(params["size"]), antialias=False)
+
+
+def resized_hw(hw: tuple[int, int], short_side: int, long_side: int) -> tuple[int, int]:
+    """(height, width) after scaling `hw` to the short side, or less where the long side would pass its limit."""
+    scale = min(short_side / min(hw), long_side / max(hw))
+    return max(1, int(hw[0] * scale + 0.5)), max(1, int(hw[1] * scale + 0.5))
+
+
+def train_transform(short_sides: Sequence[int], long_side: int, flip_probability: float = 0.5) -> v2.Transform:
+    """Resize (multi-scale when several short sides are given), flip horizontally, normalise."""
+    flip = v2.RandomHorizontalFlip(flip_probability)
+    return v2.Compose([ResizeKeepRatio(short_sides, long_side), flip, *_normalise()])
+
+
+def eval_transform(short_side: int, long_side: int) -> v2.Transform:
+    """Resize and normalise."""
+    return v2.Compose([ResizeKeepRatio([short_side], long_side), *_normalise()])
+
+
+def _normalise() -> list[v2.Transform]:
+    return [v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)]

@@ -1,0 +1,211 @@
+"""Experiments: validated parameters → one run in one folder, trained once, found again, resumed when interrupted."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from lightning.fabric import Fabric
+from safetensors.torch import load_file, save_file
+
+from lad.data import CocoDataset, eval_transform, find_split, read_annotations, shapes_folder, train_transform
+from lad.data.shapes import DIFFICULTIES
+from lad.methods import METHODS_WITH_TEACHER
+from lad.models import Detector, build_detector
+from lad.parameters import Parameters
+from lad.progress import say
+from lad.training import read_metrics, train
+
+PARAMETERS_FILE, RESULTS_FILE, WEIGHTS_FILE = "params.json", "results.json", "model.safetensors"
+VERSIONS_OF = ("lad", "torch", "torchvision", "lightning", "pycocotools", "numpy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished experiment. results: what results.json holds: metrics, versions, hardware, times."""
+
+    parameters: Parameters
+    folder: Path
+    results: dict[str, Any]
+
+    @property
+    def epochs(self) -> list[dict[str, float]]:
+        """One mapping per epoch: losses, learning rate, seconds and, where evaluated, the COCO numbers."""
+        return read_metrics(self.folder)
+
+    def load_detector(self) -> Detector:
+        """The trained network on the CPU, in eval mode, its parameters frozen."""
+        detector = new_detector(self.parameters, self.results["num_classes"], pretrained=False)
+        detector.load_state_dict(load_file(self.folder / WEIGHTS_FILE))
+        return detector.eval().requires_grad_(False)
+
+
+def run_experiment(parameters: Parameters) -> Run:
+    """The run of these parameters: reused if finished, else trained, from its last checkpoint if it has one. A teacher
+    is a run of its own and comes first.
+
+    Raises ValueError, before any training, for data that cannot be used.
+    """
+    finished = find_run(parameters)
+    if finished is not None:
+        say(f"{parameters.run_name} · finished before, AP {finished.results['metrics']['AP']:.3f}")
+        return finished
+    train_set, val_set = open_data(parameters)
+    teacher_run = run_experiment(parameters.of_teacher()) if parameters.method in METHODS_WITH_TEACHER else None
+
+    fabric = Fabric(
+        accelerator=parameters.accelerator,
+        devices=parameters.devices,
+        strategy="ddp" if parameters.devices > 1 else "auto",
+        precision=parameters.precision,
+    )
+    fabric.launch()
+    folder = Path(parameters.out) / parameters.run_name
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / PARAMETERS_FILE, parameters.model_dump())
+
+    started = time.perf_counter()
+    torch.manual_seed(parameters.seed)
+    detector = new_detector(parameters, num_classes=len(train_set.annotations.class_names))
+    teacher = None
+    if teacher_run is not None:
+        teacher = teacher_run.load_detector().to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    metrics = train(parameters, detector, teacher, train_set, val_set, fabric, folder)
+    weights = {name: value.contiguous().cpu() for name, value in detector.state_dict().items()}
+    save_file(weights, folder / WEIGHTS_FILE)
+
+    seconds = [line["seconds"] for line in read_metrics(folder)]
+    _write_json(
+        folder / RESULTS_FILE,
+        {
+            "name": parameters.run_name,
+            "metrics": {name: None if value != value else value for name, value in metrics.items()},
+            "num_classes": len(train_set.annotations.class_names),
+            "class_names": train_set.annotations.class_names,
+            "parameter_count": sum(parameter.numel() for parameter in detector.parameters()),
+            "weights_sha256": _sha256(folder / WEIGHTS_FILE),
+            "teacher": _teacher_summary(teacher_run),
+            "seed": parameters.seed,
+            "training_images": len(train_set),
+            "validation_images": len(val_set),
+            "seconds": sum(seconds),
+            "seconds_this_session": time.perf_counter() - started,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": {"python": platform.python_version()}
+            | {name: importlib.metadata.version(name) for name in VERSIONS_OF},
+            "hardware": hardware(fabric.device),
+        },
+    )
+    (folder / "last.pt").unlink(missing_ok=True)  # the optimizer's state is of no more use
+    run = find_run(parameters)
+    assert run is not None
+    return run
+
+
+def find_run(parameters: Parameters) -> Run | None:
+    """The finished run of these parameters, or None."""
+    return open_run(Path(parameters.out) / parameters.run_name)
+
+
+def open_run(folder: Path) -> Run | None:
+    """The finished run in this folder, or None."""
+    if not (folder / RESULTS_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
+        return None
+    parameters = Parameters(**json.loads((folder / PARAMETERS_FILE).read_text()))
+    return Run(parameters, folder, json.loads((folder / RESULTS_FILE).read_text()))
+
+
+def finished_runs(out: Path) -> list[Run]:
+    """All finished runs in a folder of runs, oldest first."""
+    runs = [open_run(path.parent) for path in out.glob(f"*/{RESULTS_FILE}")]
+    return sorted((run for run in runs if run is not None), key=lambda run: run.results["finished"])
+
+
+def open_data(parameters: Parameters) -> tuple[CocoDataset, CocoDataset]:
+    """The training and validation sets, every image of which has been decoded once.
+
+    Raises ValueError naming the first image that cannot be read, or leaves such images out under bad_images="skip".
+    """
+    embedded = parameters.data in DIFFICULTIES
+    folder = shapes_folder(parameters.data) if embedded else Path(parameters.data)
+    images, path = find_split(folder, "train")
+    annotations = read_annotations(path)
+    train_set = CocoDataset(
+        images, annotations, train_transform(parameters.short_sides, parameters.long_side, parameters.flip)
+    )
+    images, path = find_split(folder, "val")
+    val_set = CocoDataset(
+        images,
+        read_annotations(path, like=annotations),
+        eval_transform(parameters.test_short_side, parameters.long_side),
+    )
+    if parameters.train_images is not None:
+        train_set = train_set.subset(range(min(parameters.train_images, len(train_set))))
+    if embedded:  # written by ourselves
+        return train_set, val_set
+    return _readable(train_set, parameters), _readable(val_set, parameters)
+
+
+def new_detector(parameters: Parameters, num_classes: int, pretrained: bool = True) -> Detector:
+    """The network of these parameters, freshly initialised from torch's generator; `pretrained` loads its weights."""
+    return build_detector(
+        parameters.student,
+        num_classes,
+        parameters.width,
+        parameters.head,
+        channels=parameters.channels,
+        weights=parameters.weights if pretrained else "none",
+        frozen_stages=parameters.frozen_stages,
+        norm_eval=parameters.norm_eval,
+    )
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """What a run ran on."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+        "platform": platform.platform(terse=True),
+        "cpu_cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+    }
+
+
+def _readable(dataset: CocoDataset, parameters: Parameters) -> CocoDataset:
+    problems = dataset.unreadable_images()
+    if not problems:
+        return dataset
+    first = next(iter(problems.values()))
+    more = f" and {len(problems) - 1} more images" if len(problems) > 1 else ""
+    if parameters.bad_images == "stop":
+        raise ValueError(f"{first}{more}; mend or remove what is wrong, or give bad_images=skip to go on without")
+    say(f"left out: {first}{more}")
+    return dataset.subset([index for index in range(len(dataset)) if index not in problems])
+
+
+def _teacher_summary(run: Run | None) -> dict[str, Any] | None:
+    if run is None:
+        return None
+    return {
+        "name": run.parameters.run_name,
+        "AP": run.results["metrics"]["AP"],
+        "weights_sha256": run.results["weights_sha256"],
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

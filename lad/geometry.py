@@ -1,0 +1,130 @@
+"""Anchors, box deltas and overlaps: everything that needs coordinates and no network.
+
+Boxes are xyxy pixels of the resized image. The conventions (anchor centres at multiples of the stride, no +1 pixel)
+are OpenMMLab's, so that its checkpoints mean the same thing here.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+STRIDES = (8, 16, 32, 64, 128)  # P3 … P7
+ANCHOR_SCALE = 8  # an anchor's side is 8 strides
+DELTA_STD = (0.1, 0.1, 0.2, 0.2)
+MAX_LOG_RATIO = abs(math.log(16 / 1000))
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """One square anchor per location, levels P3 … P7 one after the other, each row-major.
+
+    boxes: [A, 4] xyxy pixels. level: [A] int64, 0 for P3 … 4 for P7. stride: [A] pixels. center: [A, 2] (x, y) pixels.
+    """
+
+    boxes: Tensor
+    level: Tensor
+    stride: Tensor
+    center: Tensor
+
+    def to(self, device: torch.device | str) -> "Anchors":
+        return Anchors(*(field.to(device) for field in (self.boxes, self.level, self.stride, self.center)))
+
+
+def level_sizes(padded_hw: tuple[int, int]) -> list[tuple[int, int]]:
+    """(rows, columns) of the feature maps P3 … P7 of an image of padded size (height, width)."""
+    height, width = padded_hw
+    return [(math.ceil(height / stride), math.ceil(width / stride)) for stride in STRIDES]
+
+
+@lru_cache(maxsize=64)
+def make_anchors(padded_hw: tuple[int, int], device: torch.device | str = "cpu") -> Anchors:
+    """Anchors of an image of padded size (height, width), in pixels; see `Anchors` for the order.
+
+    The result is shared between calls: do not write into it.
+    """
+    centers, levels, strides = [], [], []
+    for level, ((rows, columns), stride) in enumerate(zip(level_sizes(padded_hw), STRIDES, strict=True)):
+        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        centers.append(torch.stack([x, y], dim=-1).reshape(-1, 2).float() * stride)
+        levels.append(torch.full((rows * columns,), level))
+        strides.append(torch.full((rows * columns,), float(stride)))
+    center, stride_of = torch.cat(centers), torch.cat(strides)
+    half_side = stride_of[:, None] * ANCHOR_SCALE / 2
+    boxes = torch.cat([center - half_side, center + half_side], dim=1)
+    return Anchors(boxes, torch.cat(levels), stride_of, center).to(device)
+
+
+def inside_images(anchors: Anchors, image_hw: Tensor) -> Tensor:
+    """Which anchors lie on each image's own area, rounded up to 32 pixels; the rest is padding and ignored.
+
+    image_hw: [N, 2] unpadded (height, width). Returns [N, A] bool.
+    """
+    rounded_wh = (image_hw.flip(-1) + 31) // 32 * 32  # [N, 2]
+    stride = anchors.stride[:, None]
+    limit = torch.ceil(rounded_wh[:, None] / stride) * stride  # [N, A, 2], first location outside
+    return (anchors.center < limit).all(dim=-1)
+
+
+def encode_deltas(anchors: Tensor, boxes: Tensor) -> Tensor:
+    """Deltas (dx, dy, dw, dh) / (.1, .1, .2, .2) that turn `anchors` [..., 4] into `boxes` [..., 4], both xyxy pixels.
+
+    A box without area has no finite delta.
+    """
+    anchor_center, anchor_wh = _center_size(anchors)
+    center, wh = _center_size(boxes)
+    deltas = torch.cat([(center - anchor_center) / anchor_wh, torch.log(wh / anchor_wh)], dim=-1)
+    return deltas / deltas.new_tensor(DELTA_STD)
+
+
+def decode_deltas(anchors: Tensor, deltas: Tensor, clip_hw: Tensor | tuple[int, int] | None = None) -> Tensor:
+    """The inverse of `encode_deltas`: boxes [..., 4], xyxy pixels, dw and dh clamped to ±|log(16/1000)|.
+
+    clip_hw: clips the boxes to an image of this (height, width); a pair, or a tensor that broadcasts as [..., 2].
+    """
+    dxy, dwh = (deltas * deltas.new_tensor(DELTA_STD)).split(2, dim=-1)
+    anchor_center, anchor_wh = _center_size(anchors)
+    center = anchor_center + dxy * anchor_wh
+    half_wh = anchor_wh * dwh.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp() / 2
+    boxes = torch.cat([center - half_wh, center + half_wh], dim=-1)
+    return boxes if clip_hw is None else clip_boxes(boxes, clip_hw)
+
+
+def clip_boxes(boxes: Tensor, hw: Tensor | tuple[int, int]) -> Tensor:
+    """Boxes [..., 4] clipped to images of (height, width) `hw`; a pair, or a tensor that broadcasts as [..., 2]."""
+    limit = torch.as_tensor(hw, device=boxes.device).to(boxes.dtype).flip(-1)
+    return torch.minimum(boxes.clamp(min=0), torch.cat([limit, limit], dim=-1))
+
+
+def box_area(boxes: Tensor) -> Tensor:
+    """Area [...] of boxes [..., 4], in square pixels."""
+    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+
+
+def box_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """IoU of boxes [..., 4] and others [..., 4] that broadcast: paired, or pairwise with `boxes[:, None]`."""
+    return _overlap(boxes, others, eps=1e-6)[0]
+
+
+def box_giou_loss(boxes: Tensor, others: Tensor) -> Tensor:
+    """1 − generalised IoU of boxes [..., 4] and others [..., 4] that broadcast (Rezatofighi et al., CVPR 2019)."""
+    iou, union = _overlap(boxes, others, eps=1e-7)
+    hull_wh = torch.maximum(boxes[..., 2:], others[..., 2:]) - torch.minimum(boxes[..., :2], others[..., :2])
+    hull_wh = hull_wh.clamp(min=0)
+    hull = (hull_wh[..., 0] * hull_wh[..., 1]).clamp(min=1e-7)
+    return 1 - iou + (hull - union) / hull
+
+
+def _overlap(boxes: Tensor, others: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    wh = torch.minimum(boxes[..., 2:], others[..., 2:]) - torch.maximum(boxes[..., :2], others[..., :2])
+    wh = wh.clamp(min=0)
+    intersection = wh[..., 0] * wh[..., 1]
+    union = (box_area(boxes) + box_area(others) - intersection).clamp(min=eps)
+    return intersection / union, union
+
+
+def _center_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    low, high = boxes.split(2, dim=-1)
+    return (low + high) / 2, high - low

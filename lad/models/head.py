@@ -1,0 +1,58 @@
+"""The PAA head: class logits, box deltas and an IoU logit at every location of every level."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lad.geometry import STRIDES
+from lad.models.outputs import HeadOutputs
+
+TOWER_DEPTH = 4
+NORM_GROUPS = 32
+MIN_CHANNELS = 64  # two a group: one alone has no variance on a map of a single location
+PRIOR_PROBABILITY = 0.01  # of any class at any location before training (RetinaNet)
+
+
+class PAAHead(nn.Module):
+    """Two towers shared over the levels; `cls` from the first, `reg` (times a learned scale per level) and `iou` from
+    the second (PAA, section 3.4; layout of OpenMMLab's PAAHead)."""
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.cls_tower, self.reg_tower = _tower(channels), _tower(channels)
+        self.cls = nn.Conv2d(channels, num_classes, 3, padding=1)
+        self.reg = nn.Conv2d(channels, 4, 3, padding=1)
+        self.iou = nn.Conv2d(channels, 1, 3, padding=1)
+        self.scale = nn.Parameter(torch.ones(len(STRIDES)))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.01)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.constant_(self.cls.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))  # type: ignore[arg-type]
+
+    def forward(self, levels: Sequence[Tensor]) -> HeadOutputs:
+        """P3 … P7, each [N, channels, h, w] → outputs flat over levels, float32 under autocast too."""
+        cls_logits, box_deltas, iou_logits = [], [], []
+        for level, scale in zip(levels, self.scale, strict=True):
+            cls_feature, reg_feature = self.cls_tower(level), self.reg_tower(level)
+            cls_logits.append(_flatten(self.cls(cls_feature)))  # [N, hw, C]
+            box_deltas.append(_flatten(self.reg(reg_feature)).float() * scale)  # [N, hw, 4]
+            iou_logits.append(_flatten(self.iou(reg_feature)).squeeze(-1))  # [N, hw]
+        return HeadOutputs(
+            torch.cat(cls_logits, dim=1).float(), torch.cat(box_deltas, dim=1), torch.cat(iou_logits, dim=1).float()
+        )
+
+
+def _tower(channels: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for _ in range(TOWER_DEPTH):
+        layers += [nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.GroupNorm(NORM_GROUPS, channels)]
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+def _flatten(feature: Tensor) -> Tensor:
+    return feature.flatten(2).transpose(1, 2)  # [N, K, h, w] → [N, hw, K]

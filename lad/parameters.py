@@ -1,0 +1,226 @@
+"""The parameters of one experiment, checked before any work, and the profiles that give their defaults."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
+
+from lad.data.shapes import DIFFICULTIES, VERSION
+from lad.methods import METHODS, METHODS_WITH_TEACHER
+from lad.models.backbone import BACKBONES
+from lad.models.detector import HEADS
+from lad.models.head import MIN_CHANNELS, NORM_GROUPS
+
+SLIM = {"width": 0.25, "channels": 64}
+FROM_SCRATCH = {"weights": "none", "frozen_stages": -1, "norm_eval": False}
+PRETRAINED = {"weights": "imagenet", "frozen_stages": 1, "norm_eval": True}
+ADAMW = {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.05, "schedule": "cosine", "warmup": 50, "clip_grad": 10.0}
+SGD = {"optimizer": "sgd", "lr": 0.01, "weight_decay": 1e-4, "schedule": "step", "warmup": 500, "clip_grad": 0.0}
+COCO_SIZE = {"test_short_side": 800, "long_side": 1333}
+
+PROFILES: dict[str, dict[str, Any]] = {
+    "toy": {
+        **SLIM, **FROM_SCRATCH, **ADAMW, "data": "toy", "epochs": 8, "batch_size": 8, "eval_every": 2,
+        "short_sides": [128], "test_short_side": 128, "long_side": 128, "precision": "32-true", "workers": 0,
+    },
+    "mini": {
+        **FROM_SCRATCH, **ADAMW, "data": "mini", "epochs": 24, "batch_size": 16, "eval_every": 4, "lr": 1e-3,
+        "warmup": 500, "width": 1.0, "channels": 256, "short_sides": [256], "test_short_side": 256, "long_side": 256,
+        "precision": "bf16-mixed", "workers": 4,
+    },
+    "coco_1x": {
+        **PRETRAINED, **SGD, **COCO_SIZE, "data": "data/coco", "epochs": 12, "batch_size": 16, "eval_every": 1,
+        "width": 1.0, "channels": 256, "short_sides": [800], "precision": "16-mixed", "workers": 4,
+    },
+    "coco_2x_ms": {
+        **PRETRAINED, **SGD, **COCO_SIZE, "data": "data/coco", "epochs": 24, "batch_size": 16, "eval_every": 1,
+        "width": 1.0, "channels": 256, "short_sides": list(range(640, 801)), "precision": "16-mixed", "workers": 4,
+    },
+}  # fmt: skip
+# Photographs are larger than the embedded shapes: sizes for a folder of the user's own under the small profiles.
+OWN_DATA_SIZES = {
+    "toy": {"short_sides": [240], "test_short_side": 240, "long_side": 320},
+    "mini": {"short_sides": [480], "test_short_side": 480, "long_side": 640},
+}
+DEFAULT_TEACHER = "r101"
+NOT_HASHED = frozenset({"out", "devices", "accelerator", "workers"})  # they say where a run happens, not what it is
+
+
+class Parameters(BaseModel):
+    """One run. Build it with `make_parameters`, which fills in the profile and explains what is wrong.
+
+    Two runs are the same experiment if everything but `out`, `devices`, `accelerator` and `workers` is equal.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    profile: str = "toy"
+    data: str = Field(min_length=1)  # "toy", "mini", or a folder in COCO format
+    method: str = "lad"
+    student: str = "r50"  # backbone
+    teacher: str | None = None  # backbone of the teacher, itself a run with the baseline method
+    head: str = "paa"
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    epochs: int = Field(ge=1, le=10_000)
+    teacher_epochs: int | None = Field(default=None, ge=1, le=10_000)  # None: as many as the student
+
+    batch_size: int = Field(ge=1, le=4096)  # images per step over all devices
+    optimizer: Literal["sgd", "adamw"]
+    lr: float = Field(gt=0, le=10)
+    weight_decay: float = Field(ge=0, le=1)
+    schedule: Literal["step", "cosine"]
+    warmup: int = Field(ge=0)  # steps of linear warm-up from lr × .001, at most half the run
+    clip_grad: float = Field(ge=0)  # largest gradient norm; 0 does not clip
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+
+    width: float = Field(gt=0, le=4)  # factor on the backbone's channels
+    channels: int = Field(ge=MIN_CHANNELS, multiple_of=NORM_GROUPS)  # of the pyramid and the head
+    weights: str  # backbone weights: "none", "imagenet", or a file
+    frozen_stages: int = Field(ge=-1, le=4)
+    norm_eval: StrictBool
+
+    short_sides: list[int] = Field(min_length=1)  # training images' short side in pixels, one of them at random
+    test_short_side: int = Field(ge=32, le=10_000)
+    long_side: int = Field(ge=32, le=10_000)
+    flip: float = Field(default=0.5, ge=0, le=1)  # probability
+    train_images: int | None = Field(default=None, ge=1)  # only the first so many, for a quick trial
+    bad_images: Literal["stop", "skip"] = "stop"  # when an image file cannot be read
+
+    eval_every: int = Field(ge=1)  # epochs; the last one always is
+    out: str = "runs"  # folder of the runs
+    devices: int = Field(default=1, ge=1, le=1024)
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    workers: int = Field(ge=0, le=256)  # processes that load images, per device
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Parameters":
+        choices: dict[str, Iterable[str]] = {
+            "profile": PROFILES,
+            "method": METHODS,
+            "student": BACKBONES,
+            "teacher": BACKBONES,
+            "head": HEADS,
+        }
+        for name, known in choices.items():
+            value = getattr(self, name)
+            if value not in known and not (name == "teacher" and value is None):
+                raise ValueError(_not_one_of(name, value, known))
+        if self.method in METHODS_WITH_TEACHER and self.teacher is None:
+            raise ValueError(f"method '{self.method}' needs a teacher; add teacher={DEFAULT_TEACHER}")
+        if self.method not in METHODS_WITH_TEACHER and (self.teacher or self.teacher_epochs):
+            raise ValueError(f"method '{self.method}' has no teacher; leave out teacher and teacher_epochs")
+        if self.weights == "none" and (self.frozen_stages >= 0 or self.norm_eval):
+            raise ValueError(
+                f"frozen_stages={self.frozen_stages} and norm_eval={self.norm_eval} would keep a random backbone as it "
+                "is; give weights, or frozen_stages=-1 and norm_eval=False"
+            )
+        if self.weights == "imagenet" and self.width != 1:
+            raise ValueError(f"weights 'imagenet' exist for width=1 only, not {self.width}; give weights='none'")
+        if min(self.short_sides) < 32 or max(self.short_sides) > self.long_side:
+            raise ValueError(f"short_sides={self.short_sides} must lie between 32 and long_side={self.long_side}")
+        if self.test_short_side > self.long_side:
+            raise ValueError(f"test_short_side={self.test_short_side} is more than long_side={self.long_side}")
+        if self.batch_size % self.devices:
+            raise ValueError(f"batch_size={self.batch_size} does not divide over devices={self.devices}")
+        return self
+
+    @property
+    def run_name(self) -> str:
+        """Folder name of the run: what it is, and the hash that makes it one of a kind."""
+        data = self.data if self.data in DIFFICULTIES else Path(self.data).name
+        taught = f"-from-{self.teacher}" if self.teacher else ""
+        return f"{self.profile}-{data}-{self.method}-{self.student}{taught}-s{self.seed}-{self.hash}"
+
+    @property
+    def hash(self) -> str:
+        """Ten hex digits of everything that makes the experiment."""
+        content = self.model_dump(exclude=set(NOT_HASHED))
+        if self.data in DIFFICULTIES:
+            content["data"] = f"{self.data}-v{VERSION}"
+        canonical = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+    def of_teacher(self) -> "Parameters":
+        """The run that trains this run's teacher: the same in all but network, method and epochs."""
+        assert self.teacher is not None
+        return self.plain(student=self.teacher, epochs=self.teacher_epochs or self.epochs)
+
+    def plain(self, **changes: Any) -> "Parameters":
+        """The same run without a teacher: the plain baseline, or with `changes`."""
+        taught = {"method": "baseline", "teacher": None, "teacher_epochs": None}
+        return Parameters(**{**self.model_dump(), **taught, **changes})
+
+
+def make_parameters(given: Mapping[str, Any]) -> Parameters:
+    """Parameters from the given values, the rest from their profile; None means "not given".
+
+    Raises ValueError with one line that names each parameter that is wrong, its value, and what is right.
+    """
+    known = {name: value for name, value in given.items() if name in Parameters.model_fields and value is not None}
+    unknown = [name for name in given if name not in Parameters.model_fields]
+    if unknown:
+        raise ValueError("; ".join(_unknown(name, Parameters.model_fields) for name in unknown))
+    profile = known.get("profile", "toy")
+    if profile not in PROFILES:
+        raise ValueError(_not_one_of("profile", profile, PROFILES))
+    values = {**PROFILES[profile], **known}
+    if str(values["data"]) not in DIFFICULTIES:
+        own_sizes = OWN_DATA_SIZES.get(profile, {})
+        values = {**values, **own_sizes, **known, "data": str(Path(str(values["data"])).expanduser().resolve())}
+    if values.get("method", "lad") in METHODS_WITH_TEACHER:
+        values.setdefault("teacher", DEFAULT_TEACHER)
+    if values["weights"] not in ("none", "imagenet"):
+        values["weights"] = str(Path(str(values["weights"])).expanduser().resolve())
+    values["out"] = str(Path(str(values.get("out", default_out()))).expanduser().resolve())
+    try:
+        return Parameters(**values)
+    except ValidationError as error:
+        raise ValueError("; ".join(_explain(detail) for detail in error.errors())) from None
+
+
+def notebook_parameters(namespace: Mapping[str, Any]) -> Parameters:
+    """Parameters from a notebook's variables (`globals()`), to be called in the cell after the parameters cell.
+
+    Papermill only warns of a name that the notebook does not know. Here every variable that holds a plain value
+    (number, text, list, mapping or None) must be a parameter, so that a typo stops the notebook.
+    """
+    ours = {"In", "Out"}  # IPython's own
+    plain = (str, int, float, bool, list, tuple, dict, type(None))
+    given = {
+        name: value
+        for name, value in namespace.items()
+        if not name.startswith("_") and name not in ours and isinstance(value, plain)
+    }
+    return make_parameters(given)
+
+
+def default_out() -> Path:
+    """`runs/` of the checkout that this package is installed from, else of the current folder."""
+    checkout = Path(__file__).parents[1]
+    return (checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()) / "runs"
+
+
+def _explain(detail: Any) -> str:
+    if not detail["loc"]:
+        return str(detail["msg"]).removeprefix("Value error, ")
+    name = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "literal_error":
+        choices = [choice.strip(" '") for choice in detail["ctx"]["expected"].replace(" or ", ", ").split(",")]
+        return _not_one_of(name, detail["input"], choices)
+    return f"parameter '{name}' = {detail['input']!r}: {str(detail['msg']).lower()}"
+
+
+def _unknown(name: str, names: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    hint = f"; did you mean '{nearest[0]}'?" if nearest else f"; known are {', '.join(names)}"
+    return f"parameter '{name}' is unknown{hint}"
+
+
+def _not_one_of(name: str, value: Any, choices: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(str(value), list(choices), n=1, cutoff=0.5)
+    hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+    return f"parameter '{name}' = {value!r} is not one of {', '.join(choices)}{hint}"

@@ -1,0 +1,98 @@
+"""From head outputs to detections: top candidates, class-wise NMS and score voting."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from lad.geometry import STRIDES, Anchors, box_area, box_iou, clip_boxes, decode_deltas
+from lad.models.outputs import HeadOutputs
+
+TOP_PER_LEVEL = 1000
+VOTE_MIN_IOU = 0.01
+VOTE_SIGMA = 0.025
+
+
+@dataclass(frozen=True)
+class Detections:
+    """D detections of one image, best first. boxes: [D, 4] xyxy pixels. scores: [D] in (0, 1). labels: [D] int64."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+@torch.no_grad()
+def detect(
+    outputs: HeadOutputs,
+    anchors: Anchors,
+    image_hw: Tensor,
+    original_hw: Tensor | None = None,
+    scale: Tensor | None = None,
+    vote: bool = True,
+    min_score: float = 0.05,
+    nms_iou: float = 0.6,
+    max_detections: int = 100,
+) -> list[Detections]:
+    """Detections of each of the N images.
+
+    image_hw: [N, 2] unpadded (height, width) of the resized images, to which boxes are clipped. Boxes come in pixels
+    of the resized image; in the original's when `scale` [N, 2], the (width, height) factors that were used in
+    resizing, or `original_hw` [N, 2], which implies them, is given. vote: score voting after the NMS.
+
+    Source: PAA, section 3.5; order of the steps and thresholds as in OpenMMLab's PAAHead.
+    """
+    score = class_scores(outputs)  # [N, A, C]
+    keep = _best_of_each_level(score.amax(dim=-1), anchors)  # [N, K]
+    score = score.gather(1, keep[..., None].expand(-1, -1, score.shape[-1]))
+    deltas = outputs.box_deltas.float().gather(1, keep[..., None].expand(-1, -1, 4))
+    boxes = decode_deltas(anchors.boxes[keep], deltas, clip_hw=image_hw[:, None])  # [N, K, 4]
+    if scale is None and original_hw is not None:
+        scale = (image_hw / original_hw).flip(-1)
+    if scale is not None:
+        boxes = boxes / scale.to(boxes).repeat(1, 2)[:, None]
+    if original_hw is not None:
+        boxes = clip_boxes(boxes, original_hw[:, None])
+
+    detections = []
+    for image_boxes, image_score in zip(boxes, score, strict=True):
+        row, label = (image_score > min_score).nonzero(as_tuple=True)
+        candidates = Detections(image_boxes[row], image_score[row, label], label)
+        best = batched_nms(candidates.boxes, candidates.scores, candidates.labels, nms_iou)[:max_detections]
+        kept_boxes = vote_boxes(candidates, best) if vote else candidates.boxes[best]
+        detections.append(Detections(kept_boxes, candidates.scores[best], candidates.labels[best]))
+    return detections
+
+
+def class_scores(outputs: HeadOutputs) -> Tensor:
+    """Scores [N, A, C] of each anchor's box: sqrt(σ(cls)·σ(iou)), or σ(cls) for a head without the IoU branch."""
+    probability = outputs.cls_logits.float().sigmoid()
+    if outputs.iou_logits is None:
+        return probability
+    return (probability * outputs.iou_logits.float().sigmoid()[..., None]).sqrt()
+
+
+def vote_boxes(candidates: Detections, kept: Tensor) -> Tensor:
+    """Boxes [D, 4] of the `kept` [D] candidates, each replaced by the mean of the candidates of its class with
+    IoU > .01, weighted by score · exp(−(1 − IoU)² / .025).
+
+    Differs from OpenMMLab: a box without area overlaps nothing and stays as it is; there it becomes NaN.
+    """
+    boxes = candidates.boxes[kept]
+    iou = box_iou(boxes[:, None], candidates.boxes)  # [D, M]
+    is_voter = (iou > VOTE_MIN_IOU) & (candidates.labels[kept][:, None] == candidates.labels)
+    weight = candidates.scores * torch.exp(-((1 - iou) ** 2) / VOTE_SIGMA) * is_voter
+    voted = weight @ candidates.boxes / weight.sum(dim=1, keepdim=True)
+    has_voters = (box_area(boxes) > 0) & is_voter.any(dim=1)
+    return torch.where(has_voters[:, None], voted, boxes)
+
+
+def _best_of_each_level(score: Tensor, anchors: Anchors) -> Tensor:
+    """Anchors [N, K] of each level's 1000 best `score` [N, A]."""
+    kept = []
+    for level in range(len(STRIDES)):
+        on_level = (anchors.level == level).nonzero().squeeze(1)
+        best = score[:, on_level].topk(min(TOP_PER_LEVEL, len(on_level)), dim=1).indices
+        kept.append(on_level[best])
+    return torch.cat(kept, dim=1)

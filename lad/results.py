@@ -1,0 +1,48 @@
+"""Tables of what was run. `python -m lad.results [FOLDER]` prints the finished runs of a folder."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from lad.experiment import Run, finished_runs
+from lad.parameters import default_out
+
+COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+HEADINGS = {"APs": "S", "APm": "M", "APl": "L"}
+
+
+def results_table(runs: Mapping[str, Run]) -> pd.DataFrame:
+    """One row per named run: AP, AP50, AP75, AP of small, medium and large objects (NaN where there are none), and the
+    minutes that training and evaluation took."""
+    rows = {}
+    for name, run in runs.items():
+        metrics = run.results["metrics"]
+        numbers = {HEADINGS.get(column, column): metrics[column] for column in COLUMNS}
+        network = run.parameters.student
+        taught = f"{network} ← {run.parameters.teacher}" if run.parameters.teacher else network
+        rows[name] = {"network": taught, "method": run.parameters.method, **numbers, "min": run.results["seconds"] / 60}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def format_table(table: pd.DataFrame) -> str:
+    """The table as text, AP in three decimals, minutes in one."""
+    formats = {
+        column: "{:.1f}".format if column == "min" else "{:.3f}".format for column in table.select_dtypes("number")
+    }
+    return table.to_string(formatters=formats, na_rep="–")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m lad.results", description="Print the AP table of finished runs.")
+    parser.add_argument("folder", nargs="?", type=Path, default=default_out(), help="folder of runs (default: runs/)")
+    folder = parser.parse_args(arguments).folder
+    runs = {run.parameters.run_name: run for run in finished_runs(folder)}
+    if not runs:
+        parser.exit(1, f"no finished run in {folder}\n")
+    print(format_table(results_table(runs)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""One training run: optimizer, schedule, epochs, checkpoints. A straight line from the data loader to the weights."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.utils.data import DataLoader
+
+from lad.data import Batch, CocoDataset, collate
+from lad.evaluation import evaluate
+from lad.geometry import make_anchors
+from lad.methods import METHODS
+from lad.parameters import Parameters
+from lad.progress import bar, say
+
+WARMUP_START = 1e-3  # factor on the learning rate at the first step
+STEP_DECAY_AFTER = (2 / 3, 11 / 12)  # of the epochs: 8 and 11 of 12, 16 and 22 of 24
+METRICS_FILE, CHECKPOINT_FILE = "metrics.jsonl", "last.pt"
+
+
+def train(
+    parameters: Parameters,
+    detector: nn.Module,
+    teacher: nn.Module | None,
+    train_set: CocoDataset,
+    val_set: CocoDataset,
+    fabric: Fabric,
+    folder: Path,
+) -> dict[str, float]:
+    """Train `detector` in place, from `folder`'s last checkpoint if there is one, and return its COCO numbers.
+
+    Writes a line to metrics.jsonl and a checkpoint after every epoch. The same parameters give the same weights on the
+    same machine, interrupted or not: what is random in an epoch follows from the seed and the epoch's number alone.
+    Raises ValueError when the loss is no longer finite.
+    """
+    detector.to(memory_format=torch.channels_last)
+    trainable = [parameter for parameter in detector.parameters() if parameter.requires_grad]
+    model, optimizer = fabric.setup(detector, build_optimizer(parameters, trainable))
+    train_loader = _loader(train_set, parameters, fabric, shuffle=True)
+    val_loader = _loader(val_set, parameters, fabric, shuffle=False)
+    steps_per_epoch = len(train_loader)
+    first_epoch = load_checkpoint(folder, detector, optimizer)
+    if fabric.is_global_zero:
+        _keep_metrics(folder, first_epoch)
+
+    metrics: dict[str, float] = {}
+    for epoch in range(first_epoch, parameters.epochs):
+        started = time.perf_counter()
+        torch.manual_seed(parameters.seed * 100_003 + epoch)
+        title = f"{parameters.student} {parameters.method} · epoch {epoch + 1}/{parameters.epochs}"
+        line: dict[str, Any] = {"epoch": epoch + 1, "lr": learning_rate(parameters, epoch, 0, steps_per_epoch)}
+        batches = bar(train_loader, title)
+        line |= train_epoch(parameters, model, optimizer, teacher, batches, fabric, epoch, steps_per_epoch)
+        line["train_seconds"] = time.perf_counter() - started
+        is_last = epoch + 1 == parameters.epochs
+        if is_last or (epoch + 1) % parameters.eval_every == 0:
+            metrics = evaluate(detector, bar(val_loader, f"{title} · evaluation"), val_set.annotations, fabric)
+            line |= metrics
+        line["seconds"] = time.perf_counter() - started
+        if fabric.is_global_zero:
+            append_metrics(folder, line)
+            save_checkpoint(folder, detector, optimizer, epoch + 1)
+            judged = f" · AP {line['AP']:.3f}" if "AP" in line else ""
+            say(f"{title} · loss {line['loss']:.3f}{judged} · {line['seconds']:.0f} s")
+        fabric.barrier()
+    return metrics or evaluate(detector, val_loader, val_set.annotations, fabric)
+
+
+def train_epoch(
+    parameters: Parameters,
+    model: nn.Module,
+    optimizer: Optimizer,
+    teacher: nn.Module | None,
+    batches: Iterable[Batch],
+    fabric: Fabric,
+    epoch: int,
+    steps_per_epoch: int,
+) -> dict[str, float]:
+    """One pass over `batches`; returns the means of the losses, the gradient norm and the positives per gt."""
+    method = METHODS[parameters.method]
+    model.train()
+    total: dict[str, Tensor] = {}
+    for step, batch in enumerate(batches):
+        batch = batch.to(fabric.device)
+        anchors = make_anchors(batch.padded_hw, fabric.device)
+        images = batch.images.contiguous(memory_format=torch.channels_last)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(parameters, epoch, step, steps_per_epoch)
+        teacher_outputs = None
+        if teacher is not None:
+            with torch.no_grad(), fabric.autocast():
+                teacher_outputs = teacher(images)
+        learned = method(model(images), teacher_outputs, anchors, batch.targets)
+        loss = torch.stack(list(learned.terms.values())).sum()
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        grad_norm = fabric.clip_gradients(
+            model, optimizer, max_norm=parameters.clip_grad or math.inf, error_if_nonfinite=False
+        )
+        optimizer.step()
+        # Sums stay on the device: nothing here waits for it.
+        positives = (learned.gt_index >= 0).sum()
+        values = {"loss": loss, **learned.terms, "grad_norm": grad_norm, "positives": positives}
+        for name, value in values.items():
+            total[name] = total.get(name, 0) + torch.as_tensor(value).detach()
+        total["gts"] = total.get("gts", torch.zeros(())) + len(batch.targets.boxes)
+    sums = {name: float(value) for name, value in total.items()}
+    if not math.isfinite(sums["loss"]):
+        raise ValueError(f"the loss is no longer finite in epoch {epoch + 1}; lower lr (now {parameters.lr})")
+    per_gt = sums.pop("positives") / max(sums.pop("gts"), 1)
+    return {**{name: value / steps_per_epoch for name, value in sums.items()}, "positives_per_gt": per_gt}
+
+
+def build_optimizer(parameters: Parameters, trainable: list[nn.Parameter]) -> Optimizer:
+    """SGD with momentum .9, or AdamW, whose decay spares normalisation weights and biases."""
+    if parameters.optimizer == "sgd":
+        return SGD(trainable, lr=parameters.lr, momentum=0.9, weight_decay=parameters.weight_decay)
+    groups = [
+        {"params": [p for p in trainable if p.dim() > 1], "weight_decay": parameters.weight_decay},
+        {"params": [p for p in trainable if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return AdamW(groups, lr=parameters.lr)
+
+
+def learning_rate(parameters: Parameters, epoch: int, step: int, steps_per_epoch: int) -> float:
+    """The learning rate of a step: linear warm-up from × .001, times ÷ 10 after 2/3 and 11/12 of the epochs ("step") or
+    half a cosine over all steps ("cosine")."""
+    now, end = epoch * steps_per_epoch + step, parameters.epochs * steps_per_epoch
+    warmup = min(parameters.warmup, end // 2)
+    factor = 1.0 if now >= warmup else WARMUP_START + (1 - WARMUP_START) * now / warmup
+    if parameters.schedule == "cosine":
+        return parameters.lr * factor * (1 + math.cos(math.pi * now / end)) / 2
+    decays = sum(epoch >= round(parameters.epochs * fraction) for fraction in STEP_DECAY_AFTER)
+    return parameters.lr * factor * 0.1**decays
+
+
+def save_checkpoint(folder: Path, detector: nn.Module, optimizer: Optimizer, epochs_done: int) -> None:
+    """Write weights, optimizer and the number of finished epochs; an interrupted write leaves the old checkpoint."""
+    state = {"model": detector.state_dict(), "optimizer": optimizer.state_dict(), "epochs_done": epochs_done}
+    unfinished = folder / f"{CHECKPOINT_FILE}.unfinished"
+    torch.save(state, unfinished)
+    os.replace(unfinished, folder / CHECKPOINT_FILE)
+
+
+def load_checkpoint(folder: Path, detector: nn.Module, optimizer: Optimizer) -> int:
+    """Load the last checkpoint in place and return how many epochs it has behind it; 0 if there is none."""
+    path = folder / CHECKPOINT_FILE
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    detector.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["epochs_done"])
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """The lines of metrics.jsonl, one per finished epoch."""
+    path = folder / METRICS_FILE
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def append_metrics(folder: Path, line: dict[str, Any]) -> None:
+    """Add one epoch's line; a number that is not finite becomes null, which JSON has."""
+    line = {name: value if math.isfinite(value) else None for name, value in line.items()}
+    with (folder / METRICS_FILE).open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _loader(dataset: CocoDataset, parameters: Parameters, fabric: Fabric, shuffle: bool) -> DataLoader[Batch]:
+    """Training batches (shuffled, shared out over the devices) or evaluation batches (all images on each device)."""
+    batch_size = parameters.batch_size // fabric.world_size
+    loader: DataLoader[Any] = DataLoader(
+        dataset,
+        batch_size,
+        shuffle,
+        collate_fn=collate,
+        num_workers=parameters.workers,
+        pin_memory=fabric.device.type == "cuda",
+        drop_last=shuffle and len(dataset) >= parameters.batch_size,  # a lone image would upset BatchNorm
+    )
+    return fabric.setup_dataloaders(loader, move_to_device=False) if shuffle else loader  # type: ignore[return-value]
+
+
+def _keep_metrics(folder: Path, epochs_done: int) -> None:
+    """Drop the line of an epoch whose checkpoint was not written any more: it will be run again."""
+    lines = [json.dumps(line) + "\n" for line in read_metrics(folder) if line["epoch"] <= epochs_done]
+    unfinished = folder / f"{METRICS_FILE}.unfinished"
+    unfinished.write_text("".join(lines))
+    os.replace(unfinished, folder / METRICS_FILE)

@@ -1,0 +1,136 @@
+"""The networks: what they compute, what they train, and what they say when they cannot be built."""
+
+import pytest
+import torch
+from reference import reference_detector
+
+from lad.geometry import level_sizes, make_anchors
+from lad.models import build_detector
+from lad.models.backbone import BACKBONES, LAYOUTS
+
+
+@pytest.mark.parametrize("backbone", ["r18", "r50"])
+def test_reference_outputs(golden, backbone):
+    """Every output within 1e-3 of its own standard deviation, from weights under OpenMMLab's names."""
+    case = golden("full_model")
+    detector = reference_detector(backbone, int(case.num_classes)).eval()
+    with torch.no_grad():
+        levels = detector.fpn(detector.backbone(case.image))
+        outputs = detector(case.image)
+    ours = {
+        "cls_logits": outputs.cls_logits,
+        "box_deltas": outputs.box_deltas,
+        "iou_logits": outputs.iou_logits,
+        "p3_mean": levels[0].mean(dim=(2, 3)),
+        "p7": levels[4],
+    }
+    for name, tensor in ours.items():
+        expected = case[f"{backbone}_{name}"]
+        assert (tensor - expected).abs().max() < 1e-3 * expected.std(), name
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_slim_detector_covers_every_anchor_and_trains(backbone):
+    detector = build_detector(backbone, num_classes=6, width=0.25, channels=64).train()
+    images = torch.randn(2, 3, 96, 160)
+    outputs = detector(images)
+    num_anchors = len(make_anchors((96, 160)).boxes)
+    assert outputs.cls_logits.shape == (2, num_anchors, 6)
+    assert outputs.box_deltas.shape == (2, num_anchors, 4)
+    assert outputs.iou_logits.shape == (2, num_anchors)
+    (outputs.cls_logits.sum() + outputs.box_deltas.sum() + outputs.iou_logits.sum()).backward()
+    assert all(parameter.grad is not None for parameter in detector.parameters())
+
+
+def test_outputs_are_flat_row_major_levels():
+    """The head's output at anchor i is that of i's level and location: seen by poking a single location."""
+    detector = build_detector("r18", num_classes=2, width=0.25, channels=64).eval()
+    levels = [torch.zeros(1, 64, rows, columns) for rows, columns in level_sizes((64, 96))]
+    with torch.no_grad():
+        quiet = detector.head(levels).cls_logits
+        levels[1][0, :, 1, 2] = 100.0  # P4, row 1, column 2
+        poked = detector.head(levels).cls_logits
+    anchors = make_anchors((64, 96))
+    changed = ((poked - quiet).abs().sum(dim=-1)[0] > 0) & (anchors.level == 1)
+    location = ((anchors.level == 1) & (anchors.center == torch.tensor([2 * 16.0, 16.0])).all(dim=1)).nonzero().item()
+    assert changed[location] and changed.sum() > 1  # GroupNorm sees the whole map
+    assert not (((poked - quiet).abs().sum(dim=-1)[0] > 0) & (anchors.level != 1)).any()
+
+
+def test_every_class_starts_rare():
+    outputs = build_detector("r18", num_classes=3, width=0.25, channels=64).eval()(torch.zeros(1, 3, 64, 64))
+    torch.testing.assert_close(outputs.cls_logits.sigmoid().mean(), torch.tensor(0.01), atol=5e-3, rtol=0)
+
+
+def test_frozen_stages_and_statistics_stay():
+    detector = build_detector("r18", num_classes=3, width=0.25, channels=64, frozen_stages=1, norm_eval=True).train()
+    backbone = detector.backbone
+    frozen = [*backbone.conv1.parameters(), *backbone.bn1.parameters(), *backbone.layer1.parameters()]
+    assert not any(parameter.requires_grad for parameter in frozen)
+    assert all(parameter.requires_grad for parameter in backbone.layer2.parameters())
+    before = backbone.layer3[0].bn1.running_mean.clone()
+    detector(torch.randn(2, 3, 64, 64))
+    assert torch.equal(backbone.layer3[0].bn1.running_mean, before)
+
+
+def test_from_scratch_the_statistics_are_learned():
+    detector = build_detector("r18", num_classes=3, width=0.25, channels=64).train()
+    before = detector.backbone.layer3[0].bn1.running_mean.clone()
+    detector(torch.randn(2, 3, 64, 64))
+    assert not torch.equal(detector.backbone.layer3[0].bn1.running_mean, before)
+
+
+def test_weights_of_torchvision_load_from_a_file(tmp_path):
+    import torchvision
+
+    classifier = torchvision.models.resnet18()
+    torch.save(classifier.state_dict(), tmp_path / "resnet18.pth")
+    detector = build_detector("r18", num_classes=3, weights=str(tmp_path / "resnet18.pth"))
+    assert torch.equal(detector.backbone.layer4[1].conv2.weight, classifier.layer4[1].conv2.weight)
+    images = torch.randn(1, 3, 64, 64)
+    features = classifier.eval().maxpool(classifier.relu(classifier.bn1(classifier.conv1(images))))
+    for stage in (classifier.layer1, classifier.layer2, classifier.layer3, classifier.layer4):
+        features = stage(features)
+    torch.testing.assert_close(detector.eval().backbone(images)[-1], features)
+
+
+def test_imagenet_weights_out_of_reach_say_what_to_do(tmp_path, monkeypatch):
+    def unreachable(*_arguments, **_options):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(type(LAYOUTS["r18"][2]), "get_state_dict", unreachable)
+    with pytest.raises(ValueError, match=r"weights 'imagenet' for r18 .*no route to host.*fetch https://.*put it at"):
+        build_detector("r18", num_classes=3, weights="imagenet")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"backbone": "r19"}, "backbone 'r19' is unknown; choose one of r18, r34, r50, r101"),
+        ({"head": "pa"}, "head 'pa' is unknown; choose one of paa"),
+        ({"channels": 100}, "channels=100 must be 64 or another multiple of 32"),
+        ({"weights": "nowhere.pth"}, "weights 'nowhere.pth': no such file"),
+    ],
+)
+def test_what_cannot_be_built_is_one_clear_line(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build_detector(**{"backbone": "r18", "num_classes": 3, **arguments})
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    import torchvision
+
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet18.pth")
+    with pytest.raises(ValueError, match="do not fit backbone r50"):
+        build_detector("r50", num_classes=3, weights=str(tmp_path / "resnet18.pth"))
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path):
+    class Harmful:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "harm"), "w"))
+
+    torch.save({"state_dict": Harmful()}, tmp_path / "harmful.pth")
+    with pytest.raises(ValueError, match=r"harmful\.pth.*refused"):
+        build_detector("r18", num_classes=3, weights=str(tmp_path / "harmful.pth"))
+    assert not (tmp_path / "harm").exists()

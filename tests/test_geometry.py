@@ -1,0 +1,92 @@
+"""Anchors, deltas and overlaps against the reference, and what must hold for any boxes."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lad.geometry import (
+    STRIDES,
+    box_giou_loss,
+    box_iou,
+    clip_boxes,
+    decode_deltas,
+    encode_deltas,
+    inside_images,
+    level_sizes,
+    make_anchors,
+)  # fmt: skip
+
+
+def boxes_strategy(count: int) -> st.SearchStrategy[torch.Tensor]:
+    corner, side = st.floats(-50, 300, width=32), st.floats(2, 400, width=32)
+    one = st.tuples(corner, corner, side, side).map(lambda b: [b[0], b[1], b[0] + b[2], b[1] + b[3]])
+    return st.lists(one, min_size=count, max_size=count).map(torch.tensor)
+
+
+def test_anchors_are_the_references(golden):
+    case = golden("geometry")
+    anchors = make_anchors(tuple(case.image_hw.tolist()))
+    torch.testing.assert_close(anchors.boxes, case.anchors, atol=1e-4, rtol=0)
+    assert level_sizes(tuple(case.image_hw.tolist())) == [tuple(size) for size in case.level_hw.tolist()]
+
+
+def test_deltas_are_the_references(golden):
+    case = golden("geometry")
+    torch.testing.assert_close(encode_deltas(case.anchors, case.boxes), case.deltas_of_boxes, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(decode_deltas(case.anchors, case.deltas), case.decoded, atol=1e-4, rtol=0)
+    clipped = decode_deltas(case.anchors, case.deltas, clip_hw=tuple(case.image_hw.tolist()))
+    torch.testing.assert_close(clipped, case.decoded_clipped, atol=1e-4, rtol=0)
+
+
+def test_anchor_fields_agree_with_one_another():
+    anchors = make_anchors((96, 160))
+    assert anchors.stride.tolist() == [STRIDES[level] for level in anchors.level.tolist()]
+    torch.testing.assert_close((anchors.boxes[:, :2] + anchors.boxes[:, 2:]) / 2, anchors.center)
+    torch.testing.assert_close(anchors.boxes[:, 2] - anchors.boxes[:, 0], 8 * anchors.stride)
+    assert (anchors.center[:3] == torch.tensor([[0.0, 0], [8, 0], [16, 0]])).all()  # row-major from the corner
+
+
+@given(boxes_strategy(5))
+def test_decoding_inverts_encoding(boxes):
+    anchors = make_anchors((64, 64)).boxes[:5]
+    torch.testing.assert_close(decode_deltas(anchors, encode_deltas(anchors, boxes)), boxes, atol=1e-2, rtol=1e-4)
+
+
+def test_absurd_deltas_decode_to_finite_boxes():
+    decoded = decode_deltas(torch.tensor([0.0, 0, 64, 64]), torch.tensor([0.0, 0, 1e4, -1e4]))
+    assert decoded.isfinite().all()
+    torch.testing.assert_close(decoded[2] - decoded[0], torch.tensor(64 * 1000 / 16))
+
+
+def test_clipping_takes_one_size_per_image():
+    boxes = torch.tensor([[[-5.0, -5, 500, 500]], [[-5.0, -5, 500, 500]]])
+    clipped = clip_boxes(boxes, torch.tensor([[100, 200], [300, 50]])[:, None])
+    assert clipped.tolist() == [[[0, 0, 200, 100]], [[0, 0, 50, 300]]]
+
+
+@given(boxes_strategy(4), boxes_strategy(3))
+def test_iou_is_symmetric_bounded_and_one_with_oneself(boxes, others):
+    iou = box_iou(boxes[:, None], others)
+    torch.testing.assert_close(iou, box_iou(others[:, None], boxes).T)
+    assert ((iou >= 0) & (iou <= 1 + 1e-5)).all()
+    torch.testing.assert_close(box_iou(boxes, boxes), torch.ones(4), atol=1e-4, rtol=0)
+    giou_loss = box_giou_loss(boxes[:, None], others)
+    assert ((giou_loss >= 1 - iou - 1e-5) & (giou_loss <= 2 + 1e-5)).all()
+
+
+def test_boxes_without_area_overlap_nothing_and_have_finite_gradients():
+    boxes = torch.tensor([[10.0, 10, 10, 10]], requires_grad=True)
+    loss = box_giou_loss(boxes, torch.tensor([[10.0, 10, 10, 10]]))
+    loss.sum().backward()
+    assert loss.isfinite().all() and boxes.grad.isfinite().all()
+    assert box_iou(boxes.detach(), torch.tensor([[0.0, 0, 20, 20]])).item() == 0
+
+
+def test_only_anchors_on_the_image_rounded_up_to_32_are_inside():
+    anchors = make_anchors((96, 128))
+    inside = inside_images(anchors, torch.tensor([[33, 64], [96, 128]]))
+    assert inside[1].all()
+    on_first_level = inside[0][anchors.level == 0].view(12, 16)
+    assert on_first_level[:8, :8].all() and on_first_level.sum() == 64
+    # A stride larger than the image still has its first location: ⌈64 / 128⌉ = 1.
+    assert inside[0][anchors.level == 4].sum() == 1
