@@ -110,6 +110,17 @@ def run_experiment(parameters: Parameters) -> Run:
     return run
 
 
+def compare(parameters: Parameters) -> dict[str, Run]:
+    """The runs that belong side by side, by name: the teacher, the plain student and the student under the method,
+    as far as the method has them. Runs that are missing are trained."""
+    runs = {}
+    if parameters.teacher is not None:
+        runs["plain student"] = parameters.plain()
+        runs["teacher"] = parameters.of_teacher()
+    runs["plain student" if parameters.method == "baseline" else f"{parameters.method} student"] = parameters
+    return {name: run_experiment(one) for name, one in runs.items()}
+
+
 def find_run(parameters: Parameters) -> Run | None:
     """The finished run of these parameters, or None."""
     return open_run(Path(parameters.out) / parameters.run_name)

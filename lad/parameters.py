@@ -144,6 +144,14 @@ class Parameters(BaseModel):
         canonical = json.dumps(content, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
+    def summary(self) -> str:
+        """What will be run, for a person to read."""
+        teacher = f" taught by {self.teacher}" if self.teacher else ""
+        given = {name: value for name, value in self.model_dump().items() if value is not None}
+        width = max(map(len, given))
+        lines = [f"{self.method}: {self.student}{teacher} on {self.data}, {self.epochs} epochs of seed {self.seed}"]
+        return "\n".join([*lines, *(f"  {name:{width}} {_shortened(value)}" for name, value in given.items())])
+
     def of_teacher(self) -> "Parameters":
         """The run that trains this run's teacher: the same in all but network, method and epochs."""
         assert self.teacher is not None
@@ -186,7 +194,8 @@ def notebook_parameters(namespace: Mapping[str, Any]) -> Parameters:
     """Parameters from a notebook's variables (`globals()`), to be called in the cell after the parameters cell.
 
     Papermill only warns of a name that the notebook does not know. Here every variable that holds a plain value
-    (number, text, list, mapping or None) must be a parameter, so that a typo stops the notebook.
+    (number, text, list, mapping or None) must be a parameter, so that a typo stops the notebook. The mapping `settings`
+    gives any further parameter by name.
     """
     ours = {"In", "Out"}  # IPython's own
     plain = (str, int, float, bool, list, tuple, dict, type(None))
@@ -195,13 +204,23 @@ def notebook_parameters(namespace: Mapping[str, Any]) -> Parameters:
         for name, value in namespace.items()
         if not name.startswith("_") and name not in ours and isinstance(value, plain)
     }
-    return make_parameters(given)
+    settings = given.pop("settings", None) or {}
+    if not isinstance(settings, dict):
+        raise ValueError(f"parameter 'settings' = {settings!r} must be a mapping of parameter names to values")
+    return make_parameters({**given, **settings})
 
 
 def default_out() -> Path:
     """`runs/` of the checkout that this package is installed from, else of the current folder."""
     checkout = Path(__file__).parents[1]
     return (checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()) / "runs"
+
+
+def _shortened(value: Any) -> str:
+    """A value for print; a long list by its ends."""
+    if isinstance(value, list) and len(value) > 6:
+        return f"[{value[0]}, {value[1]}, … {value[-1]}]"
+    return str(value)
 
 
 def _explain(detail: Any) -> str:

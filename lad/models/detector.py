@@ -49,4 +49,4 @@ def build_detector(
     body = ResNet(backbone, width, frozen_stages, norm_eval)
     if weights != "none":
         load_backbone_weights(body, backbone, weights)
-    return Detector(body, FPN(body.out_channels, channels), PAAHead(channels, num_classes))
+    return Detector(body, FPN(body.out_channels, channels), PAAHead(channels, num_classes, weights == "none"))

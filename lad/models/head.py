@@ -17,9 +17,13 @@ PRIOR_PROBABILITY = 0.01  # of any class at any location before training (Retina
 
 class PAAHead(nn.Module):
     """Two towers shared over the levels; `cls` from the first, `reg` (times a learned scale per level) and `iou` from
-    the second (PAA, section 3.4; layout of OpenMMLab's PAAHead)."""
+    the second (PAA, section 3.4; layout of OpenMMLab's PAAHead).
 
-    def __init__(self, channels: int, num_classes: int) -> None:
+    from_scratch: He initialisation of the towers. RetinaNet's std of .01, used otherwise, is made for SGD: before a
+    normalisation the scale of weights changes nothing but their pace, and Adam's steps overrun such small ones.
+    """
+
+    def __init__(self, channels: int, num_classes: int, from_scratch: bool = False) -> None:
         super().__init__()
         self.cls_tower, self.reg_tower = _tower(channels), _tower(channels)
         self.cls = nn.Conv2d(channels, num_classes, 3, padding=1)
@@ -31,6 +35,10 @@ class PAAHead(nn.Module):
                 nn.init.normal_(module.weight, std=0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        if from_scratch:
+            for module in (*self.cls_tower, *self.reg_tower):
+                if isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         nn.init.constant_(self.cls.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))  # type: ignore[arg-type]
 
     def forward(self, levels: Sequence[Tensor]) -> HeadOutputs:

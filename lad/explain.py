@@ -1,0 +1,100 @@
+"""What a network calls foreground, and why: its assignment of a batch, laid open for figures and tables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lad.assignment import Mixture, anchor_cost, assign, fit_mixture, match_candidates, pool_cheapest, separate
+from lad.data import Batch, CocoDataset, collate
+from lad.geometry import STRIDES, Anchors, make_anchors
+from lad.models import HeadOutputs
+from lad.postprocess import Detections, detect
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What one network says about a batch. gt_index: [N, A], its own assignment. The pooled samples that decided it:
+    cost [T, 45] ascending, level [T, 45], positive [T, 45] bool; the first `count` [T] of each row are valid."""
+
+    outputs: HeadOutputs
+    anchors: Anchors
+    gt_index: Tensor
+    cost: Tensor
+    level: Tensor
+    count: Tensor
+    positive: Tensor
+    mixture: Mixture
+
+
+@torch.no_grad()
+def opinion(detector: nn.Module, batch: Batch) -> Opinion:
+    """The network's own assignment of the batch, in eval mode, on the CPU."""
+    outputs = detector.eval()(batch.images)
+    anchors = make_anchors(batch.padded_hw)
+    candidates = match_candidates(anchors, batch.targets)
+    cost = anchor_cost(outputs, candidates, anchors, batch.targets)
+    pooled_cost, pooled_candidate, count = pool_cheapest(candidates, cost, len(batch.targets.boxes))
+    mixture = fit_mixture(pooled_cost, count)
+    level = torch.cat([candidates.level, candidates.level.new_zeros(1)])[pooled_candidate]
+    return Opinion(
+        outputs=outputs,
+        anchors=anchors,
+        gt_index=assign(candidates, cost, anchors, batch.targets),
+        cost=pooled_cost,
+        level=level,
+        count=count,
+        positive=separate(mixture, pooled_cost, count),
+        mixture=mixture,
+    )
+
+
+def detections_of(opinion: Opinion, batch: Batch) -> list[Detections]:
+    """The network's detections, in pixels of the resized images."""
+    return detect(opinion.outputs, opinion.anchors, batch.targets.image_hw)
+
+
+def first_images(dataset: CocoDataset, count: int, min_gts: int = 1) -> Batch:
+    """A batch of the first `count` images that have at least `min_gts` gts, or of fewer, if there are not so many.
+
+    Raises ValueError if there is none.
+    """
+    records = dataset.annotations.records
+    chosen = [index for index, record in enumerate(records) if len(record.boxes) >= min_gts][:count]
+    if not chosen:
+        raise ValueError(f"{dataset.annotations.path}: no image with {min_gts} or more gts to show")
+    return collate([dataset[index] for index in chosen])
+
+
+def agreement(first: Tensor, second: Tensor) -> float:
+    """Jaccard index of two assignments [N, A]: positives that both give to the same gt / positives of either."""
+    either = (first >= 0) | (second >= 0)
+    same = (first >= 0) & (first == second)
+    return (same.sum() / either.sum().clamp(min=1)).item()
+
+
+def agreement_with(reference: str, opinions: Mapping[str, Opinion]) -> str:
+    """One line per other network: how much of its assignment it shares with `reference`; empty without a reference."""
+    if reference not in opinions:
+        return ""
+    taught = opinions[reference].gt_index
+    others = {name: one for name, one in opinions.items() if name != reference}
+    return "\n".join(
+        f"{name}: {agreement(one.gt_index, taught):.0%} agreement with the {reference}" for name, one in others.items()
+    )
+
+
+def positives_per_level(opinions: Mapping[str, Opinion]) -> dict[str, list[float]]:
+    """Mean number of positives per gt on each level P3 … P7, by network."""
+    table = {}
+    for name, one in opinions.items():
+        positive_level = one.level[one.positive]
+        number = torch.bincount(positive_level, minlength=len(STRIDES)) / max(len(one.count), 1)
+        table[name] = number.tolist()
+    return table
+
+
+def clearest_gt(opinions: Mapping[str, Opinion]) -> int:
+    """The gt with the most samples in every network's mixture: the best example to look at."""
+    return int(torch.stack([one.count for one in opinions.values()]).amin(dim=0).argmax())
