@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from lad.data import CocoDataset, eval_transform, find_split, read_annotations, shapes_folder, train_transform
 from lad.data.shapes import DIFFICULTIES
-from lad.methods import METHODS_WITH_TEACHER
+from lad.methods import METHODS_WITH_TEACHER, TITLES
 from lad.models import Detector, build_detector
 from lad.parameters import Parameters
 from lad.progress import say
@@ -117,7 +117,7 @@ def compare(parameters: Parameters) -> dict[str, Run]:
     if parameters.teacher is not None:
         runs["plain student"] = parameters.plain()
         runs["teacher"] = parameters.of_teacher()
-    runs["plain student" if parameters.method == "baseline" else f"{parameters.method} student"] = parameters
+    runs[f"{TITLES[parameters.method]} student"] = parameters
     return {name: run_experiment(one) for name, one in runs.items()}
 
 

@@ -46,3 +46,4 @@ def lad(student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, tar
 
 METHODS: dict[str, Method] = {"baseline": baseline, "lad": lad}
 METHODS_WITH_TEACHER = ("lad",)
+TITLES = {"baseline": "plain", "lad": "LAD"}  # for tables and figures

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -133,7 +134,8 @@ class Parameters(BaseModel):
         """Folder name of the run: what it is, and the hash that makes it one of a kind."""
         data = self.data if self.data in DIFFICULTIES else Path(self.data).name
         taught = f"-from-{self.teacher}" if self.teacher else ""
-        return f"{self.profile}-{data}-{self.method}-{self.student}{taught}-s{self.seed}-{self.hash}"
+        where = self.profile if data == self.profile else f"{self.profile}-{data}"
+        return f"{where}-{self.method}-{self.student}{taught}-s{self.seed}-{self.hash}"
 
     @property
     def hash(self) -> str:
@@ -146,11 +148,13 @@ class Parameters(BaseModel):
 
     def summary(self) -> str:
         """What will be run, for a person to read."""
-        teacher = f" taught by {self.teacher}" if self.teacher else ""
-        given = {name: value for name, value in self.model_dump().items() if value is not None}
-        width = max(map(len, given))
-        lines = [f"{self.method}: {self.student}{teacher} on {self.data}, {self.epochs} epochs of seed {self.seed}"]
-        return "\n".join([*lines, *(f"  {name:{width}} {_shortened(value)}" for name, value in given.items())])
+        taught = f" taught by {self.teacher}" if self.teacher else ""
+        question = f"{self.method}: {self.student}{taught} on {self.data}, {self.epochs} epochs, seed {self.seed}"
+        told = {"method", "student", "teacher", "data", "epochs", "seed"}
+        rest = {name: value for name, value in self.model_dump(exclude=told).items() if value is not None}
+        # A value stays in one piece: its spaces are not where a line may break.
+        words = " ".join(f"{name}={_shortened(value)}".replace(" ", "\0") for name, value in rest.items())
+        return f"{question}\n{textwrap.fill(words, width=110)}".replace("\0", " ")
 
     def of_teacher(self) -> "Parameters":
         """The run that trains this run's teacher: the same in all but network, method and epochs."""
@@ -177,13 +181,14 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
         raise ValueError(_not_one_of("profile", profile, PROFILES))
     values = {**PROFILES[profile], **known}
     if str(values["data"]) not in DIFFICULTIES:
-        own_sizes = OWN_DATA_SIZES.get(profile, {})
-        values = {**values, **own_sizes, **known, "data": str(Path(str(values["data"])).expanduser().resolve())}
+        folder = Path(str(values["data"])).expanduser()
+        folder = folder.resolve() if "data" in known else project_folder() / folder
+        values = {**values, **OWN_DATA_SIZES.get(profile, {}), **known, "data": str(folder)}
     if values.get("method", "lad") in METHODS_WITH_TEACHER:
         values.setdefault("teacher", DEFAULT_TEACHER)
     if values["weights"] not in ("none", "imagenet"):
         values["weights"] = str(Path(str(values["weights"])).expanduser().resolve())
-    values["out"] = str(Path(str(values.get("out", default_out()))).expanduser().resolve())
+    values["out"] = str(Path(str(values.get("out", project_folder() / "runs"))).expanduser().resolve())
     try:
         return Parameters(**values)
     except ValidationError as error:
@@ -210,10 +215,10 @@ def notebook_parameters(namespace: Mapping[str, Any]) -> Parameters:
     return make_parameters({**given, **settings})
 
 
-def default_out() -> Path:
-    """`runs/` of the checkout that this package is installed from, else of the current folder."""
+def project_folder() -> Path:
+    """The checkout that this package is installed from, else the current folder."""
     checkout = Path(__file__).parents[1]
-    return (checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()) / "runs"
+    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
 
 
 def _shortened(value: Any) -> str:

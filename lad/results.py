@@ -8,7 +8,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from lad.experiment import Run, finished_runs
-from lad.parameters import default_out
+from lad.parameters import project_folder
 
 COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 HEADINGS = {"APs": "S", "APm": "M", "APl": "L"}
@@ -45,7 +45,9 @@ def format_table(table: pd.DataFrame) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m lad.results", description="Print the AP table of finished runs.")
-    parser.add_argument("folder", nargs="?", type=Path, default=default_out(), help="folder of runs (default: runs/)")
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=project_folder() / "runs", help="folder of runs (default: runs/)"
+    )
     folder = parser.parse_args(arguments).folder
     runs = {run.parameters.run_name: run for run in finished_runs(folder)}
     if not runs:

@@ -1,0 +1,37 @@
+# make run: the main job, from nothing to an AP table.  make test: lint, types and tests.  make lab: JupyterLab.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PARAMS ?= -p teacher r101
+
+.PHONY: setup run test lint lab clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one with make PYTHON=...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[notebooks,test]'
+	@touch $@
+
+run: setup
+	@mkdir -p runs
+	$(BIN)/papermill --no-progress-bar --log-output notebooks/run_lad.ipynb runs/run_lad.ipynb $(PARAMS)
+	$(BIN)/jupyter nbconvert --log-level WARN --to html runs/run_lad.ipynb
+	@echo
+	@$(BIN)/python -m lad.results runs
+	@echo "\nexecuted notebook: runs/run_lad.ipynb   as a page: runs/run_lad.html"
+
+test: setup lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+lab: setup
+	$(BIN)/jupyter lab --notebook-dir=.
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,178 @@
+"""One experiment is one folder: trained once, found again, resumed, and the same every time."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from lad import experiment, training
+from lad.data.shapes import write_shapes
+from lad.evaluation import METRICS
+from lad.experiment import compare, find_run, finished_runs, open_data, run_experiment
+from lad.parameters import Parameters, make_parameters
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    write_shapes(folder, "toy", {"train": 12, "val": 6})
+    return folder
+
+
+def tiny(shapes: Path, out: Path, **changes) -> Parameters:
+    return make_parameters(
+        {
+            "data": str(shapes), "out": str(out), "method": "baseline", "student": "r18", "epochs": 2, "batch_size": 4,
+            "short_sides": [128], "test_short_side": 128, "long_side": 128, "accelerator": "cpu", **changes,
+        }
+    )  # fmt: skip
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def without_times(run) -> list[dict]:
+    return [{key: value for key, value in line.items() if "seconds" not in key} for line in run.epochs]
+
+
+def test_a_run_leaves_its_parameters_metrics_results_and_weights(shapes, tmp_path):
+    parameters = tiny(shapes, tmp_path)
+    run = run_experiment(parameters)
+    assert run.folder == tmp_path / parameters.run_name
+    assert sorted(path.name for path in run.folder.iterdir()) == [
+        "metrics.jsonl", "model.safetensors", "params.json", "results.json",
+    ]  # fmt: skip
+    assert Parameters(**json.loads((run.folder / "params.json").read_text())) == parameters
+    assert set(run.results["metrics"]) == set(METRICS)
+    assert {"torch", "torchvision", "pycocotools", "python"} <= set(run.results["versions"])
+    assert run.results["seed"] == 0 and run.results["training_images"] == 12 and run.results["hardware"]["cpu_cores"]
+    assert [line["epoch"] for line in run.epochs] == [1, 2]
+    assert {"loss", "cls", "box", "iou", "grad_norm", "positives_per_gt", "lr"} <= set(run.epochs[0])
+    detector = run.load_detector()
+    assert not detector.training and not any(parameter.requires_grad for parameter in detector.parameters())
+
+
+def test_the_same_parameters_give_the_same_numbers_and_another_seed_others(shapes, tmp_path):
+    first = run_experiment(tiny(shapes, tmp_path / "first"))
+    second = run_experiment(tiny(shapes, tmp_path / "second"))
+    other = run_experiment(tiny(shapes, tmp_path / "first", seed=1))
+    assert without_times(first) == without_times(second)
+    assert weights(first.folder) == weights(second.folder)
+    assert first.results["metrics"] == second.results["metrics"]
+    assert weights(first.folder) != weights(other.folder)
+
+
+def test_a_finished_run_is_found_and_not_trained_again(shapes, tmp_path, monkeypatch):
+    parameters = tiny(shapes, tmp_path)
+    run = run_experiment(parameters)
+    monkeypatch.setattr(experiment, "train", lambda *_: pytest.fail("trained again"))
+    again = run_experiment(parameters)
+    assert again.results == run.results
+    assert [one.folder for one in finished_runs(tmp_path)] == [run.folder]
+
+
+def test_an_interrupted_run_resumes_to_the_weights_of_an_uninterrupted_one(shapes, tmp_path, monkeypatch):
+    whole = run_experiment(tiny(shapes, tmp_path / "whole", epochs=3))
+    parameters = tiny(shapes, tmp_path / "interrupted", epochs=3)
+    train_epoch = training.train_epoch
+
+    def interrupted(*arguments):
+        if arguments[-2] == 2:
+            raise KeyboardInterrupt
+        return train_epoch(*arguments)
+
+    monkeypatch.setattr(training, "train_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(parameters)
+    assert find_run(parameters) is None
+    # Killed between the metrics of an epoch and its checkpoint: that line must not stand twice.
+    training.append_metrics(Path(parameters.out) / parameters.run_name, {"epoch": 3, "loss": 99.0})
+    monkeypatch.setattr(training, "train_epoch", train_epoch)
+    resumed = run_experiment(parameters)
+    assert without_times(resumed) == without_times(whole)
+    assert weights(resumed.folder) == weights(whole.folder)
+
+
+def test_lad_trains_its_teacher_first_and_records_it(shapes, tmp_path):
+    parameters = tiny(shapes, tmp_path, method="lad", teacher="r34", epochs=1)
+    runs = compare(parameters)
+    assert list(runs) == ["plain student", "teacher", "LAD student"]
+    teacher = runs["teacher"]
+    assert teacher.parameters == parameters.of_teacher()
+    assert runs["LAD student"].results["teacher"] == {
+        "name": teacher.parameters.run_name,
+        "AP": teacher.results["metrics"]["AP"],
+        "weights_sha256": teacher.results["weights_sha256"],
+    }
+    assert weights(runs["plain student"].folder) != weights(runs["LAD student"].folder)
+
+
+def test_a_run_alone_is_compared_with_nothing(shapes, tmp_path):
+    assert list(compare(tiny(shapes, tmp_path, epochs=1))) == ["plain student"]
+
+
+@pytest.mark.parametrize("student", ["r18", "r50"])
+def test_gradient_clipping_sgd_and_step_schedule_train_too(shapes, tmp_path, student):
+    parameters = tiny(
+        shapes, tmp_path, student=student, epochs=1, optimizer="sgd", schedule="step", lr=1e-3, clip_grad=1
+    )
+    assert all(torch.tensor(line["loss"]).isfinite() for line in run_experiment(parameters).epochs)
+
+
+def test_a_loss_that_is_no_longer_finite_stops_the_run(shapes, tmp_path):
+    parameters = tiny(shapes, tmp_path, lr=10, optimizer="sgd", clip_grad=0, warmup=0, epochs=3)
+    with pytest.raises(ValueError, match=r"the loss is no longer finite in epoch \d; lower lr"):
+        run_experiment(parameters)
+    assert find_run(parameters) is None
+
+
+def test_only_the_first_images_are_trained_on_when_asked(shapes, tmp_path):
+    train_set, val_set = open_data(tiny(shapes, tmp_path, train_images=5))
+    assert (len(train_set), len(val_set)) == (5, 6)
+
+
+def test_an_unreadable_image_stops_the_run_before_training_or_is_left_out(shapes, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(shapes, folder)
+    broken = folder / "train" / "000003.png"
+    broken.write_bytes(broken.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"000003\.png: cannot be read as an image .*bad_images=skip"):
+        run_experiment(tiny(folder, tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+    run = run_experiment(tiny(folder, tmp_path / "runs", bad_images="skip", epochs=1))
+    assert run.results["training_images"] == 11
+
+
+def test_an_unreadable_validation_image_is_left_out_of_the_judgement(shapes, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(shapes, folder)
+    (folder / "val" / "000002.png").unlink()
+    with pytest.raises(ValueError, match=r"000002\.png: no such image file"):
+        run_experiment(tiny(folder, tmp_path / "runs"))
+    run = run_experiment(tiny(folder, tmp_path / "runs", bad_images="skip", epochs=1))
+    assert run.results["validation_images"] == 5
+
+
+def test_a_missing_folder_is_one_clear_line(tmp_path):
+    with pytest.raises(ValueError, match=r"data '.*nowhere': no such folder"):
+        run_experiment(tiny(tmp_path / "nowhere", tmp_path))
+
+
+def test_images_of_many_sizes_and_without_gts_train_and_evaluate(shapes, tmp_path):
+    """A folder as a user would have it: mixed sizes, an image without gts, a class that only training has."""
+    folder = tmp_path / "mixed"
+    (folder / "images").mkdir(parents=True)
+    for split in ("train", "val"):
+        content = json.loads((shapes / f"instances_{split}.json").read_text())
+        for number, entry in enumerate(content["images"]):
+            picture = Image.open(shapes / split / entry["file_name"]).crop((0, 0, 128 - 9 * number, 128))
+            entry["file_name"], entry["width"] = f"{split}-{entry['file_name']}", picture.width
+            picture.save(folder / "images" / entry["file_name"])
+        content["annotations"] = [one for one in content["annotations"] if one["image_id"] != 2]
+        (folder / f"instances_{split}.json").write_text(json.dumps(content))
+    run = run_experiment(tiny(folder, tmp_path / "runs", epochs=1))
+    assert run.results["metrics"]["AP"] is not None

@@ -1,0 +1,103 @@
+"""Parameters are checked before any work, and what is wrong is one clear line."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lad.methods import METHODS
+from lad.parameters import PROFILES, make_parameters, notebook_parameters
+
+PROJECT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_profile_is_complete(profile, method):
+    parameters = make_parameters({"profile": profile, "method": method})
+    assert parameters.profile == profile and parameters.method == method
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"eopchs": 3}, "parameter 'eopchs' is unknown; did you mean 'epochs'?"),
+        ({"qqqq": 3}, "parameter 'qqqq' is unknown; known are profile, data,"),
+        ({"epochs": "three"}, "parameter 'epochs' = 'three': input should be a valid integer"),
+        ({"epochs": 0}, "parameter 'epochs' = 0: input should be greater than or equal to 1"),
+        ({"lr": float("nan")}, "parameter 'lr' = nan: input should be a finite number"),
+        ({"norm_eval": "true"}, "parameter 'norm_eval' = 'true': input should be a valid boolean"),
+        ({"profile": "toi"}, "'profile' = 'toi' is not one of toy, mini, coco_1x, coco_2x_ms; did you mean 'toy'?"),
+        ({"method": "ladd"}, "parameter 'method' = 'ladd' is not one of baseline, lad; did you mean 'lad'?"),
+        ({"teacher": "r1001"}, "parameter 'teacher' = 'r1001' is not one of r18, r34, r50, r101; did you mean 'r101'?"),
+        ({"optimizer": "adam"}, "parameter 'optimizer' = 'adam' is not one of sgd, adamw; did you mean 'adamw'?"),
+        ({"method": "baseline", "teacher": "r50"}, "method 'baseline' has no teacher"),
+        ({"frozen_stages": 1}, "would keep a random backbone"),
+        ({"weights": "imagenet"}, "weights 'imagenet' exist for width=1 only"),
+        ({"batch_size": 9, "devices": 2}, "batch_size=9 does not divide over devices=2"),
+        ({"short_sides": [900]}, "must lie between 32 and long_side=128"),
+        ({"test_short_side": 900}, "test_short_side=900 is more than long_side=128"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_one_line_with_the_nearest_right_value(given, message):
+    with pytest.raises(ValueError) as caught:
+        make_parameters(given)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_several_mistakes_are_told_at_once():
+    with pytest.raises(ValueError, match=r"'epochs'.*; .*'lr'"):
+        make_parameters({"epochs": -1, "lr": -1})
+
+
+def test_numbers_may_come_as_text():
+    """As they do from a YAML file (1e-4) and from papermill's command line."""
+    parameters = make_parameters({"lr": "1e-4", "epochs": "3", "seed": "7"})
+    assert (parameters.lr, parameters.epochs, parameters.seed) == (1e-4, 3, 7)
+
+
+def test_none_is_the_profiles_value():
+    assert make_parameters({"epochs": None}).epochs == PROFILES["toy"]["epochs"]
+
+
+def test_the_hash_knows_what_matters_and_ignores_where_it_runs(tmp_path):
+    one = make_parameters({})
+    assert one.hash == make_parameters({"out": str(tmp_path), "workers": 3, "devices": 2}).hash
+    assert one.hash != make_parameters({"seed": 1}).hash
+    assert make_parameters({"lr": "0.002"}).hash == make_parameters({"lr": 2e-3}).hash
+
+
+def test_a_teacher_is_a_plain_run_and_does_not_depend_on_its_student():
+    taught = make_parameters({"student": "r18", "teacher": "r50", "teacher_epochs": 5, "epochs": 3})
+    teacher = taught.of_teacher()
+    assert (teacher.method, teacher.student, teacher.teacher, teacher.epochs) == ("baseline", "r50", None, 5)
+    assert teacher.hash == make_parameters({"student": "r34", "teacher": "r50", "epochs": 5}).of_teacher().hash
+    assert teacher.hash == make_parameters({"method": "baseline", "student": "r50", "epochs": 5}).hash
+
+
+def test_data_folders_are_the_callers_and_out_is_the_projects(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    parameters = make_parameters({"data": "mine"})
+    assert parameters.data == str(tmp_path / "mine")
+    assert parameters.out == str(PROJECT / "runs")
+    assert make_parameters({"out": "here"}).out == str(tmp_path / "here")
+    assert parameters.long_side == 320  # a photograph is not shrunk to the shapes' 128 pixels
+    assert make_parameters({"data": "mine", "long_side": 500}).long_side == 500
+
+
+def test_a_notebooks_variables_are_its_parameters_and_a_typo_stops_it():
+    modules_and_ipython = {"Path": Path, "pytest": pytest, "In": ["x"], "Out": {}, "_": 3, "__name__": "__main__"}
+    assert notebook_parameters({**modules_and_ipython, "epochs": 2}).epochs == 2
+    assert notebook_parameters({"settings": {"flip": 0.25}}).flip == 0.25
+    with pytest.raises(ValueError, match="'teachr' is unknown; did you mean 'teacher'"):
+        notebook_parameters({**modules_and_ipython, "teachr": "r50"})
+    with pytest.raises(ValueError, match="'flipp' is unknown"):
+        notebook_parameters({"settings": {"flipp": 0.25}})
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "params").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_parameter_file_is_valid(path):
+    parameters = make_parameters(yaml.safe_load(path.read_text()))
+    taught = f"_from_{parameters.teacher}" if parameters.teacher else ""
+    assert path.stem == f"{parameters.profile}_{parameters.method}_{parameters.student}{taught}"
