@@ -25,7 +25,7 @@ COCO_SIZE = {"test_short_side": 800, "long_side": 1333}
 
 PROFILES: dict[str, dict[str, Any]] = {
     "toy": {
-        **SLIM, **FROM_SCRATCH, **ADAMW, "data": "toy", "epochs": 8, "batch_size": 8, "eval_every": 2,
+        **SLIM, **FROM_SCRATCH, **ADAMW, "data": "toy", "epochs": 8, "teacher_epochs": 10, "batch_size": 8, "eval_every": 2,
         "short_sides": [128], "test_short_side": 128, "long_side": 128, "precision": "32-true", "workers": 0,
     },
     "mini": {
@@ -67,7 +67,7 @@ class Parameters(BaseModel):
     head: str = "paa"
     seed: int = Field(default=0, ge=0, lt=2**31)
     epochs: int = Field(ge=1, le=10_000)
-    teacher_epochs: int | None = Field(default=None, ge=1, le=10_000)  # None: as many as the student
+    teacher_epochs: int | None = Field(default=None, ge=1, le=10_000)  # None: as many as the student's
 
     batch_size: int = Field(ge=1, le=4096)  # images per step over all devices
     optimizer: Literal["sgd", "adamw"]
@@ -180,12 +180,14 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
     if profile not in PROFILES:
         raise ValueError(_not_one_of("profile", profile, PROFILES))
     values = {**PROFILES[profile], **known}
+    if values.get("method", "lad") in METHODS_WITH_TEACHER:
+        values.setdefault("teacher", DEFAULT_TEACHER)
+    if "teacher_epochs" not in known and ("epochs" in known or "teacher" not in values):
+        values.pop("teacher_epochs", None)  # a profile's goes with the profile's epochs
     if str(values["data"]) not in DIFFICULTIES:
         folder = Path(str(values["data"])).expanduser()
         folder = folder.resolve() if "data" in known else project_folder() / folder
         values = {**values, **OWN_DATA_SIZES.get(profile, {}), **known, "data": str(folder)}
-    if values.get("method", "lad") in METHODS_WITH_TEACHER:
-        values.setdefault("teacher", DEFAULT_TEACHER)
     if values["weights"] not in ("none", "imagenet"):
         values["weights"] = str(Path(str(values["weights"])).expanduser().resolve())
     values["out"] = str(Path(str(values.get("out", project_folder() / "runs"))).expanduser().resolve())

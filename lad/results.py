@@ -20,7 +20,10 @@ def results_table(runs: Mapping[str, Run]) -> pd.DataFrame:
     rows = {}
     for name, run in runs.items():
         metrics = run.results["metrics"]
-        numbers = {HEADINGS.get(column, column): metrics[column] for column in COLUMNS}
+        numbers = {
+            HEADINGS.get(column, column): float("nan") if metrics[column] is None else metrics[column]
+            for column in COLUMNS
+        }
         network = run.parameters.student
         taught = f"{network} ← {run.parameters.teacher}" if run.parameters.teacher else network
         rows[name] = {"network": taught, "method": run.parameters.method, **numbers, "min": run.results["seconds"] / 60}

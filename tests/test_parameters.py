@@ -76,6 +76,13 @@ def test_a_teacher_is_a_plain_run_and_does_not_depend_on_its_student():
     assert teacher.hash == make_parameters({"method": "baseline", "student": "r50", "epochs": 5}).hash
 
 
+def test_a_profiles_teacher_trains_longer_unless_the_epochs_are_the_users():
+    assert make_parameters({}).of_teacher().epochs == PROFILES["toy"]["teacher_epochs"] > PROFILES["toy"]["epochs"]
+    assert make_parameters({"epochs": 1}).of_teacher().epochs == 1
+    assert make_parameters({"epochs": 1, "teacher_epochs": 2}).of_teacher().epochs == 2
+    assert make_parameters({"method": "baseline"}).epochs == PROFILES["toy"]["epochs"]
+
+
 def test_data_folders_are_the_callers_and_out_is_the_projects(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     parameters = make_parameters({"data": "mine"})

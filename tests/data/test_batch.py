@@ -1,0 +1,34 @@
+"""Batches: padding and the concatenation of gts."""
+
+import torch
+
+from lad.data import Sample, collate
+
+
+def sample(height: int, width: int, gts: int, image_id: int) -> Sample:
+    boxes = torch.arange(gts * 4, dtype=torch.float32).view(gts, 4) + image_id
+    return Sample(torch.ones(3, height, width), boxes, torch.full((gts,), image_id), image_id, (height * 2, width * 2))
+
+
+def test_images_are_padded_right_and_bottom_with_zeros_to_multiples_of_32():
+    batch = collate([sample(40, 70, 1, 5), sample(64, 33, 0, 6)])
+    assert batch.images.shape == (2, 3, 64, 96) and batch.padded_hw == (64, 96)
+    assert batch.images[0, :, :40, :70].eq(1).all() and batch.images[0].sum() == 3 * 40 * 70
+    assert batch.targets.image_hw.tolist() == [[40, 70], [64, 33]]
+    assert batch.original_hw.tolist() == [[80, 140], [128, 66]] and batch.image_id.tolist() == [5, 6]
+
+
+def test_gts_are_concatenated_with_their_image():
+    targets = collate([sample(32, 32, 2, 5), sample(32, 32, 0, 6), sample(32, 32, 1, 7)]).targets
+    assert targets.image.tolist() == [0, 0, 2] and targets.labels.tolist() == [5, 5, 7]
+    assert targets.boxes.shape == (3, 4)
+
+
+def test_a_batch_without_gts_keeps_its_shapes():
+    targets = collate([sample(32, 32, 0, 1), sample(32, 32, 0, 2)]).targets
+    assert targets.boxes.shape == (0, 4) and targets.labels.shape == (0,) and targets.image.dtype == torch.int64
+
+
+def test_a_batch_moves_as_a_whole():
+    batch = collate([sample(32, 32, 2, 5)]).to("meta")
+    assert {t.device.type for t in (batch.images, batch.image_id, batch.original_hw, batch.targets.boxes)} == {"meta"}

@@ -1,0 +1,80 @@
+"""What is shown of an assignment is the assignment."""
+
+import pytest
+import torch
+
+from lad.data import CocoDataset, eval_transform, find_split, read_annotations
+from lad.data.shapes import write_shapes
+from lad.explain import (
+    agreement,
+    agreement_with,
+    clearest_gt,
+    detections_of,
+    first_images,
+    opinion,
+    positives_per_level,
+)  # fmt: skip
+from lad.methods import METHODS
+from lad.models import build_detector
+
+
+@pytest.fixture(scope="module")
+def val_set(tmp_path_factory) -> CocoDataset:
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    write_shapes(folder, "toy", {"train": 1, "val": 8})
+    images, path = find_split(folder, "val")
+    return CocoDataset(images, read_annotations(path), eval_transform(128, 128))
+
+
+@pytest.fixture(scope="module")
+def opinions(val_set):
+    batch = first_images(val_set, 3)
+    torch.manual_seed(0)
+    return {name: opinion(build_detector("r18", 6, width=0.25, channels=64), batch) for name in ("teacher", "student")}
+
+
+def test_an_opinion_is_what_the_method_would_learn_from(val_set):
+    batch = first_images(val_set, 3)
+    one = opinion(build_detector("r18", 6, width=0.25, channels=64), batch)
+    learned = METHODS["baseline"](one.outputs, None, one.anchors, batch.targets)
+    assert torch.equal(one.gt_index, learned.gt_index)
+    per_gt = torch.bincount(one.gt_index[one.gt_index >= 0], minlength=len(one.count))
+    assert torch.equal(one.positive.sum(dim=1), per_gt)
+    assert ((one.cost[:, 1:] >= one.cost[:, :-1]) | one.cost[:, 1:].isinf()).all()
+
+
+def test_agreement_counts_positives_of_the_same_object():
+    first = torch.tensor([[0, 0, 1, -1, -2]])
+    second = torch.tensor([[0, 1, 1, 1, -2]])
+    assert agreement(first, first) == 1
+    assert agreement(first, second) == pytest.approx(2 / 4)
+    assert agreement(torch.tensor([[-1]]), torch.tensor([[-1]])) == 0
+
+
+def test_agreement_is_told_for_all_but_the_reference(opinions):
+    assert agreement_with("teacher", opinions).startswith("student: ")
+    assert agreement_with("nobody", opinions) == ""
+
+
+def test_positives_per_level_sum_to_the_mean_number_of_positives(opinions):
+    for name, values in positives_per_level(opinions).items():
+        positives = (opinions[name].gt_index >= 0).sum().item()
+        assert sum(values) == pytest.approx(positives / len(opinions[name].count))
+
+
+def test_the_clearest_gt_has_the_most_samples(opinions):
+    counts = opinions["teacher"].count
+    assert counts[clearest_gt(opinions)] == counts.max()
+
+
+def test_first_images_are_those_with_enough_gts(val_set):
+    batch = first_images(val_set, 2, min_gts=3)
+    assert (batch.targets.image.bincount() >= 3).all()
+    with pytest.raises(ValueError, match="no image with 99 or more gts"):
+        first_images(val_set, 2, min_gts=99)
+
+
+def test_detections_stay_inside_their_image(val_set, opinions):
+    batch = first_images(val_set, 3)
+    for found in detections_of(opinions["student"], batch):
+        assert (found.boxes >= 0).all() and (found.boxes <= 128).all()

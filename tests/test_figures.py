@@ -1,0 +1,138 @@
+"""Figures draw what they are given: checked on the artists, not on pixels."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from lad import figures
+from lad.data import CocoDataset, eval_transform, find_split, read_annotations
+from lad.data.shapes import write_shapes
+from lad.explain import agreement, detections_of, first_images, opinion, positives_per_level
+from lad.models import build_detector
+from lad.postprocess import Detections
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    write_shapes(folder, "toy", {"train": 1, "val": 6})
+    images, path = find_split(folder, "val")
+    batch = first_images(CocoDataset(images, read_annotations(path), eval_transform(128, 128)), 2)
+    torch.manual_seed(0)
+    names = ("plain student", "teacher", "LAD student")
+    return batch, {name: opinion(build_detector("r18", 6, width=0.25, channels=64), batch) for name in names}
+
+
+def drawn(figure: Figure) -> Figure:
+    figure.canvas.draw()  # fails on what cannot be drawn
+    return figure
+
+
+def dots(ax) -> list[tuple[float, float, str]]:
+    return [(*c.get_offsets()[0].tolist(), to_hex(c.get_facecolor()[0]).upper()) for c in ax.collections]
+
+
+def test_every_positive_is_a_dot_at_its_location_and_every_gt_has_its_number(scene):
+    batch, opinions = scene
+    figure = drawn(figures.draw_assignments(batch.images, batch.targets, opinions))
+    axes = np.array(figure.axes).reshape(2, 4)
+    for row in range(2):
+        for column, one in enumerate(opinions.values()):
+            ax = axes[row, column]
+            expected = one.anchors.center[one.gt_index[row] >= 0].tolist()
+            assert sorted([x, y] for x, y, _ in dots(ax)) == sorted(expected)
+            numbers = [int(text.get_text()) for text in ax.texts]
+            gts = (batch.targets.image == row).nonzero().flatten().tolist()
+            assert numbers == [int((one.gt_index[row] == gt).sum()) for gt in gts]
+
+
+def test_the_last_column_shows_who_agrees_in_the_colours_of_the_legend(scene):
+    batch, opinions = scene
+    figure = drawn(figures.draw_assignments(batch.images, batch.targets, opinions))
+    own, taught = (opinions[name].gt_index[0] for name in ("plain student", "teacher"))
+    colours = [colour for *_, colour in dots(np.array(figure.axes).reshape(2, 4)[0, 3])]
+    both = int(((own >= 0) & (own == taught)).sum())
+    assert colours.count(figures.BOTH) == both
+    assert colours.count(figures.STUDENT) == int((own >= 0).sum()) - both
+    assert colours.count(figures.TEACHER) == int((taught >= 0).sum()) - both
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["P3", "P4", "P5", "P6", "P7", "plain student only", "teacher only", "both"]
+    title = figure.axes[3].get_title()
+    assert title == f"{agreement(own[None], taught[None]):.0%} of the positives agree"
+
+
+def test_without_a_teacher_there_is_nothing_to_agree_with(scene):
+    batch, opinions = scene
+    alone = {"plain student": opinions["plain student"]}
+    assert len(drawn(figures.draw_assignments(batch.images, batch.targets, alone)).axes) == 2
+
+
+def test_a_mixture_shows_every_candidate_and_the_cut(scene):
+    _, opinions = scene
+    gt = 0
+    figure = drawn(figures.draw_mixtures(opinions, gt, "circle"))
+    for ax, one in zip(figure.axes, opinions.values(), strict=True):
+        heights = sum(patch.get_height() for patch in ax.patches)
+        assert heights == one.count[gt]
+        cut = one.cost[gt][one.positive[gt]].max().item()
+        assert any(np.allclose(line.get_xdata(), cut) for line in ax.lines)
+        assert f"{int(one.positive[gt].sum())} positive" in ax.get_legend_handles_labels()[1]
+
+
+def test_a_gt_with_one_candidate_can_be_drawn(scene):
+    _, opinions = scene
+    one = opinions["teacher"]
+    lone = dataclasses.replace(
+        one, count=torch.ones_like(one.count), positive=torch.arange(45).eq(0).expand_as(one.positive)
+    )
+    drawn(figures.draw_mixtures({"teacher": lone}, 0))
+
+
+def test_levels_are_bars_of_the_given_heights(scene):
+    _, opinions = scene
+    per_level = positives_per_level(opinions)
+    (ax,) = drawn(figures.draw_levels(per_level)).axes
+    assert [patch.get_height() for patch in ax.patches] == [value for values in per_level.values() for value in values]
+
+
+def test_training_draws_ap_only_where_it_was_evaluated():
+    epochs = [
+        {"epoch": 1, "cls": 1.0, "box": 0.5, "positives_per_gt": 5.0},
+        {"epoch": 2, "cls": 0.8, "box": 0.4, "positives_per_gt": 6.0, "AP": 0.3},
+    ]
+    figure = drawn(figures.draw_training({"teacher": epochs, "plain student": epochs[:1]}))
+    assert [list(line.get_xdata()) for line in figure.axes[0].lines] == [[1, 2], [1]]
+    assert [list(line.get_ydata()) for line in figure.axes[3].lines] == [[0.3]]
+    assert figure.axes[0].lines[0].get_color() == figures.TEACHER
+
+
+def test_detections_below_the_threshold_are_not_drawn(scene):
+    batch, _ = scene
+    boxes = torch.tensor([[10.0, 10, 50, 50], [20.0, 20, 60, 60]])
+    found = [Detections(boxes, torch.tensor([0.9, 0.1]), torch.tensor([0, 1]))] * 2
+    names = ["circle", "square", "triangle", "star", "cross", "ring"]
+    figure = drawn(figures.draw_detections(batch.images, batch.targets, {"teacher": found}, names))
+    truth, teacher = figure.axes[0], figure.axes[1]
+    assert len(truth.patches) == int((batch.targets.image == 0).sum())
+    assert [text.get_text() for text in teacher.texts] == ["circle 0.90"]
+
+
+def test_an_image_without_detections_or_gts_can_be_drawn(scene):
+    batch, opinions = scene
+    empty = dataclasses.replace(
+        batch.targets,
+        boxes=batch.targets.boxes[:0],
+        labels=batch.targets.labels[:0],
+        image=batch.targets.image[:0],
+    )
+    found = {"teacher": detections_of(opinions["teacher"], batch)}
+    drawn(figures.draw_detections(batch.images, empty, found, ["a"] * 6, min_score=1.1))
+
+
+def test_a_picture_is_the_image_before_normalisation():
+    picture = figures.to_picture(torch.zeros(3, 2, 2))
+    np.testing.assert_allclose(picture[0, 0], figures.IMAGENET_MEAN, rtol=1e-6)

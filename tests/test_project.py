@@ -1,0 +1,80 @@
+"""The project's own files agree with one another."""
+
+import ast
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lad.parameters import Parameters
+
+PROJECT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+IMPORTS_ONLY_FROM = {  # DESIGN: imports point one way
+    "geometry": set(),
+    "models": {"geometry", "models"},
+    "losses": {"geometry", "data", "models"},
+    "assignment": {"geometry", "data", "models", "losses", "assignment"},
+    "methods": {"geometry", "data", "models", "losses", "assignment"},
+}
+
+
+def pyproject() -> dict:
+    return tomllib.loads((PROJECT / "pyproject.toml").read_text())
+
+
+def test_environment_yml_installs_this_package_with_its_extras():
+    environment = yaml.safe_load((PROJECT / "environment.yml").read_text())
+    assert environment["name"] == "lad"
+    (pip,) = (entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    (install,) = pip
+    extras = re.fullmatch(r"--editable \.\[(.+)\]", install).group(1).split(",")
+    assert set(extras) == set(pyproject()["project"]["optional-dependencies"])
+    (python,) = (entry for entry in environment["dependencies"] if str(entry).startswith("python"))
+    assert python == f"python{pyproject()['project']['requires-python']}"
+
+
+def test_the_version_is_said_once_in_two_places():
+    import lad
+
+    assert lad.__version__ == pyproject()["project"]["version"]
+
+
+@pytest.mark.parametrize("room", IMPORTS_ONLY_FROM)
+def test_imports_point_one_way(room):
+    files = [*(PROJECT / "lad" / room).glob("*.py"), PROJECT / "lad" / f"{room}.py"]
+    for path in filter(Path.is_file, files):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("lad."):
+                assert node.module.split(".")[1] in IMPORTS_ONLY_FROM[room], f"{path.name} imports {node.module}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_committed_stripped_thin_and_for_any_kernel(path):
+    notebook = json.loads(path.read_text())
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
+    assert all(cell["id"] for cell in notebook["cells"])
+    parameters, *others = code
+    assert parameters["metadata"]["tags"] == ["parameters"]
+    assert all(len(cell["source"]) <= 12 for cell in others)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_notebook_parameter_is_a_parameter_typed_and_explained(path):
+    first = next(cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code")
+    lines = [line.rstrip("\n") for line in first["source"]]
+    for line in lines:
+        name, _type, _default, comment = re.fullmatch(r"(\w+): (\w+) = (.+?)  # (.+)", line).groups()
+        assert name == "settings" or name in Parameters.model_fields
+        assert "|" not in line and comment
+
+
+def test_nothing_here_unpickles_what_it_should_not():
+    for path in (PROJECT / "lad").rglob("*.py"):
+        for call in re.findall(r"torch\.load\([^)]*\)", path.read_text()):
+            assert "weights_only=True" in call, f"{path}: {call}"
