@@ -16,8 +16,8 @@ $(VENV)/.installed: pyproject.toml
 
 run: setup
 	@mkdir -p runs
-	$(BIN)/papermill --no-progress-bar --log-output notebooks/run_lad.ipynb runs/run_lad.ipynb $(PARAMS)
-	$(BIN)/jupyter nbconvert --log-level WARN --to html runs/run_lad.ipynb
+	$(BIN)/papermill --log-level ERROR --no-progress-bar --stdout-file - notebooks/run_lad.ipynb runs/run_lad.ipynb $(PARAMS)
+	$(BIN)/jupyter nbconvert --log-level ERROR --to html runs/run_lad.ipynb
 	@echo
 	@$(BIN)/python -m lad.results runs
 	@echo "\nexecuted notebook: runs/run_lad.ipynb   as a page: runs/run_lad.html"

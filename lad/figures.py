@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from lad.data import Targets
@@ -22,6 +23,7 @@ from lad.postprocess import Detections
 STUDENT, TEACHER, BOTH, NEITHER, TAUGHT = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#AA4499"
 GT = "#111111"
 LEVELS = tuple(f"P{3 + level}" for level in range(len(STRIDES)))
+MOST_LABELS = 12  # of class names in one picture; more would hide it
 MARKER_SIZE = (16, 42, 90, 160, 250)  # by level, points²
 
 
@@ -40,8 +42,7 @@ def draw_assignments(
     other = names[0]
     compares = reference in opinions and reference != other
     columns = [*names, "agreement"] if compares else names
-    figure = Figure(figsize=(2.9 * len(columns), 2.95 * len(images) + 0.6), layout="constrained", dpi=110)
-    axes = figure.subplots(len(images), len(columns), squeeze=False)
+    figure, axes = _image_grid(columns, targets.image_hw)
     for row, image in enumerate(images):
         for column, name in enumerate(columns):
             ax = axes[row, column]
@@ -70,7 +71,7 @@ def draw_mixtures(opinions: Mapping[str, Opinion], gt: int, gt_name: str = "") -
         colour = network_colour(name)
         ax.hist(cost[~positive], bins, color="#C8C8C8", label=f"{(~positive).sum()} background")
         ax.hist(cost[positive], bins, color=colour, label=f"{positive.sum()} positive")
-        grid = np.linspace(cost.min() - 0.2 * np.ptp(cost), cost.max() + 0.1 * np.ptp(cost), 400)
+        grid = np.linspace(max(0, cost.min() - 0.2 * np.ptp(cost)), cost.max() + 0.1 * np.ptp(cost), 400)
         scale = len(cost) * (bins[1] - bins[0])
         for component, style in ((0, "-"), (1, "--")):
             weight, mean, variance = (
@@ -85,6 +86,7 @@ def draw_mixtures(opinions: Mapping[str, Opinion], gt: int, gt_name: str = "") -
                         textcoords="offset points", color=colour, fontsize=9)  # fmt: skip
         ax.set_ylim(0, 1.25 * max(1, np.histogram(cost, bins)[0].max()))
         ax.set_title(f"{name}: {gt_name or f'gt {gt}'}", fontsize=10)
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_xlabel("cost = focal loss + 1.3 · GIoU loss")
         ax.set_ylabel("candidates")
         ax.legend(fontsize=8, frameon=False)
@@ -139,12 +141,12 @@ def draw_detections(
     targets: Targets,
     found: Mapping[str, Sequence[Detections]],
     class_names: Sequence[str],
-    min_score: float = 0.3,
+    min_score: float = 0.5,
 ) -> Figure:
-    """One row per image: the ground truth, then each network's detections of at least `min_score`."""
+    """One row per image: the ground truth, then each network's detections of at least `min_score`, with class and score
+    where they are few enough to be read."""
     columns = ["ground truth", *found]
-    figure = Figure(figsize=(2.9 * len(columns), 2.95 * len(images) + 0.2), layout="constrained", dpi=110)
-    axes = figure.subplots(len(images), len(columns), squeeze=False)
+    figure, axes = _image_grid(columns, targets.image_hw)
     for row, image in enumerate(images):
         for column, name in enumerate(columns):
             ax = axes[row, column]
@@ -159,9 +161,10 @@ def draw_detections(
                 boxes, labels, scores = detections.boxes[shown], detections.labels[shown], detections.scores[shown]
                 texts = [f"{class_names[label]} {score:.2f}" for label, score in zip(labels, scores, strict=True)]
                 colour = network_colour(name)
-            for box, text in zip(boxes.tolist(), texts, strict=True):
+            for box, text in reversed(list(zip(boxes.tolist(), texts, strict=True))):  # the best on top
                 _box(ax, box, colour)
-                _label(ax, box, text, colour)
+                if len(texts) <= MOST_LABELS:
+                    _label(ax, box, text, colour)
             if row == 0:
                 ax.set_title(name, color=colour, fontsize=10)
     return figure
@@ -171,6 +174,15 @@ def to_picture(image: Tensor) -> np.ndarray:
     """A normalised image [3, H, W] as [H, W, 3] in [0, 1]."""
     mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
     return (image.cpu() * std + mean).clamp(0, 1).permute(1, 2, 0).numpy()
+
+
+def _image_grid(columns: Sequence[str], image_hw: Tensor) -> tuple[Figure, np.ndarray]:
+    """A figure with a row of equal pictures per image and its axes [rows, columns], each as high as its image needs."""
+    width = 2.9
+    heights = [min(2.0, height / wide) * width for height, wide in image_hw.tolist()]
+    size = (width * len(columns), sum(heights) + 0.3 * len(heights) + 0.3)
+    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    return figure, figure.subplots(len(heights), len(columns), squeeze=False, height_ratios=heights)
 
 
 def _show_image(ax: Axes, image: Tensor, image_hw: Tensor) -> None:
