@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PARAMS ?= -p teacher r101
 
-.PHONY: setup run test lint lab clean
+.PHONY: setup run test lint lab figures clean
 
 setup: $(VENV)/.installed
 
@@ -32,6 +32,9 @@ lint: setup
 
 lab: setup
 	$(BIN)/jupyter lab --notebook-dir=.
+
+figures: setup
+	$(BIN)/python docs/make_figures.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -68,7 +68,7 @@ def first_images(dataset: CocoDataset, count: int, min_gts: int = 1) -> Batch:
 
 
 def agreement(first: Tensor, second: Tensor) -> float:
-    """Jaccard index of two assignments [N, A]: positives that both give to the same gt / positives of either."""
+    """Jaccard index of two assignments of one shape: positives that both give to the same gt / positives of either."""
     either = (first >= 0) | (second >= 0)
     same = (first >= 0) & (first == second)
     return (same.sum() / either.sum().clamp(min=1)).item()

@@ -49,6 +49,8 @@ def draw_assignments(
             _show_image(ax, image, targets.image_hw[row])
             if name == "agreement":
                 _draw_agreement(ax, row, targets, opinions[other], opinions[reference], network_colour(other))
+                share = agreement(opinions[other].gt_index[row], opinions[reference].gt_index[row])
+                ax.set_title(f"{other} and {reference}: {share:.0%} agree", color=BOTH, fontsize=10)
             else:
                 one = opinions[name]
                 _draw_positives(ax, one.anchors, one.gt_index[row], targets, network_colour(name))
@@ -221,8 +223,6 @@ def _draw_agreement(ax: Axes, image: int, targets: Targets, own: Opinion, taught
     ):
         _draw_positives(ax, own.anchors, gt_of, targets, part_colour)
     _draw_gts(ax, image, targets)
-    title = f"{agreement(first[None], second[None]):.0%} of the positives agree"
-    ax.set_title(title, fontsize=10, color=BOTH)
 
 
 def _level_legend(figure: Figure, comparing: tuple[str, str] | None) -> None:

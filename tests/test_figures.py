@@ -61,8 +61,7 @@ def test_the_last_column_shows_who_agrees_in_the_colours_of_the_legend(scene):
     assert colours.count(figures.TEACHER) == int((taught >= 0).sum()) - both
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["P3", "P4", "P5", "P6", "P7", "plain student only", "teacher only", "both"]
-    title = figure.axes[3].get_title()
-    assert title == f"{agreement(own[None], taught[None]):.0%} of the positives agree"
+    assert figure.axes[3].get_title() == f"plain student and teacher: {agreement(own, taught):.0%} agree"
 
 
 def test_without_a_teacher_there_is_nothing_to_agree_with(scene):

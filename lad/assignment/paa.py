@@ -9,6 +9,7 @@ from lad.data.batch import BACKGROUND, IGNORED, Targets
 from lad.geometry import STRIDES, Anchors, inside_images
 
 CHEAPEST_PER_LEVEL = 9
+TIE = 1e-9  # log-densities closer than this are equal
 POOL_SIZE = CHEAPEST_PER_LEVEL * len(STRIDES)
 
 
@@ -63,7 +64,7 @@ def pool_cheapest(candidates: Candidates, cost: Tensor, num_gts: int) -> tuple[T
 
 def separate(mixture: Mixture, cost: Tensor, count: Tensor) -> Tensor:
     """Which pooled samples are positive, [T, K] bool: of component 0, in cost order, all up to the one of highest
-    mixture density, samples of equal cost staying together.
+    mixture density, the cheapest of equals; samples of equal cost stay together.
 
     cost: [T, K] ascending, count: [T], as given to `fit_mixture`.
     Differs from OpenMMLab: a gt with one candidate, with nothing in component 0, or whose mixture is not finite keeps
@@ -72,7 +73,10 @@ def separate(mixture: Mixture, cost: Tensor, count: Tensor) -> Tensor:
     valid = torch.arange(cost.shape[1], device=cost.device) < count[:, None]
     foreground = valid & (mixture.component == 0)
     density = mixture.log_density.masked_fill(~foreground, -torch.inf)
-    up_to_peak = cost <= cost.gather(1, density.argmax(dim=1, keepdim=True))
+    # Where component 0 holds two samples, they lie at equal density by symmetry: rounding must not choose between them.
+    is_peak = density >= density.amax(dim=1, keepdim=True) - TIE
+    peak_cost = cost.masked_fill(~is_peak, torch.inf).amin(dim=1, keepdim=True)
+    up_to_peak = cost <= peak_cost
     is_finite = (mixture.log_density.isfinite() | ~valid).all(dim=1)
     keep_all = (count == 1) | ~foreground.any(dim=1) | ~is_finite
     return torch.where(keep_all[:, None], valid, foreground & up_to_peak)

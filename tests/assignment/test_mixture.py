@@ -15,9 +15,10 @@ from lad.assignment import fit_mixture, separate
 def test_reference_fits(golden):
     """Components are identical and log-densities agree to 1e-2 in the median on every set that is not knife-edge.
 
-    Positives are compared as "the cut falls at the same cost": among samples of equal cost the reference cuts at
-    any. They are compared where the reference's float32 density is good to 1e-4: on sets with one far outlier its
-    near-collapsed component is noise (off by up to 1e-1), and the peak of noise is anywhere.
+    Positives are compared as "the cut falls at the same cost": among samples of equal cost the reference cuts at any,
+    and exactly two foreground samples lie at equal density, so that there its choice is rounding. They are compared
+    where the reference's float32 density is good to 1e-4: on sets with one far outlier its near-collapsed component is
+    noise (off by up to 1e-1), and the peak of noise is anywhere.
     """
     case = golden("gmm")
     mixture = fit_mixture(case.losses, case.count)
@@ -41,6 +42,11 @@ def test_reference_fits(golden):
             )  # nothing in component 0: all stay, the reference drops all
             continue
         foreground = case.losses[row][valid[row] & (case.component[row] == 0)]
+        if len(foreground) == 2:
+            assert positive[row].sum() >= 1 and set(case.losses[row][positive[row]].tolist()) <= set(
+                foreground.tolist()
+            )
+            continue
         last_of_reference = foreground[case.num_positive[row] - 1]
         assert case.losses[row][positive[row]].max() == last_of_reference
 
