@@ -3,9 +3,11 @@
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
-import time
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +17,7 @@ import psutil
 import torch
 from lightning.fabric import Fabric
 from safetensors.torch import load_file, save_file
+from torch.distributed import is_torchelastic_launched
 
 from lad.data import CocoDataset, eval_transform, find_split, read_annotations, shapes_folder, train_transform
 from lad.data.shapes import DIFFICULTIES
@@ -22,7 +25,7 @@ from lad.methods import METHODS_WITH_TEACHER, TITLES
 from lad.models import Detector, build_detector
 from lad.parameters import Parameters
 from lad.progress import say
-from lad.training import read_metrics, train
+from lad.training import CHECKPOINT_FILE, read_metrics, train
 
 PARAMETERS_FILE, RESULTS_FILE, WEIGHTS_FILE = "params.json", "results.json", "model.safetensors"
 VERSIONS_OF = ("lad", "torch", "torchvision", "lightning", "pycocotools", "numpy")
@@ -52,42 +55,41 @@ def run_experiment(parameters: Parameters) -> Run:
     """The run of these parameters: reused if finished, else trained, from its last checkpoint if it has one. A teacher
     is a run of its own and comes first.
 
-    Raises ValueError, before any training, for data that cannot be used.
+    Raises ValueError, before any training, for data that cannot be used or devices that are not there.
     """
     finished = find_run(parameters)
     if finished is not None:
         say(f"{parameters.run_name} · finished before, AP {finished.results['metrics']['AP']:.3f}")
         return finished
+    accelerator = find_accelerator(parameters)
     train_set, val_set = open_data(parameters)
+    folder = Path(parameters.out) / parameters.run_name
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / PARAMETERS_FILE, parameters.model_dump())
+    if parameters.devices > 1 and not is_torchelastic_launched():
+        return _run_on_several_devices(parameters)
     teacher_run = run_experiment(parameters.of_teacher()) if parameters.method in METHODS_WITH_TEACHER else None
 
     fabric = Fabric(
-        accelerator=parameters.accelerator,
+        accelerator=accelerator,
         devices=parameters.devices,
         strategy="ddp" if parameters.devices > 1 else "auto",
         precision=parameters.precision,
     )
     fabric.launch()
-    folder = Path(parameters.out) / parameters.run_name
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / PARAMETERS_FILE, parameters.model_dump())
 
-    started = time.perf_counter()
     torch.manual_seed(parameters.seed)
     detector = new_detector(parameters, num_classes=len(train_set.annotations.class_names))
     teacher = None
     if teacher_run is not None:
         teacher = teacher_run.load_detector().to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     metrics = train(parameters, detector, teacher, train_set, val_set, fabric, folder)
-    weights = {name: value.contiguous().cpu() for name, value in detector.state_dict().items()}
-    save_file(weights, folder / WEIGHTS_FILE)
-
-    seconds = [line["seconds"] for line in read_metrics(folder)]
-    _write_json(
-        folder / RESULTS_FILE,
-        {
+    if fabric.is_global_zero:
+        weights = {name: value.contiguous().cpu() for name, value in detector.state_dict().items()}
+        save_file(weights, folder / WEIGHTS_FILE)
+        results = {
             "name": parameters.run_name,
-            "metrics": {name: None if value != value else value for name, value in metrics.items()},
+            "metrics": {name: None if math.isnan(value) else value for name, value in metrics.items()},
             "num_classes": len(train_set.annotations.class_names),
             "class_names": train_set.annotations.class_names,
             "parameter_count": sum(parameter.numel() for parameter in detector.parameters()),
@@ -96,15 +98,14 @@ def run_experiment(parameters: Parameters) -> Run:
             "seed": parameters.seed,
             "training_images": len(train_set),
             "validation_images": len(val_set),
-            "seconds": sum(seconds),
-            "seconds_this_session": time.perf_counter() - started,
+            "seconds": sum(line["seconds"] for line in read_metrics(folder)),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": {"python": platform.python_version()}
-            | {name: importlib.metadata.version(name) for name in VERSIONS_OF},
-            "hardware": hardware(fabric.device),
-        },
-    )
-    (folder / "last.pt").unlink(missing_ok=True)  # the optimizer's state is of no more use
+            "versions": versions(),
+            "hardware": hardware(fabric),
+        }
+        _write_json(folder / RESULTS_FILE, results)
+        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)  # the optimizer's state is of no more use
+    fabric.barrier()
     run = find_run(parameters)
     assert run is not None
     return run
@@ -179,15 +180,52 @@ def new_detector(parameters: Parameters, num_classes: int, pretrained: bool = Tr
     )
 
 
-def hardware(device: torch.device) -> dict[str, Any]:
+def find_accelerator(parameters: Parameters) -> str:
+    """ "cuda" or "cpu". Raises ValueError when the machine has not the devices that are asked for."""
+    wants_cuda = parameters.accelerator == "cuda" or (parameters.accelerator == "auto" and torch.cuda.is_available())
+    found = torch.cuda.device_count()
+    if wants_cuda and found < parameters.devices:
+        raise ValueError(
+            f"devices={parameters.devices}, but this machine has {found} CUDA devices; give fewer or accelerator=cpu"
+        )
+    if parameters.precision == "16-mixed" and not wants_cuda:
+        raise ValueError("precision=16-mixed needs a CUDA device; give 32-true or bf16-mixed")
+    return "cuda" if wants_cuda else "cpu"
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that numbers depend on."""
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in VERSIONS_OF}
+
+
+def hardware(fabric: Fabric) -> dict[str, Any]:
     """What a run ran on."""
+    is_gpu = fabric.device.type == "cuda"
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+        "device": torch.cuda.get_device_name(fabric.device) if is_gpu else platform.processor() or "cpu",
+        "devices": fabric.world_size,
         "platform": platform.platform(terse=True),
         "cpu_cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
     }
+
+
+def _run_on_several_devices(parameters: Parameters) -> Run:
+    """Start one process per device by torchrun, from a script and a notebook alike, and read the run they leave."""
+    several = f"--nproc-per-node={parameters.devices}"
+    file = str(Path(parameters.out) / parameters.run_name / PARAMETERS_FILE)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", several, "-m", "lad.experiment", file]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            say(line.rstrip())
+    run = find_run(parameters)
+    if run is None:
+        raise RuntimeError(
+            f"training on {parameters.devices} devices ended with {process.returncode}; see its output above"
+        )
+    return run
 
 
 def _readable(dataset: CocoDataset, parameters: Parameters) -> CocoDataset:
@@ -220,3 +258,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+if __name__ == "__main__":  # one of the processes that torchrun starts: lad.experiment PARAMS.JSON
+    run_experiment(Parameters(**json.loads(Path(sys.argv[1]).read_text())))

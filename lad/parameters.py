@@ -95,7 +95,7 @@ class Parameters(BaseModel):
     eval_every: int = Field(ge=1)  # epochs; the last one always is
     out: str = "runs"  # folder of the runs
     devices: int = Field(default=1, ge=1, le=1024)
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"  # the mixture needs float64, which Apple's mps lacks
     workers: int = Field(ge=0, le=256)  # processes that load images, per device
 
     @model_validator(mode="after")

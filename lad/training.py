@@ -12,7 +12,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from lad.data import Batch, CocoDataset, collate
 from lad.evaluation import evaluate
@@ -54,7 +54,9 @@ def train(
     metrics: dict[str, float] = {}
     for epoch in range(first_epoch, parameters.epochs):
         started = time.perf_counter()
-        torch.manual_seed(parameters.seed * 100_003 + epoch)
+        torch.manual_seed((parameters.seed * 100_003 + epoch) * 1_009 + fabric.global_rank)
+        if isinstance(train_loader.sampler, DistributedSampler):
+            train_loader.sampler.set_epoch(epoch)
         title = f"{parameters.student} {parameters.method} · epoch {epoch + 1}/{parameters.epochs}"
         line: dict[str, Any] = {"epoch": epoch + 1, "lr": learning_rate(parameters, epoch, 0, steps_per_epoch)}
         batches = bar(train_loader, title)
@@ -176,17 +178,18 @@ def append_metrics(folder: Path, line: dict[str, Any]) -> None:
 
 def _loader(dataset: CocoDataset, parameters: Parameters, fabric: Fabric, shuffle: bool) -> DataLoader[Batch]:
     """Training batches (shuffled, shared out over the devices) or evaluation batches (all images on each device)."""
-    batch_size = parameters.batch_size // fabric.world_size
-    loader: DataLoader[Any] = DataLoader(
-        dataset,
-        batch_size,
-        shuffle,
+    shared: DistributedSampler[Any] | None
+    shared = DistributedSampler(dataset, seed=parameters.seed) if shuffle and fabric.world_size > 1 else None
+    return DataLoader(
+        dataset,  # type: ignore[arg-type]
+        parameters.batch_size // fabric.world_size,
+        shuffle=shuffle and shared is None,
+        sampler=shared,
         collate_fn=collate,
         num_workers=parameters.workers,
         pin_memory=fabric.device.type == "cuda",
         drop_last=shuffle and len(dataset) >= parameters.batch_size,  # a lone image would upset BatchNorm
     )
-    return fabric.setup_dataloaders(loader, move_to_device=False) if shuffle else loader  # type: ignore[return-value]
 
 
 def _keep_metrics(folder: Path, epochs_done: int) -> None:

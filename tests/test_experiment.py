@@ -111,6 +111,35 @@ def test_lad_trains_its_teacher_first_and_records_it(shapes, tmp_path):
     assert weights(runs["plain student"].folder) != weights(runs["LAD student"].folder)
 
 
+def test_two_devices_train_one_run_with_a_teacher(shapes, tmp_path):
+    run = run_experiment(tiny(shapes, tmp_path, method="lad", teacher="r18", devices=2, epochs=1))
+    assert run.results["hardware"]["devices"] == 2 and run.results["metrics"]["AP"] is not None
+    assert len(run.epochs) == 1  # one line, though two processes trained
+    assert len(finished_runs(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(("workers", "precision"), [(2, "32-true"), (0, "bf16-mixed")])
+def test_worker_processes_and_mixed_precision_are_as_reproducible(shapes, tmp_path, workers, precision):
+    first, second = (
+        run_experiment(tiny(shapes, tmp_path / name, epochs=1, workers=workers, precision=precision)) for name in "ab"
+    )
+    assert weights(first.folder) == weights(second.folder)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"accelerator": "cuda"}, "devices=1, but this machine has 0 CUDA devices; give fewer or accelerator=cpu"),
+        ({"precision": "16-mixed"}, "precision=16-mixed needs a CUDA device"),
+    ],
+)
+def test_devices_that_are_not_there_are_one_clear_line(shapes, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        run_experiment(tiny(shapes, tmp_path / "runs", **changes))
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_run_alone_is_compared_with_nothing(shapes, tmp_path):
     assert list(compare(tiny(shapes, tmp_path, epochs=1))) == ["plain student"]
 
