@@ -59,7 +59,9 @@ def run_experiment(parameters: Parameters) -> Run:
     """
     finished = find_run(parameters)
     if finished is not None:
-        say(f"{parameters.run_name} · finished before, AP {finished.results['metrics']['AP']:.3f}")
+        average_precision = finished.results["metrics"]["AP"]
+        judged = "no AP" if average_precision is None else f"AP {average_precision:.3f}"
+        say(f"{parameters.run_name} · finished before, {judged}")
         return finished
     accelerator = find_accelerator(parameters)
     train_set, val_set = open_data(parameters)

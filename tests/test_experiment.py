@@ -191,6 +191,16 @@ def test_a_missing_folder_is_one_clear_line(tmp_path):
         run_experiment(tiny(tmp_path / "nowhere", tmp_path))
 
 
+def test_a_validation_set_without_gts_has_no_ap_and_is_no_mistake(shapes, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(shapes, folder)
+    path = folder / "instances_val.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": []}))
+    run = run_experiment(tiny(folder, tmp_path / "runs", epochs=1))
+    assert run.results["metrics"]["AP"] is None
+    assert run_experiment(run.parameters).results == run.results
+
+
 def test_images_of_many_sizes_and_without_gts_train_and_evaluate(shapes, tmp_path):
     """A folder as a user would have it: mixed sizes, an image without gts, a class that only training has."""
     folder = tmp_path / "mixed"
