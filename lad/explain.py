@@ -12,6 +12,8 @@ from lad.geometry import STRIDES, Anchors, make_anchors
 from lad.models import HeadOutputs
 from lad.postprocess import Detections, detect
 
+IMAGES_AT_ONCE = 4  # through a network: feature maps of many photographs would fill a laptop's memory
+
 
 @dataclass(frozen=True)
 class Opinion:
@@ -31,7 +33,13 @@ class Opinion:
 @torch.no_grad()
 def opinion(detector: nn.Module, batch: Batch) -> Opinion:
     """The network's own assignment of the batch, in eval mode, on the CPU."""
-    outputs = detector.eval()(batch.images)
+    detector.eval()
+    parts = [detector(images) for images in batch.images.split(IMAGES_AT_ONCE)]
+    outputs = HeadOutputs(
+        torch.cat([part.cls_logits for part in parts]),
+        torch.cat([part.box_deltas for part in parts]),
+        torch.cat([part.iou_logits for part in parts]) if parts[0].iou_logits is not None else None,
+    )
     anchors = make_anchors(batch.padded_hw)
     candidates = match_candidates(anchors, batch.targets)
     cost = anchor_cost(outputs, candidates, anchors, batch.targets)
@@ -55,15 +63,15 @@ def detections_of(opinion: Opinion, batch: Batch) -> list[Detections]:
     return detect(opinion.outputs, opinion.anchors, batch.targets.image_hw)
 
 
-def first_images(dataset: CocoDataset, count: int, min_gts: int = 1) -> Batch:
-    """A batch of the first `count` images that have at least `min_gts` gts, or of fewer, if there are not so many.
+def first_images(dataset: CocoDataset, count: int) -> Batch:
+    """A batch of the first `count` images that have gts, or of fewer, if there are not so many.
 
     Raises ValueError if there is none.
     """
     records = dataset.annotations.records
-    chosen = [index for index, record in enumerate(records) if len(record.boxes) >= min_gts][:count]
+    chosen = [index for index, record in enumerate(records) if len(record.boxes)][:count]
     if not chosen:
-        raise ValueError(f"{dataset.annotations.path}: no image with {min_gts} or more gts to show")
+        raise ValueError(f"{dataset.annotations.path}: no image with a gt to show")
     return collate([dataset[index] for index in chosen])
 
 

@@ -1,5 +1,6 @@
 """The parameters of one experiment, checked before any work, and the profiles that give their defaults."""
 
+import ast
 import difflib
 import hashlib
 import json
@@ -201,21 +202,34 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
 def notebook_parameters(namespace: Mapping[str, Any]) -> Parameters:
     """Parameters from a notebook's variables (`globals()`), to be called in the cell after the parameters cell.
 
-    Papermill only warns of a name that the notebook does not know. Here every variable that holds a plain value
-    (number, text, list, mapping or None) must be a parameter, so that a typo stops the notebook. The mapping `settings`
-    gives any further parameter by name.
+    Papermill only warns of a name that the notebook does not know. Here every name that a parameters cell assigns, the
+    notebook's own or papermill's, must be a parameter, so that a typo stops the notebook. The mapping `settings` gives
+    any further parameter by name.
     """
-    ours = {"In", "Out"}  # IPython's own
-    plain = (str, int, float, bool, list, tuple, dict, type(None))
-    given = {
-        name: value
-        for name, value in namespace.items()
-        if not name.startswith("_") and name not in ours and isinstance(value, plain)
-    }
+    names = {name for cell in namespace.get("In", []) for name in _assigned_parameters(cell)}
+    given = {name: namespace[name] for name in names if name in namespace}
     settings = given.pop("settings", None) or {}
     if not isinstance(settings, dict):
         raise ValueError(f"parameter 'settings' = {settings!r} must be a mapping of parameter names to values")
     return make_parameters({**given, **settings})
+
+
+def _assigned_parameters(cell: str) -> set[str]:
+    """Names that a parameters cell assigns: one of papermill's, or any that does nothing but name plain values."""
+    try:
+        statements = ast.parse(cell).body
+    except SyntaxError:  # of IPython: %magic
+        return set()
+    names = set()
+    for statement in statements:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        is_plain = isinstance(getattr(statement, "value", None), ast.Constant | ast.List | ast.Dict | ast.UnaryOp)
+        if not all(isinstance(target, ast.Name) for target in targets):
+            return set()
+        if not is_plain and not cell.startswith("# Parameters"):  # float('nan') is a call
+            return set()
+        names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
 
 
 def project_folder() -> Path:

@@ -1,5 +1,7 @@
 """What is shown of an assignment is the assignment."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -67,11 +69,15 @@ def test_the_clearest_gt_has_the_most_samples(opinions):
     assert counts[clearest_gt(opinions)] == counts.max()
 
 
-def test_first_images_are_those_with_enough_gts(val_set):
-    batch = first_images(val_set, 2, min_gts=3)
-    assert (batch.targets.image.bincount() >= 3).all()
-    with pytest.raises(ValueError, match="no image with 99 or more gts"):
-        first_images(val_set, 2, min_gts=99)
+def test_first_images_are_those_with_gts(val_set):
+    assert len(first_images(val_set, 99).images) == len(val_set)
+    records = tuple(dataclasses.replace(r, boxes=r.boxes[:0], labels=r.labels[:0]) for r in val_set.annotations.records)
+    one_gt = (*records[:5], *val_set.annotations.records[5:])
+    some = CocoDataset(val_set.images, dataclasses.replace(val_set.annotations, records=one_gt), val_set.transform)
+    assert first_images(some, 2).image_id.tolist() == [6, 7]
+    none = CocoDataset(val_set.images, dataclasses.replace(val_set.annotations, records=records), val_set.transform)
+    with pytest.raises(ValueError, match="no image with a gt to show"):
+        first_images(none, 2)
 
 
 def test_detections_stay_inside_their_image(val_set, opinions):

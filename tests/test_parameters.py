@@ -94,13 +94,30 @@ def test_data_folders_are_the_callers_and_out_is_the_projects(monkeypatch, tmp_p
 
 
 def test_a_notebooks_variables_are_its_parameters_and_a_typo_stops_it():
-    modules_and_ipython = {"Path": Path, "pytest": pytest, "In": ["x"], "Out": {}, "_": 3, "__name__": "__main__"}
-    assert notebook_parameters({**modules_and_ipython, "epochs": 2}).epochs == 2
-    assert notebook_parameters({"settings": {"flip": 0.25}}).flip == 0.25
+    own = 'epochs: int = 2  # over the images\nstudent: str = "r18"\nsettings: dict = None'
+    names = {"epochs": 2, "student": "r18", "settings": None}
+    assert notebook_parameters({"In": ["", own], **names}).student == "r18"
+    injected = "# Parameters\nstudent = \"r34\"\nlr = float('nan')\n"
+    with pytest.raises(ValueError, match="'lr' = nan"):
+        notebook_parameters({"In": ["", own, injected], **names, "student": "r34", "lr": float("nan")})
     with pytest.raises(ValueError, match="'teachr' is unknown; did you mean 'teacher'"):
-        notebook_parameters({**modules_and_ipython, "teachr": "r50"})
+        notebook_parameters({"In": ["", own, '# Parameters\nteachr = "r50"\n'], **names, "teachr": "r50"})
+    assert notebook_parameters({"In": ["", own], **names, "settings": {"flip": 0.25}}).flip == 0.25
     with pytest.raises(ValueError, match="'flipp' is unknown"):
-        notebook_parameters({"settings": {"flipp": 0.25}})
+        notebook_parameters({"In": ["", own], **names, "settings": {"flipp": 0.25}})
+
+
+def test_what_later_cells_define_is_no_parameter():
+    """So that the cells can be run again in any order."""
+    own = "epochs: int = 2"
+    later = [
+        "%matplotlib inline",
+        "gt = clearest(opinions)\nshow(gt)",
+        "for name in runs:\n    print(name)",
+        "import os",
+    ]
+    namespace = {"In": [own, *later, own], "epochs": 2, "gt": 3, "name": "teacher", "scratch": 1}
+    assert notebook_parameters(namespace).epochs == 2
 
 
 @pytest.mark.parametrize("path", sorted((PROJECT / "params").glob("*.yaml")), ids=lambda path: path.stem)
