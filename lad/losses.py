@@ -1,13 +1,14 @@
-"""The detection losses of any assignment, and the focal terms that the assignment's cost shares with them."""
+"""The detection losses of any assignment, with the focal terms that its cost shares, and the soft-label losses."""
 
 from typing import Literal
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
 from lad.data.batch import IGNORED, Targets
-from lad.geometry import Anchors, box_giou_loss, box_iou, decode_deltas
+from lad.geometry import Anchors, box_giou_loss, box_iou, decode_deltas, inside_images
 from lad.models.outputs import HeadOutputs
 
 ALPHA = 0.25  # of the focal loss, whose γ is 2
@@ -37,7 +38,7 @@ def detection_loss(
     cross-entropy of the positives' iou logit against that IoU; absent when the head has no such branch. Computed in
     float32. With several devices n⁺ and Σ IoU are averaged over them. Without a positive, box and iou are zero but
     still reach every output, as distributed training needs.
-    Source: PAA section 3.3; LAD section 3.1.
+    Source: PAA (Kim and Lee, ECCV 2020) and LAD (Nguyen et al., WACV 2022), reductions as in the published code.
     """
     cls_logits, box_deltas = outputs.cls_logits.float(), outputs.box_deltas.float()
     image, anchor = (gt_index >= 0).nonzero(as_tuple=True)
@@ -65,6 +66,59 @@ def detection_loss(
         iou_loss = F.binary_cross_entropy_with_logits(iou_logits[image, anchor], iou, reduction="sum")
         losses["iou"] = IOU_WEIGHT * iou_loss / num_positive.clamp(min=1e-6) + 0 * iou_logits.sum()
     return losses
+
+
+def soft_label_loss(
+    student: HeadOutputs,
+    teacher: HeadOutputs,
+    anchors: Anchors,
+    targets: Targets,
+    cls_weight: float,
+    iou_weight: float,
+    box_weight: float,
+    min_iou: float,
+) -> dict[str, Tensor]:
+    """Losses {"soft_cls", "soft_box", "soft_iou"} that pull a student's outputs to a teacher's; scalars, weighted.
+
+    soft_cls: focal-KL over all anchors and classes. A location counts for the other two when the teacher's box there
+    has an IoU over `min_iou` with a gt of its image (padding excepted, boxes clipped to the image): soft_iou is
+    focal-KL of the iou logits, soft_box the GIoU loss between the student's and the teacher's box, weighted by that
+    IoU. All are divided by the sum of those IoUs. An image without gts contributes to soft_cls only; a batch without
+    gts divides by 1.
+    Source: LAD (Nguyen et al., WACV 2022), reductions as in the published code.
+    """
+    cls = focal_kl(student.cls_logits.float(), teacher.cls_logits.float().sigmoid()).sum()
+    clip_hw = targets.image_hw[:, None]
+    teacher_boxes = decode_deltas(anchors.boxes, teacher.box_deltas.float(), clip_hw)  # [N, A, 4]
+    overlap = _best_overlap(teacher_boxes, targets) * inside_images(anchors, targets.image_hw)  # [N, A]
+    image, anchor = (overlap > min_iou).nonzero(as_tuple=True)
+    weight = overlap[image, anchor]
+    norm = _mean_over_ranks(weight.sum())
+    norm = torch.where(norm > 0, norm, 1.0)
+
+    student_deltas = student.box_deltas.float()
+    student_boxes = decode_deltas(anchors.boxes[anchor], student_deltas[image, anchor], targets.image_hw[image])
+    box = (box_giou_loss(student_boxes, teacher_boxes[image, anchor]) * weight).sum() + 0 * student_deltas.sum()
+    losses = {"soft_cls": cls_weight * cls / norm, "soft_box": box_weight * box / norm}
+    if student.iou_logits is not None and teacher.iou_logits is not None:
+        student_iou, teacher_iou = student.iou_logits.float(), teacher.iou_logits.float().sigmoid()
+        iou = focal_kl(student_iou[image, anchor], teacher_iou[image, anchor]).sum() + 0 * student_iou.sum()
+        losses["soft_iou"] = iou_weight * iou / norm
+    return losses
+
+
+def focal_kl(logits: Tensor, target: Tensor, gamma: float = 0.5) -> Tensor:
+    """((p − σ(q))² + 1e-6)^(γ/2) · KL(p ‖ σ(q)), elementwise, of logits q and target probabilities p (LAD)."""
+    entropy = -(torch.xlogy(target, target) + torch.xlogy(1 - target, 1 - target))
+    divergence = F.binary_cross_entropy_with_logits(logits, target, reduction="none") - entropy
+    return ((target - logits.sigmoid()) ** 2 + 1e-6) ** (gamma / 2) * divergence
+
+
+def _best_overlap(boxes: Tensor, targets: Targets) -> Tensor:
+    """Highest IoU [N, A] of each of `boxes` [N, A, 4] with a gt of its image; 0 without gts."""
+    iou = box_iou(targets.boxes[:, None], boxes[targets.image])  # [T, A]
+    image = targets.image[:, None].expand_as(iou)
+    return iou.new_zeros(boxes.shape[:2]).scatter_reduce(0, image, iou, "amax")
 
 
 def _mean_over_ranks(value: Tensor) -> Tensor:

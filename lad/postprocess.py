@@ -41,7 +41,7 @@ def detect(
     of the resized image; in the original's when `scale` [N, 2], the (width, height) factors that were used in
     resizing, or `original_hw` [N, 2], which implies them, is given. vote: score voting after the NMS.
 
-    Source: PAA, section 3.5; order of the steps and thresholds as in OpenMMLab's PAAHead.
+    Source: PAA (Kim and Lee, ECCV 2020); order of the steps and thresholds as in OpenMMLab's PAAHead.
     """
     score = class_scores(outputs)  # [N, A, C]
     keep = _best_of_each_level(score.amax(dim=-1), anchors)  # [N, K]

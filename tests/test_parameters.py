@@ -28,7 +28,7 @@ def test_every_profile_is_complete(profile, method):
         ({"lr": float("nan")}, "parameter 'lr' = nan: input should be a finite number"),
         ({"norm_eval": "true"}, "parameter 'norm_eval' = 'true': input should be a valid boolean"),
         ({"profile": "toi"}, "'profile' = 'toi' is not one of toy, mini, coco_1x, coco_2x_ms; did you mean 'toy'?"),
-        ({"method": "ladd"}, "parameter 'method' = 'ladd' is not one of baseline, lad; did you mean 'lad'?"),
+        ({"method": "ladd"}, "'method' = 'ladd' is not one of baseline, lad, soft_label, solad; did you mean 'lad'?"),
         ({"teacher": "r1001"}, "parameter 'teacher' = 'r1001' is not one of r18, r34, r50, r101; did you mean 'r101'?"),
         ({"optimizer": "adam"}, "parameter 'optimizer' = 'adam' is not one of sgd, adamw; did you mean 'adamw'?"),
         ({"method": "baseline", "teacher": "r50"}, "method 'baseline' has no teacher"),

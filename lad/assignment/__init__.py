@@ -1,6 +1,7 @@
 """Label assignment: candidates → cost → mixture → the map of positives. Each step is a function of flat tensors."""
 
 from lad.assignment.candidates import Candidates, match_candidates
+from lad.assignment.colad import choose_cost_fisher, choose_cost_std_mean
 from lad.assignment.cost import anchor_cost
 from lad.assignment.mixture import Mixture, fit_mixture
 from lad.assignment.paa import assign, pool_cheapest, separate
@@ -10,6 +11,8 @@ __all__ = [
     "Mixture",
     "anchor_cost",
     "assign",
+    "choose_cost_fisher",
+    "choose_cost_std_mean",
     "fit_mixture",
     "match_candidates",
     "pool_cheapest",

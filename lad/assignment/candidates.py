@@ -28,7 +28,7 @@ def match_candidates(anchors: Anchors, targets: Targets) -> Candidates:
     """Every anchor goes to the gt of its image that it overlaps most, if the IoU is at least .1; then every gt claims
     the anchor(s) that overlap it most, whoever had them; a later gt wins a tie. Anchors in the padding take no part.
 
-    Source: PAA, section 3.2, with the thresholds and tie rules of OpenMMLab's MaxIoUAssigner.
+    Source: PAA (Kim and Lee, ECCV 2020), with the thresholds and tie rules of OpenMMLab's MaxIoUAssigner.
     """
     num_images, num_anchors = targets.image_hw.shape[0], anchors.boxes.shape[0]
     num_gts = targets.boxes.shape[0]

@@ -14,7 +14,7 @@ from lad.models.outputs import HeadOutputs
 def anchor_cost(outputs: HeadOutputs, candidates: Candidates, anchors: Anchors, targets: Targets) -> Tensor:
     """Cost [M] of each candidate: focal loss summed over the classes + 1.3 · GIoU loss of the decoded box.
 
-    Source: PAA, equation 2, with OpenMMLab's weight on the box term.
+    Source: PAA (Kim and Lee, ECCV 2020), with OpenMMLab's weight on the box term.
     """
     boxes = targets.boxes[candidates.gt]  # [M, 4]
     labels = targets.labels[candidates.gt]  # [M]

@@ -19,7 +19,7 @@ def assign(candidates: Candidates, cost: Tensor, anchors: Anchors, targets: Targ
     −2 ignored (padding).
 
     cost: [M], of the candidates; whose network it comes from is the whole difference between PAA and LAD.
-    Source: PAA, section 3.2; Kim and Lee, ECCV 2020.
+    Source: PAA, Kim and Lee, ECCV 2020, as in OpenMMLab's PAAHead.
     """
     pooled_cost, pooled_candidate, count = pool_cheapest(candidates, cost, num_gts=targets.boxes.shape[0])
     positive = separate(fit_mixture(pooled_cost, count), pooled_cost, count)  # [T, 45]

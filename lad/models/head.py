@@ -17,7 +17,7 @@ PRIOR_PROBABILITY = 0.01  # of any class at any location before training (Retina
 
 class PAAHead(nn.Module):
     """Two towers shared over the levels; `cls` from the first, `reg` (times a learned scale per level) and `iou` from
-    the second (PAA, section 3.4; layout of OpenMMLab's PAAHead).
+    the second (PAA, Kim and Lee, ECCV 2020; layout of OpenMMLab's PAAHead).
 
     from_scratch: He initialisation of the towers. RetinaNet's std of .01, used otherwise, is made for SGD: before a
     normalisation the scale of weights changes nothing but their pace, and Adam's steps overrun such small ones.
