@@ -69,8 +69,8 @@ def detection_loss(
 
 
 def soft_label_loss(
-    student: HeadOutputs,
-    teacher: HeadOutputs,
+    student_outputs: HeadOutputs,
+    teacher_outputs: HeadOutputs,
     anchors: Anchors,
     targets: Targets,
     cls_weight: float,
@@ -87,6 +87,7 @@ def soft_label_loss(
     gts divides by 1.
     Source: LAD (Nguyen et al., WACV 2022), reductions as in the published code.
     """
+    student, teacher = student_outputs, teacher_outputs
     cls = focal_kl(student.cls_logits.float(), teacher.cls_logits.float().sigmoid()).sum()
     clip_hw = targets.image_hw[:, None]
     teacher_boxes = decode_deltas(anchors.boxes, teacher.box_deltas.float(), clip_hw)  # [N, A, 4]
