@@ -156,7 +156,7 @@ class Parameters(BaseModel):
         rest = {name: value for name, value in self.model_dump(exclude=told).items() if value is not None}
         # A value stays in one piece: its spaces are not where a line may break.
         words = " ".join(f"{name}={_shortened(value)}".replace(" ", "\0") for name, value in rest.items())
-        return f"{question}\n{textwrap.fill(words, width=110)}".replace("\0", " ")
+        return f"{question}\n{textwrap.fill(words, width=88)}".replace("\0", " ")
 
     def of_teacher(self) -> "Parameters":
         """The run that trains this run's teacher: the same in all but network, method and epochs."""
