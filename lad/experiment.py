@@ -8,7 +8,8 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,12 @@ from typing import Any
 import psutil
 import torch
 from lightning.fabric import Fabric
-from safetensors.torch import load_file, save_file
 from torch.distributed import is_torchelastic_launched
 
 from lad.data import CocoDataset, eval_transform, find_split, read_annotations, shapes_folder, train_transform
 from lad.data.shapes import DIFFICULTIES
 from lad.methods import METHODS_WITH_TEACHER, TITLES
-from lad.models import Detector, build_detector
+from lad.models import Detector, build_detector, load_detector, save_detector
 from lad.parameters import Parameters
 from lad.progress import say
 from lad.training import CHECKPOINT_FILE, read_metrics, train
@@ -46,9 +46,7 @@ class Run:
 
     def load_detector(self) -> Detector:
         """The trained network on the CPU, in eval mode, its parameters frozen."""
-        detector = new_detector(self.parameters, self.results["num_classes"], pretrained=False)
-        detector.load_state_dict(load_file(self.folder / WEIGHTS_FILE))
-        return detector.eval().requires_grad_(False)
+        return load_detector(self.folder / WEIGHTS_FILE)
 
 
 def run_experiment(parameters: Parameters) -> Run:
@@ -81,14 +79,13 @@ def run_experiment(parameters: Parameters) -> Run:
     fabric.launch()
 
     torch.manual_seed(parameters.seed)
-    detector = new_detector(parameters, num_classes=len(train_set.annotations.class_names))
+    detector = new_detector(parameters, train_set.annotations.class_names)
     teacher = None
     if teacher_run is not None:
         teacher = teacher_run.load_detector().to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     metrics = train(parameters, detector, teacher, train_set, val_set, fabric, folder)
     if fabric.is_global_zero:
-        weights = {name: value.contiguous().cpu() for name, value in detector.state_dict().items()}
-        save_file(weights, folder / WEIGHTS_FILE)
+        save_detector(detector, folder / WEIGHTS_FILE)
         results = {
             "name": parameters.run_name,
             "metrics": {name: None if math.isnan(value) else value for name, value in metrics.items()},
@@ -168,18 +165,25 @@ def open_data(parameters: Parameters) -> tuple[CocoDataset, CocoDataset]:
     return _readable(train_set, parameters), _readable(val_set, parameters)
 
 
-def new_detector(parameters: Parameters, num_classes: int, pretrained: bool = True) -> Detector:
-    """The network of these parameters, freshly initialised from torch's generator; `pretrained` loads its weights."""
-    return build_detector(
+def new_detector(parameters: Parameters, class_names: Sequence[str]) -> Detector:
+    """The network of these parameters, freshly initialised from torch's generator or with its backbone's weights."""
+    detector = build_detector(
         parameters.student,
-        num_classes,
+        len(class_names),
         parameters.width,
         parameters.head,
         channels=parameters.channels,
-        weights=parameters.weights if pretrained else "none",
+        weights=parameters.weights,
         frozen_stages=parameters.frozen_stages,
         norm_eval=parameters.norm_eval,
     )
+    detector.configuration = replace(
+        detector.configuration,
+        class_names=tuple(class_names),
+        short_side=parameters.test_short_side,
+        long_side=parameters.long_side,
+    )
+    return detector
 
 
 def find_accelerator(parameters: Parameters) -> str:

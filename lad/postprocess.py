@@ -9,14 +9,20 @@ from torchvision.ops import batched_nms
 from lad.geometry import STRIDES, Anchors, box_area, box_iou, clip_boxes, decode_deltas
 from lad.models.outputs import HeadOutputs
 
+MIN_SCORE = 0.05
 TOP_PER_LEVEL = 1000
+NMS_IOU = 0.6
+MAX_DETECTIONS = 100
 VOTE_MIN_IOU = 0.01
 VOTE_SIGMA = 0.025
 
 
 @dataclass(frozen=True)
 class Detections:
-    """D detections of one image, best first. boxes: [D, 4] xyxy pixels. scores: [D] in (0, 1). labels: [D] int64."""
+    """D detections of one image, best first where nothing else is said.
+
+    boxes: [D, 4] xyxy pixels. scores: [D] in (0, 1). labels: [D] int64.
+    """
 
     boxes: Tensor
     scores: Tensor
@@ -31,9 +37,9 @@ def detect(
     original_hw: Tensor | None = None,
     scale: Tensor | None = None,
     vote: bool = True,
-    min_score: float = 0.05,
-    nms_iou: float = 0.6,
-    max_detections: int = 100,
+    min_score: float = MIN_SCORE,
+    nms_iou: float = NMS_IOU,
+    max_detections: int = MAX_DETECTIONS,
 ) -> list[Detections]:
     """Detections of each of the N images.
 
@@ -43,6 +49,21 @@ def detect(
 
     Source: PAA (Kim and Lee, ECCV 2020); order of the steps and thresholds as in OpenMMLab's PAAHead.
     """
+    candidates = score_candidates(outputs, anchors, image_hw, original_hw, scale, min_score)
+    return [suppress(one, vote, nms_iou, max_detections) for one in candidates]
+
+
+@torch.no_grad()
+def score_candidates(
+    outputs: HeadOutputs,
+    anchors: Anchors,
+    image_hw: Tensor,
+    original_hw: Tensor | None = None,
+    scale: Tensor | None = None,
+    min_score: float = MIN_SCORE,
+) -> list[Detections]:
+    """Every box and class of each image that scores above `min_score`, before any NMS and in no order, out of each
+    level's 1000 best anchors. Arguments and pixels as in `detect`."""
     score = class_scores(outputs)  # [N, A, C]
     keep = _best_of_each_level(score.amax(dim=-1), anchors)  # [N, K]
     score = score.gather(1, keep[..., None].expand(-1, -1, score.shape[-1]))
@@ -55,14 +76,21 @@ def detect(
     if original_hw is not None:
         boxes = clip_boxes(boxes, original_hw[:, None])
 
-    detections = []
+    candidates = []
     for image_boxes, image_score in zip(boxes, score, strict=True):
         row, label = (image_score > min_score).nonzero(as_tuple=True)
-        candidates = Detections(image_boxes[row], image_score[row, label], label)
-        best = batched_nms(candidates.boxes, candidates.scores, candidates.labels, nms_iou)[:max_detections]
-        kept_boxes = vote_boxes(candidates, best) if vote else candidates.boxes[best]
-        detections.append(Detections(kept_boxes, candidates.scores[best], candidates.labels[best]))
-    return detections
+        candidates.append(Detections(image_boxes[row], image_score[row, label], label))
+    return candidates
+
+
+@torch.no_grad()
+def suppress(
+    candidates: Detections, vote: bool = True, nms_iou: float = NMS_IOU, max_detections: int = MAX_DETECTIONS
+) -> Detections:
+    """Class-wise NMS of one image's candidates, the best of what remains and, with `vote`, score voting."""
+    best = batched_nms(candidates.boxes, candidates.scores, candidates.labels, nms_iou)[:max_detections]
+    boxes = vote_boxes(candidates, best) if vote else candidates.boxes[best]
+    return Detections(boxes, candidates.scores[best], candidates.labels[best])
 
 
 def class_scores(outputs: HeadOutputs) -> Tensor:

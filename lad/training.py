@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.utils.data import DataLoader, DistributedSampler
 
-from lad.data import Batch, CocoDataset, collate
+from lad.data import Batch, CocoDataset, batches_of_one_size, collate
+from lad.data.transforms import resized_hw
 from lad.evaluation import evaluate
 from lad.geometry import make_anchors
 from lad.methods import METHODS
@@ -44,8 +45,8 @@ def train(
     detector.to(memory_format=torch.channels_last)
     trainable = [parameter for parameter in detector.parameters() if parameter.requires_grad]
     model, optimizer = fabric.setup(detector, build_optimizer(parameters, trainable))
-    train_loader = _loader(train_set, parameters, fabric, shuffle=True)
-    val_loader = _loader(val_set, parameters, fabric, shuffle=False)
+    train_loader = _train_loader(train_set, parameters, fabric)
+    val_loader = _val_loader(val_set, parameters, fabric)
     steps_per_epoch = len(train_loader)
     first_epoch = load_checkpoint(folder, detector, optimizer)
     if fabric.is_global_zero:
@@ -176,19 +177,36 @@ def append_metrics(folder: Path, line: dict[str, Any]) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-def _loader(dataset: CocoDataset, parameters: Parameters, fabric: Fabric, shuffle: bool) -> DataLoader[Batch]:
-    """Training batches (shuffled, shared out over the devices) or evaluation batches (all images on each device)."""
+def _train_loader(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> DataLoader[Batch]:
+    """Shuffled batches, shared out over the devices."""
     shared: DistributedSampler[Any] | None
-    shared = DistributedSampler(dataset, seed=parameters.seed) if shuffle and fabric.world_size > 1 else None
+    shared = DistributedSampler(dataset, seed=parameters.seed) if fabric.world_size > 1 else None
     return DataLoader(
         dataset,  # type: ignore[arg-type]
         parameters.batch_size // fabric.world_size,
-        shuffle=shuffle and shared is None,
+        shuffle=shared is None,
         sampler=shared,
         collate_fn=collate,
         num_workers=parameters.workers,
         pin_memory=fabric.device.type == "cuda",
-        drop_last=shuffle and len(dataset) >= parameters.batch_size,  # a lone image would upset BatchNorm
+        drop_last=len(dataset) >= parameters.batch_size,  # a lone image would upset BatchNorm
+    )
+
+
+def _val_loader(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> DataLoader[Batch]:
+    """All images on each device, in batches without more padding than each image alone has, so that AP does not depend
+    on the batch size."""
+    batch_size = parameters.batch_size // fabric.world_size
+    resized = (
+        resized_hw(record.hw, parameters.test_short_side, parameters.long_side)
+        for record in dataset.annotations.records
+    )
+    return DataLoader(
+        dataset,  # type: ignore[arg-type]
+        batch_sampler=batches_of_one_size(list(resized), batch_size),
+        collate_fn=collate,
+        num_workers=parameters.workers,
+        pin_memory=fabric.device.type == "cuda",
     )
 
 

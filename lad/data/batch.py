@@ -68,10 +68,24 @@ class Batch:
         return Batch(images, self.targets.to(device), image_id, original_hw)
 
 
+def padded_hw(hw: Sequence[int]) -> tuple[int, int]:
+    """(height, width) rounded up to multiples of 32."""
+    height, width = (-(-int(side) // SIZE_DIVISOR) * SIZE_DIVISOR for side in hw)
+    return height, width
+
+
+def batches_of_one_size(sizes: Sequence[Sequence[int]], batch_size: int) -> list[list[int]]:
+    """Indices of `sizes` (unpadded height, width) in batches whose images are all padded to the same size."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, hw in enumerate(sizes):
+        groups.setdefault(padded_hw(hw), []).append(index)
+    return [group[i : i + batch_size] for group in groups.values() for i in range(0, len(group), batch_size)]
+
+
 def collate(samples: Sequence[Sample]) -> Batch:
     """Pad the images right and bottom with zeros to one size, a multiple of 32, and concatenate their gts."""
     image_hw = torch.tensor([sample.image.shape[-2:] for sample in samples])
-    height, width = (-(-int(side) // SIZE_DIVISOR) * SIZE_DIVISOR for side in image_hw.amax(dim=0))
+    height, width = padded_hw(image_hw.amax(dim=0).tolist())
     images = torch.stack(
         [F.pad(s.image, (0, width - s.image.shape[-1], 0, height - s.image.shape[-2])) for s in samples]
     )

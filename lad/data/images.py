@@ -32,7 +32,7 @@ def load_image(path: Path, annotated_hw: tuple[int, int] | None = None) -> np.nd
             f"{path}: is {image.width} x {image.height} pixels but its annotations say "
             f"{annotated_hw[1]} x {annotated_hw[0]}; correct width and height there"
         )
-    return _rgb(image)
+    return to_rgb(image)
 
 
 def _oriented(image: Image.Image, annotated_hw: tuple[int, int] | None) -> Image.Image:
@@ -43,7 +43,8 @@ def _oriented(image: Image.Image, annotated_hw: tuple[int, int] | None) -> Image
     return image if fits_only_as_stored else upright
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """The pixels of an image of any mode, [H, W, 3] uint8 RGB."""
     if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip instead of scale
         high_byte = (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
         return np.repeat(high_byte[:, :, None], 3, axis=2)

@@ -42,9 +42,9 @@ def train_transform(short_sides: Sequence[int], long_side: int, flip_probability
     return v2.Compose([ResizeKeepRatio(short_sides, long_side), flip, *_normalise()])
 
 
-def eval_transform(short_side: int, long_side: int) -> v2.Transform:
-    """Resize and normalise."""
-    return v2.Compose([ResizeKeepRatio([short_side], long_side), *_normalise()])
+def eval_transform(short_side: int, long_side: int, flip: bool = False) -> v2.Transform:
+    """Resize, flip horizontally if told to, normalise."""
+    return v2.Compose([ResizeKeepRatio([short_side], long_side), v2.RandomHorizontalFlip(float(flip)), *_normalise()])
 
 
 def _normalise() -> list[v2.Transform]:

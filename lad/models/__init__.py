@@ -1,6 +1,18 @@
-"""Networks: torchvision backbones, the feature pyramid, the PAA head, and OpenMMLab's names for them."""
+"""Networks: backbones, the feature pyramid, the PAA head, and their files, ours and OpenMMLab's."""
 
-from lad.models.detector import HEADS, Detector, build_detector
+from lad.models.backbone import BACKBONES
+from lad.models.checkpoint import load_detector, save_detector, save_openmmlab
+from lad.models.detector import HEADS, Configuration, Detector, build_detector
 from lad.models.outputs import HeadOutputs
 
-__all__ = ["HEADS", "Detector", "HeadOutputs", "build_detector"]
+__all__ = [
+    "BACKBONES",
+    "HEADS",
+    "Configuration",
+    "Detector",
+    "HeadOutputs",
+    "build_detector",
+    "load_detector",
+    "save_detector",
+    "save_openmmlab",
+]

@@ -1,24 +1,58 @@
 """The detector: backbone → feature pyramid → head."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 from torch import Tensor, nn
 
-from lad.models.backbone import BACKBONES, ResNet, load_backbone_weights
+from lad.models.backbone import BACKBONES, Backbone, build_backbone, load_backbone_weights
 from lad.models.fpn import FPN
 from lad.models.head import MIN_CHANNELS, NORM_GROUPS, PAAHead
 from lad.models.outputs import HeadOutputs
 
+if TYPE_CHECKING:
+    from lad.postprocess import Detections
+
 HEADS = ("paa",)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a network is built from and how it wants its images: all that its weights do not say.
+
+    class_names: of labels 0 … C−1; empty if they are not known. short_side, long_side: of test images in pixels.
+    """
+
+    backbone: str
+    num_classes: int
+    width: float = 1.0
+    head: str = "paa"
+    channels: int = 256
+    class_names: tuple[str, ...] = ()
+    short_side: int = 800
+    long_side: int = 1333
 
 
 class Detector(nn.Module):
     """images [N, 3, H, W], normalised and padded to a multiple of 32 → `HeadOutputs` over the anchors of (H, W)."""
 
-    def __init__(self, backbone: ResNet, fpn: FPN, head: PAAHead) -> None:
+    def __init__(self, backbone: Backbone, fpn: FPN, head: PAAHead, configuration: Configuration) -> None:
         super().__init__()
         self.backbone, self.fpn, self.head = backbone, fpn, head
+        self.configuration = configuration
 
     def forward(self, images: Tensor) -> HeadOutputs:
         return self.head(self.fpn(self.backbone(images)))
+
+    def predict(self, images: Iterable[Any], **options: Any) -> "list[Detections]":
+        """Detections in pixels of each original image: paths, PIL images, arrays or tensors, of any sizes.
+
+        See `lad.inference.predict`, which this is.
+        """
+        from lad.inference import predict  # the way from a file to boxes lies above the networks
+
+        return predict(self, images, **options)
 
 
 def build_detector(
@@ -34,8 +68,8 @@ def build_detector(
 ) -> Detector:
     """A PAA detector.
 
-    backbone: r18, r34, r50 or r101. width: factor on the backbone's channels. channels: of the pyramid and the head, a
-    multiple of 32 from 64 on. weights: "none", "imagenet" or a local file of a torchvision classification network.
+    backbone: one of `BACKBONES`. width: factor on the backbone's channels. channels: of the pyramid and the head, a
+    multiple of 32 from 64 on. weights: "none", "imagenet" or a local file of a classification network.
     frozen_stages, norm_eval: see `ResNet`; the paper's setting is 1 and True with ImageNet weights.
 
     Raises ValueError for a name or number that does not fit, and when weights cannot be had.
@@ -46,7 +80,12 @@ def build_detector(
         raise ValueError(f"head '{head}' is unknown; choose one of {', '.join(HEADS)}")
     if channels < MIN_CHANNELS or channels % NORM_GROUPS:
         raise ValueError(f"channels={channels} must be {MIN_CHANNELS} or another multiple of {NORM_GROUPS}")
-    body = ResNet(backbone, width, frozen_stages, norm_eval)
+    body = build_backbone(backbone, width, frozen_stages, norm_eval)
     if weights != "none":
         load_backbone_weights(body, backbone, weights)
-    return Detector(body, FPN(body.out_channels, channels), PAAHead(channels, num_classes, weights == "none"))
+    return Detector(
+        body,
+        FPN(body.out_channels, channels),
+        PAAHead(channels, num_classes, from_scratch=weights == "none"),
+        Configuration(backbone, num_classes, width, head, channels),
+    )

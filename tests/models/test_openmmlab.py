@@ -1,11 +1,30 @@
 """OpenMMLab's checkpoint names."""
 
+import json
+
 import pytest
 import torch
-from reference import openmmlab_state
+from reference import HERE, openmmlab_state
+from torch.nn import functional as F
 
-from lad.models import build_detector
-from lad.models.openmmlab import load_openmmlab_state
+from lad.models import build_detector, load_detector
+from lad.models.openmmlab import load_openmmlab_state, part_of, to_openmmlab_state
+
+
+def state_of_keys(name: str) -> dict[str, torch.Tensor]:
+    """Numbers under the names and shapes of a checkpoint in keys/; indices and counts as a network has them."""
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for key, shape in json.loads((HERE / "keys" / f"{name}.json").read_text()).items():
+        if key.endswith("num_batches_tracked"):
+            state[key] = torch.tensor(12)
+        elif key.endswith("relative_position_index"):
+            side = int(shape[0] ** 0.5)
+            row, column = torch.arange(shape[0]) // side, torch.arange(shape[0]) % side
+            state[key] = (row[:, None] - row + side - 1) * (2 * side - 1) + column[:, None] - column + side - 1
+        else:
+            state[key] = torch.randn(shape, generator=generator)
+    return state
 
 
 @pytest.mark.parametrize("backbone", ["r18", "r50", "r101"])
@@ -17,6 +36,70 @@ def test_every_name_of_a_checkpoint_is_accounted_for(backbone):
     assert all((tensor == 0).all() for tensor in detector.state_dict().values())
     scales = len([name for name in state if "scales" in name])
     assert len(detector.state_dict()) == len(state) - scales + 1
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "part", "backbone"),
+    [
+        ("ccdet_keys_lad_r50_r101", "student", "r50"),
+        ("ccdet_keys_lad_r50_r101", "teacher", "r101"),
+        ("ccdet_keys_colad_r50_r101cop", "student", "r50"),
+        ("mmdet_keys_x101_64x4d_dcn", "student", "x101_64x4d_dcn"),
+        ("mmdet_keys_swinb_w7", "student", "swin_b"),
+        ("mmdet_keys_swinb_w12", "student", "swin_b_w12"),
+    ],
+)
+def test_a_whole_file_is_recognised_loaded_and_written_back_exactly(checkpoint, part, backbone, tmp_path):
+    state = state_of_keys(checkpoint)
+    torch.save({"meta": {"mmdet_version": "2.10.0"}, "state_dict": state}, tmp_path / "published.pth")
+    detector = load_detector(tmp_path / "published.pth", part)
+    assert detector.configuration.backbone == backbone and detector.configuration.num_classes == 80
+    expected, written = part_of(state, part), to_openmmlab_state(detector)
+    assert written.keys() == expected.keys()
+    assert all(torch.equal(written[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        lambda name: f"module.{name}",
+        lambda name: f"teacher_{name}",
+        lambda name: f"teacher_model.{name}",
+        lambda name: f"module.ema_{name}",
+        lambda name: "ema_" + name.replace(".", "_"),
+    ],
+)
+def test_prefixes_name_the_network_that_is_asked_for(rename):
+    """Two networks in one file, the plain names all zero."""
+    plain = openmmlab_state("r18")
+    renamed = {rename(name): torch.ones_like(value) for name, value in plain.items()}
+    is_module = next(iter(renamed)).startswith("module.backbone")
+    part = "student" if is_module else "ema" if "ema_" in next(iter(renamed)) else "teacher"
+    state = renamed if is_module else {**plain, **renamed}
+    detector = build_detector("r18", num_classes=80)
+    load_openmmlab_state(detector, {"state_dict": {**state, "data_preprocessor.mean": torch.zeros(3)}}, part)
+    assert all((tensor == 1).all() for tensor in detector.state_dict().values())
+    if not is_module:
+        load_openmmlab_state(detector, state)
+        assert all((tensor == 0).all() for tensor in detector.state_dict().values())
+
+
+def test_a_network_that_is_not_in_the_file_is_said():
+    with pytest.raises(ValueError, match="holds no teacher; part='student' is what it holds"):
+        load_openmmlab_state(build_detector("r18", num_classes=80), openmmlab_state("r18"), part="teacher")
+
+
+def test_patch_merging_there_unfolds():
+    """A Swin's patch merging as OpenMMLab computes it, by unfolding, from its own weights."""
+    state = state_of_keys("mmdet_keys_swinb_w7")
+    detector = build_detector("swin_b", num_classes=80)
+    load_openmmlab_state(detector, state)
+    x = torch.randn(1, 6, 8, 128)  # [N, h, w, C]
+    theirs = F.unfold(x.permute(0, 3, 1, 2), kernel_size=2, stride=2).transpose(1, 2)
+    name = "backbone.stages.0.downsample"
+    theirs = F.layer_norm(theirs, (512,), state[f"{name}.norm.weight"], state[f"{name}.norm.bias"])
+    theirs = F.linear(theirs, state[f"{name}.reduction.weight"]).unflatten(1, (3, 4))
+    torch.testing.assert_close(detector.backbone.features[2](x), theirs, atol=1e-4, rtol=1e-4)
 
 
 def test_what_does_not_fit_is_listed_and_nothing_is_loaded():
@@ -32,7 +115,26 @@ def test_what_does_not_fit_is_listed_and_nothing_is_loaded():
         "unknown name bbox_head.atss_iou.weight",
         "nothing for fpn.extra.0.weight",
         "backbone.conv1.weight has shape [64, 3, 3, 3], expected [64, 3, 7, 7]",
-        "bbox_head.atss_cls.weight has shape [80, 256, 3, 3], expected [12, 256, 3, 3]",
+        "bbox_head.atss_cls.weight has shape [80, 256, 3, 3], expected [12, 256, 3, 3]; new_classifier=True keeps",
     ):
         assert part in str(caught.value)
     assert all(torch.equal(before[name], tensor) for name, tensor in detector.state_dict().items())
+
+
+def test_eighty_classes_become_twelve_with_a_fresh_classifier():
+    detector = build_detector("r18", num_classes=12)
+    fresh = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
+    load_openmmlab_state(detector, openmmlab_state("r18"), new_classifier=True)
+    for name, tensor in detector.state_dict().items():
+        is_classifier = name in ("head.cls.weight", "head.cls.bias")
+        assert torch.equal(tensor, fresh[name] if is_classifier else torch.zeros_like(tensor)), name
+
+
+def test_offsets_under_their_oldest_name():
+    """Checkpoints of mmcv before 1.0 say conv2_offset."""
+    state = state_of_keys("mmdet_keys_x101_64x4d_dcn")
+    old = {name.replace("conv2.conv_offset", "conv2_offset"): value for name, value in state.items()}
+    detector = build_detector("x101_64x4d_dcn", num_classes=80)
+    load_openmmlab_state(detector, old)
+    name = "backbone.layer2.0.conv2.conv_offset.weight"
+    assert torch.equal(detector.state_dict()[name], state[name])

@@ -1,0 +1,107 @@
+"""Detectors as files: our own, one safetensors file with the configuration inside, and OpenMMLab's."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lad.models.backbone import BACKBONES
+from lad.models.detector import Configuration, Detector, build_detector
+from lad.models.files import read_tensors
+from lad.models.openmmlab import CLASSIFIER, Part, load_openmmlab_state, openmmlab_name, part_of, to_openmmlab_state
+
+CONFIGURATION = "configuration"  # key of the safetensors metadata
+
+
+def save_detector(detector: Detector, path: Path) -> None:
+    """Write weights and configuration as one safetensors file; an interrupted write leaves an older file as it was."""
+    weights = {name: value.detach().cpu().contiguous() for name, value in detector.state_dict().items()}
+    configuration = json.dumps(dataclasses.asdict(detector.configuration), ensure_ascii=False)
+    unfinished = path.with_suffix(".unfinished")
+    save_file(weights, unfinished, {CONFIGURATION: configuration})
+    os.replace(unfinished, path)
+
+
+def save_openmmlab(detector: Detector, path: Path) -> None:
+    """Write a checkpoint that OpenMMLab's PAA and LAD configs of this architecture load."""
+    unfinished = path.with_suffix(".unfinished")
+    torch.save({"meta": {"CLASSES": detector.configuration.class_names}, "state_dict": to_openmmlab_state(detector)},
+               unfinished)  # fmt: skip
+    os.replace(unfinished, path)
+
+
+def load_detector(path: Path | str, part: Part = "student") -> Detector:
+    """The detector of a checkpoint file, in eval mode on the CPU, its parameters frozen: one that `save_detector` wrote
+    (every run's model.safetensors is), or OpenMMLab's or the paper's, whose backbone and classes are found from its
+    names and shapes. part: which network of an OpenMMLab file.
+
+    Raises ValueError, naming the file, if it cannot be read, does not fit any network here, or holds NaNs.
+    """
+    path = Path(path)
+    configuration = _configuration(path)
+    state = read_tensors(path)
+    try:
+        if configuration is not None:
+            detector = _built(configuration)
+            detector.load_state_dict(state)
+        else:
+            detector = _built(_guessed(part_of(state, part)))
+            load_openmmlab_state(detector, state, part)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"checkpoint '{path}': {' '.join(str(error).split())}") from None
+    return detector.eval().requires_grad_(False)
+
+
+def _built(configuration: Configuration) -> Detector:
+    one = configuration
+    detector = build_detector(one.backbone, one.num_classes, one.width, one.head, channels=one.channels)
+    detector.configuration = configuration
+    return detector
+
+
+def _configuration(path: Path) -> Configuration | None:
+    """What a file of ours says of itself; None for any other."""
+    if path.suffix != ".safetensors" or not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            content = json.loads((file.metadata() or {}).get(CONFIGURATION, "null"))
+        return content and Configuration(**{**content, "class_names": tuple(content["class_names"])})
+    except (SafetensorError, OSError):
+        return None  # reading the tensors says what is wrong
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"checkpoint '{path}': its configuration is not one of ours ({error})") from None
+
+
+def _guessed(theirs: Mapping[str, Tensor]) -> Configuration:
+    """The architecture, and its width, whose backbone has the most tensors of these names and shapes."""
+    classifier = theirs.get(openmmlab_name(CLASSIFIER[0]))
+    if classifier is None or classifier.dim() != 4:
+        raise ValueError(f"holds no {openmmlab_name(CLASSIFIER[0])}; a PAA or LAD detector of OpenMMLab is needed")
+    num_classes, channels = classifier.shape[:2]
+    shapes = _backbone_shapes(theirs)
+
+    def fit(backbone: str) -> tuple[int, float]:
+        full = _shapes_of(Configuration(backbone, num_classes, channels=channels))
+        stem = next(iter(full))
+        width = shapes[stem][0] / full[stem][0] if shapes.get(stem) else 1.0
+        own = _shapes_of(Configuration(backbone, num_classes, width, channels=channels))
+        return -len(own.items() ^ shapes.items()), width
+
+    best = max(BACKBONES, key=fit)
+    return Configuration(best, num_classes, fit(best)[1], channels=channels)
+
+
+def _shapes_of(configuration: Configuration) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):  # no memory, no time
+        return _backbone_shapes(to_openmmlab_state(_built(configuration)))
+
+
+def _backbone_shapes(theirs: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in theirs.items() if name.startswith("backbone.")}

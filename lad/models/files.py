@@ -1,0 +1,79 @@
+"""Reading tensors from checkpoint files without ever running what is in them."""
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+WRAPPERS = ("state_dict", "model")  # where OpenMMLab and others keep the tensors among other things
+# What OpenMMLab 3.x saves of its logs beside the tensors. These names are read as empty objects: nothing of them runs.
+LOG_OBJECTS = (
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "builtins.getattr",
+    "numpy.dtype",
+    "numpy.ndarray",
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+)
+
+
+class _Ignored:
+    """Stands for an object of a log."""
+
+    def __init__(self, *_arguments: Any) -> None:
+        pass
+
+    def __setstate__(self, _state: Any) -> None:
+        pass
+
+
+def read_tensors(path: Path, said: str = "") -> dict[str, Tensor]:
+    """Names and tensors of a checkpoint file, safetensors or torch's format, on the CPU; what a training framework
+    keeps beside them (OpenMMLab's meta, optimizer, logs) is left out. said: how the user named the file, for messages.
+
+    Raises ValueError when there is no such file, when it is cut short or no checkpoint, when it holds code or objects
+    (none of it is run), and when a tensor holds values that are not finite.
+    """
+    said = said or f"checkpoint '{path}'"
+    if not path.is_file():
+        raise ValueError(f"{said}: no such file")
+    state = load_safetensors(path, said) if path.suffix == ".safetensors" else _unwrapped(_load_torch(path, said), said)
+    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        more = f" and {len(broken) - 1} more tensors" if len(broken) > 1 else ""
+        raise ValueError(f"{said}: NaN or infinite values in {broken[0]}{more}; its training diverged, take another")
+    return state
+
+
+def load_safetensors(path: Path, said: str) -> dict[str, Tensor]:
+    """Tensors of a safetensors file; ValueError when it is none."""
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{said}: cut short or not a safetensors file ({error})") from None
+
+
+def _load_torch(path: Path, said: str) -> Any:
+    ignored = [type(name, (_Ignored,), {}) for name in LOG_OBJECTS]
+    with torch.serialization.safe_globals(list(zip(ignored, LOG_OBJECTS, strict=True))):
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            found = re.search(r"GLOBAL (\S+)|Loading global from module (\S+)|class (\S+)", str(error))
+            what = f" ({next(filter(None, found.groups()))})" if found else ""
+            raise ValueError(f"{said}: refused, as it holds more than tensors{what}; nothing in it was run") from None
+        except (RuntimeError, EOFError, ValueError, KeyError):
+            raise ValueError(f"{said}: cut short or no checkpoint") from None
+
+
+def _unwrapped(content: Any, said: str) -> dict[str, Tensor]:
+    for name in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ValueError(f"{said}: holds no state dict (names and tensors, alone or under 'state_dict')")
+    return dict(content)
