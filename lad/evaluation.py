@@ -1,5 +1,6 @@
 """The twelve COCO numbers of a detector on a data set; pycocotools is the judge."""
 
+import collections
 import contextlib
 import io
 from collections.abc import Iterable, Sequence
@@ -28,7 +29,14 @@ def coco_metrics(
     results: one {"image_id", "category_id", "bbox" [x, y, w, h], "score"} per detection, COCO's results format.
     image_ids: judge these images only.
     """
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+    return metrics_of(judge(annotations, results, image_ids))
+
+
+def judge(
+    annotations: Path | str, results: Sequence[dict[str, Any]], image_ids: Sequence[int] | None = None
+) -> COCOeval:
+    """pycocotools' judgement of box detections, summarised; arguments as in `coco_metrics`."""
+    with quietly():
         truth = COCO(str(annotations))
         for key in ("info", "licenses"):  # loadRes copies them, and many JSONs lack one
             truth.dataset.setdefault(key, [])
@@ -38,15 +46,58 @@ def coco_metrics(
             detected = COCO()
             detected.dataset = {**truth.dataset, "annotations": []}
             detected.createIndex()
-        judge = COCOeval(truth, detected, "bbox")
+        judged = COCOeval(truth, detected, "bbox")
         if image_ids is not None:
-            judge.params.imgIds = sorted(image_ids)
-        judge.evaluate()
-        judge.accumulate()
-        judge.summarize()
+            judged.params.imgIds = sorted(image_ids)
+        judged.evaluate()
+        judged.accumulate()
+        judged.summarize()
+    return judged
+
+
+def quietly() -> contextlib.AbstractContextManager[object]:
+    """pycocotools prints its progress; within this it does not."""
+    return contextlib.redirect_stdout(io.StringIO())
+
+
+def metrics_of(judged: COCOeval) -> dict[str, float]:
+    """The twelve numbers by name; NaN where no gt of that size exists."""
     return {
-        name: float(value) if value >= 0 else float("nan") for name, value in zip(METRICS, judge.stats, strict=True)
+        name: float(value) if value >= 0 else float("nan") for name, value in zip(METRICS, judged.stats, strict=True)
     }
+
+
+def class_metrics(judged: COCOeval) -> dict[int, dict[str, float]]:
+    """Of each category id: number of gts (crowds left out) and AP, AP50, AP75; NaN where it has no gt."""
+    wanted = set(judged.params.imgIds)
+    count = collections.Counter(
+        gt["category_id"]
+        for gt in judged.cocoGt.dataset["annotations"]
+        if gt["image_id"] in wanted and not gt.get("iscrowd")
+    )
+    table = {}
+    for place, category in enumerate(judged.params.catIds):
+        precision = judged.eval["precision"][:, :, place, 0, -1]  # [IoU .50 … .95, recall 0 … 1]
+        table[category] = {
+            "objects": count[category],
+            "AP": _mean(precision),
+            "AP50": _mean(precision[0]),
+            "AP75": _mean(precision[5]),
+        }
+    return table
+
+
+def precision_recall(judged: COCOeval) -> dict[float, np.ndarray]:
+    """Mean precision over the classes that have gts, [101] at recall 0, .01 … 1, by IoU threshold .50, .55 … .95."""
+    precision = judged.eval["precision"][:, :, :, 0, -1]  # [IoU, recall, class]
+    has_gts = (precision > -1).any(axis=(0, 1))
+    mean = precision[:, :, has_gts].mean(axis=2) if has_gts.any() else np.full(precision.shape[:2], np.nan)
+    return {round(float(iou), 2): curve for iou, curve in zip(judged.params.iouThrs, mean, strict=True)}
+
+
+def _mean(precision: np.ndarray) -> float:
+    """−1 stands for "no gt"."""
+    return float(precision.mean()) if (precision > -1).any() else float("nan")
 
 
 def coco_results(image_id: int, detections: Detections, category_ids: Sequence[int]) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ def run_experiment(parameters: Parameters) -> Run:
     train_set, val_set = open_data(parameters)
     folder = Path(parameters.out) / parameters.run_name
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / PARAMETERS_FILE, parameters.model_dump())
+    write_json(folder / PARAMETERS_FILE, parameters.model_dump())
     if parameters.devices > 1 and not is_torchelastic_launched():
         return _run_on_several_devices(parameters)
     teacher_run = run_experiment(parameters.of_teacher()) if parameters.method in METHODS_WITH_TEACHER else None
@@ -102,7 +102,7 @@ def run_experiment(parameters: Parameters) -> Run:
             "versions": versions(),
             "hardware": hardware(fabric),
         }
-        _write_json(folder / RESULTS_FILE, results)
+        write_json(folder / RESULTS_FILE, results)
         (folder / CHECKPOINT_FILE).unlink(missing_ok=True)  # the optimizer's state is of no more use
     fabric.barrier()
     run = find_run(parameters)
@@ -217,6 +217,13 @@ def hardware(fabric: Fabric) -> dict[str, Any]:
     }
 
 
+def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
+    """Write a file in one step: an interrupted write leaves an older one as it was."""
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(content, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(unfinished, path)
+
+
 def _run_on_several_devices(parameters: Parameters) -> Run:
     """Start one process per device by torchrun, from a script and a notebook alike, and read the run they leave."""
     several = f"--nproc-per-node={parameters.devices}"
@@ -254,12 +261,6 @@ def _teacher_summary(run: Run | None) -> dict[str, Any] | None:
         "AP": run.results["metrics"]["AP"],
         "weights_sha256": run.results["weights_sha256"],
     }
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
 
 
 def _sha256(path: Path) -> str:

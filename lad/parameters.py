@@ -1,7 +1,5 @@
 """The parameters of one experiment, checked before any work, and the profiles that give their defaults."""
 
-import ast
-import difflib
 import hashlib
 import json
 import textwrap
@@ -11,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
+from lad.checks import explain, known_values, not_one_of, notebook_values, project_folder
 from lad.data.shapes import DIFFICULTIES, VERSION
 from lad.methods import METHODS, METHODS_WITH_TEACHER
 from lad.models.backbone import BACKBONES
@@ -111,7 +110,7 @@ class Parameters(BaseModel):
         for name, known in choices.items():
             value = getattr(self, name)
             if value not in known and not (name == "teacher" and value is None):
-                raise ValueError(_not_one_of(name, value, known))
+                raise ValueError(not_one_of(name, value, known))
         if self.method in METHODS_WITH_TEACHER and self.teacher is None:
             raise ValueError(f"method '{self.method}' needs a teacher; add teacher={DEFAULT_TEACHER}")
         if self.method not in METHODS_WITH_TEACHER and (self.teacher or self.teacher_epochs):
@@ -174,13 +173,10 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
 
     Raises ValueError with one line that names each parameter that is wrong, its value, and what is right.
     """
-    known = {name: value for name, value in given.items() if name in Parameters.model_fields and value is not None}
-    unknown = [name for name in given if name not in Parameters.model_fields]
-    if unknown:
-        raise ValueError("; ".join(_unknown(name, Parameters.model_fields) for name in unknown))
+    known = known_values(given, Parameters)
     profile = known.get("profile", "toy")
     if profile not in PROFILES:
-        raise ValueError(_not_one_of("profile", profile, PROFILES))
+        raise ValueError(not_one_of("profile", profile, PROFILES))
     values = {**PROFILES[profile], **known}
     if values.get("method", "lad") in METHODS_WITH_TEACHER:
         values.setdefault("teacher", DEFAULT_TEACHER)
@@ -196,46 +192,12 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
     try:
         return Parameters(**values)
     except ValidationError as error:
-        raise ValueError("; ".join(_explain(detail) for detail in error.errors())) from None
+        raise ValueError(explain(error)) from None
 
 
 def notebook_parameters(namespace: Mapping[str, Any]) -> Parameters:
-    """Parameters from a notebook's variables (`globals()`), to be called in the cell after the parameters cell.
-
-    Papermill only warns of a name that the notebook does not know. Here every name that a parameters cell assigns, the
-    notebook's own or papermill's, must be a parameter, so that a typo stops the notebook. The mapping `settings` gives
-    any further parameter by name.
-    """
-    names = {name for cell in namespace.get("In", []) for name in _assigned_parameters(cell)}
-    given = {name: namespace[name] for name in names if name in namespace}
-    settings = given.pop("settings", None) or {}
-    if not isinstance(settings, dict):
-        raise ValueError(f"parameter 'settings' = {settings!r} must be a mapping of parameter names to values")
-    return make_parameters({**given, **settings})
-
-
-def _assigned_parameters(cell: str) -> set[str]:
-    """Names that a parameters cell assigns: one of papermill's, or any that does nothing but name plain values."""
-    try:
-        statements = ast.parse(cell).body
-    except SyntaxError:  # of IPython: %magic
-        return set()
-    names = set()
-    for statement in statements:
-        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-        is_plain = isinstance(getattr(statement, "value", None), ast.Constant | ast.List | ast.Dict | ast.UnaryOp)
-        if not all(isinstance(target, ast.Name) for target in targets):
-            return set()
-        if not is_plain and not cell.startswith("# Parameters"):  # float('nan') is a call
-            return set()
-        names |= {target.id for target in targets if isinstance(target, ast.Name)}
-    return names
-
-
-def project_folder() -> Path:
-    """The checkout that this package is installed from, else the current folder."""
-    checkout = Path(__file__).parents[1]
-    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+    """Parameters from a notebook's variables (`globals()`); see `notebook_values`."""
+    return make_parameters(notebook_values(namespace))
 
 
 def _shortened(value: Any) -> str:
@@ -243,25 +205,3 @@ def _shortened(value: Any) -> str:
     if isinstance(value, list) and len(value) > 6:
         return f"[{value[0]}, {value[1]}, … {value[-1]}]"
     return str(value)
-
-
-def _explain(detail: Any) -> str:
-    if not detail["loc"]:
-        return str(detail["msg"]).removeprefix("Value error, ")
-    name = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "literal_error":
-        choices = [choice.strip(" '") for choice in detail["ctx"]["expected"].replace(" or ", ", ").split(",")]
-        return _not_one_of(name, detail["input"], choices)
-    return f"parameter '{name}' = {detail['input']!r}: {str(detail['msg']).lower()}"
-
-
-def _unknown(name: str, names: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    hint = f"; did you mean '{nearest[0]}'?" if nearest else f"; known are {', '.join(names)}"
-    return f"parameter '{name}' is unknown{hint}"
-
-
-def _not_one_of(name: str, value: Any, choices: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(str(value), list(choices), n=1, cutoff=0.5)
-    hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-    return f"parameter '{name}' = {value!r} is not one of {', '.join(choices)}{hint}"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from lad.checks import project_folder
 from lad.experiment import Run, finished_runs
-from lad.parameters import project_folder
 
 COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 HEADINGS = {"APs": "S", "APm": "M", "APl": "L"}
@@ -30,12 +30,13 @@ def results_table(runs: Mapping[str, Run]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def style_table(table: pd.DataFrame) -> Styler:
-    """The table for a notebook: AP in three decimals, the best of each column in bold."""
-    numbers = table.select_dtypes("number").columns
-    scores = [column for column in numbers if column != "min"]
+def style_table(table: pd.DataFrame, mark_best: bool = False) -> Styler:
+    """The table for a notebook: AP in three decimals and, with `mark_best`, the best of each column in bold."""
+    numbers = table.select_dtypes("float").columns
     formats = {column: "{:.1f}" if column == "min" else "{:.3f}" for column in numbers}
-    return table.style.format(formats, na_rep="–").highlight_max(scores, props="font-weight: bold")
+    styled = table.style.format(formats, na_rep="–")
+    scores = [column for column in numbers if column != "min"]
+    return styled.highlight_max(scores, props="font-weight: bold") if mark_best else styled
 
 
 def format_table(table: pd.DataFrame) -> str:

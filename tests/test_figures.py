@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from lad import figures
 from lad.data import CocoDataset, eval_transform, find_split, read_annotations
 from lad.data.shapes import write_shapes
+from lad.data.transforms import IMAGENET_MEAN
 from lad.explain import agreement, detections_of, first_images, opinion, positives_per_level
 from lad.models import build_detector
 from lad.postprocess import Detections
@@ -134,4 +135,4 @@ def test_an_image_without_detections_or_gts_can_be_drawn(scene):
 
 def test_a_picture_is_the_image_before_normalisation():
     picture = figures.to_picture(torch.zeros(3, 2, 2))
-    np.testing.assert_allclose(picture[0, 0], figures.IMAGENET_MEAN, rtol=1e-6)
+    np.testing.assert_allclose(picture[0, 0], IMAGENET_MEAN, rtol=1e-6)

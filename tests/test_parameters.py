@@ -29,7 +29,7 @@ def test_every_profile_is_complete(profile, method):
         ({"norm_eval": "true"}, "parameter 'norm_eval' = 'true': input should be a valid boolean"),
         ({"profile": "toi"}, "'profile' = 'toi' is not one of toy, mini, coco_1x, coco_2x_ms; did you mean 'toy'?"),
         ({"method": "ladd"}, "'method' = 'ladd' is not one of baseline, lad, soft_label, solad; did you mean 'lad'?"),
-        ({"teacher": "r1001"}, "parameter 'teacher' = 'r1001' is not one of r18, r34, r50, r101; did you mean 'r101'?"),
+        ({"teacher": "r1001"}, "parameter 'teacher' = 'r1001' is not one of r18, r34, r50, r101, x101_64x4d"),
         ({"optimizer": "adam"}, "parameter 'optimizer' = 'adam' is not one of sgd, adamw; did you mean 'adamw'?"),
         ({"method": "baseline", "teacher": "r50"}, "method 'baseline' has no teacher"),
         ({"frozen_stages": 1}, "would keep a random backbone"),

@@ -26,7 +26,7 @@ def test_a_row_tells_network_method_numbers_and_minutes():
     assert table.loc["teacher", "min"] == 1.5 and math.isnan(table.loc["teacher", "L"])
     text = format_table(table)
     assert "0.562" in text and "–" in text and "1.5" in text
-    html = style_table(table).to_html()
+    html = style_table(table, mark_best=True).to_html()
     assert "0.610" in html and "font-weight: bold" in html
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ class CocoAnnotations:
     category_ids: tuple[int, ...]
     class_names: tuple[str, ...]
     records: tuple[ImageRecord, ...]
+    is_annotated: bool = True  # False for a list of test images, whose gts nobody has
 
 
 class CocoDataset(Dataset[Sample]):
@@ -52,8 +54,7 @@ class CocoDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         record = self.annotations.records[index]
-        pixels = torch.from_numpy(load_image(self.images / record.file_name, record.hw)).permute(2, 0, 1)
-        image = tv_tensors.Image(pixels)
+        image = tv_tensors.Image(torch.from_numpy(self.pixels(index)).permute(2, 0, 1))
         boxes = tv_tensors.BoundingBoxes(record.boxes, format="XYXY", canvas_size=record.hw, dtype=torch.float32)
         if self.transform is not None:
             image, boxes = self.transform(image, boxes)
@@ -63,6 +64,11 @@ class CocoDataset(Dataset[Sample]):
         return Sample(
             image.as_subclass(torch.Tensor), boxes.as_subclass(torch.Tensor), labels, record.image_id, record.hw
         )
+
+    def pixels(self, index: int) -> np.ndarray:
+        """The image as it is annotated, [H, W, 3] uint8 RGB."""
+        record = self.annotations.records[index]
+        return load_image(self.images / record.file_name, record.hw)
 
     def subset(self, indices: Sequence[int]) -> "CocoDataset":
         """The same data set with only these images."""
@@ -85,27 +91,30 @@ class CocoDataset(Dataset[Sample]):
 
 
 def find_split(folder: Path, split: str) -> tuple[Path, Path]:
-    """The images folder and the instances JSON of a split ("train" or "val") of a data set folder.
+    """The images folder and the JSON of a split ("train", "val", "test-dev" …) of a data set folder.
 
-    Looks for `instances_<split>*.json` in the folder or its `annotations/`; images in `<split>…/`, `images/<split>…/`,
-    `images/` or the folder itself, wherever the first image is. Raises ValueError saying what was looked for.
+    Looks for `instances_<split>*.json`, or `image_info_<split>*.json` as COCO names lists of test images, in the
+    folder or its `annotations/`; for images in `<split>…/` (`test…/` for test-dev), `images/<split>…/`, `images/` or
+    the folder itself, wherever the first image is. Raises ValueError saying what was looked for.
     """
     if not folder.is_dir():
         raise ValueError(f"data '{folder}': no such folder")
-    found = sorted([*folder.glob(f"instances_{split}*.json"), *folder.glob(f"annotations/instances_{split}*.json")])
+    kinds = ("instances", "image_info")
+    places = (folder, folder / "annotations")
+    found = sorted(file for kind in kinds for place in places for file in place.glob(f"{kind}_{split}*.json"))
     if len(found) != 1:
         what = "several" if found else "no"
         raise ValueError(
             f"data '{folder}': {what} instances_{split}*.json in it or its annotations/ folder; one is needed"
         )
-    name = found[0].stem.removeprefix("instances_")
+    name = re.sub("^(instances|image_info)_", "", found[0].stem).replace("-dev", "")
     entries = _load_json(found[0]).get("images") or [{}]
     first = str(entries[0].get("file_name", "")) if isinstance(entries[0], dict) else ""
-    places = [folder / name, folder / "images" / name, folder / split, folder / "images" / split, folder / "images"]
-    for place in (*places, folder):
-        if (place / first).is_file():
-            return place, found[0]
-    looked = ", ".join(f"{place.relative_to(folder)}/" for place in places)
+    homes = [folder / name, folder / "images" / name, folder / split, folder / "images" / split, folder / "images"]
+    for home in (*homes, folder):
+        if (home / first).is_file():
+            return home, found[0]
+    looked = ", ".join(f"{home.relative_to(folder)}/" for home in homes)
     raise ValueError(
         f"data '{folder}': {found[0].name} names {first or 'no image'}, which is in none of {looked} or ./"
     )
@@ -119,6 +128,8 @@ def read_annotations(path: Path, like: CocoAnnotations | None = None) -> CocoAnn
     Raises ValueError that names the file and the entry for anything else that is not as the format wants it.
     """
     content = _load_json(path)
+    is_annotated = "annotations" in content or not path.name.startswith("image_info")
+    content = content if is_annotated else {**content, "annotations": []}
     for key in ("images", "annotations", "categories"):
         if not isinstance(content.get(key), list):
             raise ValueError(f"{path}: has no list '{key}'; a COCO instances JSON is needed")
@@ -149,7 +160,7 @@ def read_annotations(path: Path, like: CocoAnnotations | None = None) -> CocoAnn
         logger.warning("%s: %d boxes reach outside their image and were clipped to it (first: annotation %s)",
                        path, len(outside), outside[0])  # fmt: skip
     records = tuple(_record(image_id, *size, gts[image_id]) for image_id, size in sizes.items())
-    return CocoAnnotations(path, category_ids, class_names, records)
+    return CocoAnnotations(path, category_ids, class_names, records, is_annotated)
 
 
 def _record(image_id: int, file_name: str, hw: tuple[int, int], gts: list[tuple[list[float], int]]) -> ImageRecord:

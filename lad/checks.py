@@ -1,0 +1,84 @@
+"""Parameters given by people: collected from a notebook's cells, and what is wrong with them said in one line."""
+
+import ast
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+
+def notebook_values(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """What a notebook's parameters cells assign, from its variables (`globals()`): to be called in the cell after them.
+
+    Papermill only warns of a name that the notebook does not know. Here every name that a parameters cell assigns, the
+    notebook's own or papermill's, is taken, so that the check of the parameters finds a typo. The mapping `settings`
+    gives any further parameter by name.
+    """
+    names = {name for cell in namespace.get("In", []) for name in _assigned_parameters(cell)}
+    given = {name: namespace[name] for name in names if name in namespace}
+    settings = given.pop("settings", None) or {}
+    if not isinstance(settings, dict):
+        raise ValueError(f"parameter 'settings' = {settings!r} must be a mapping of parameter names to values")
+    return {**given, **settings}
+
+
+def known_values(given: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """The given values without those that are None, which means "not given". Raises ValueError for an unknown name."""
+    unknown = [name for name in given if name not in model.model_fields]
+    if unknown:
+        raise ValueError("; ".join(_unknown(name, model.model_fields) for name in unknown))
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def explain(error: ValidationError) -> str:
+    """One line that names each parameter that is wrong, its value, and what is right."""
+    return "; ".join(_explain(detail) for detail in error.errors())
+
+
+def not_one_of(name: str, value: Any, choices: Iterable[str]) -> str:
+    """The line that says so, with the nearest choice."""
+    nearest = difflib.get_close_matches(str(value), list(choices), n=1, cutoff=0.5)
+    hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+    return f"parameter '{name}' = {value!r} is not one of {', '.join(choices)}{hint}"
+
+
+def project_folder() -> Path:
+    """The checkout that this package is installed from, else the current folder."""
+    checkout = Path(__file__).parents[1]
+    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+
+
+def _assigned_parameters(cell: str) -> set[str]:
+    """Names that a parameters cell assigns: one of papermill's, or any that does nothing but name plain values."""
+    try:
+        statements = ast.parse(cell).body
+    except SyntaxError:  # of IPython: %magic
+        return set()
+    names = set()
+    for statement in statements:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        is_plain = isinstance(getattr(statement, "value", None), ast.Constant | ast.List | ast.Dict | ast.UnaryOp)
+        if not all(isinstance(target, ast.Name) for target in targets):
+            return set()
+        if not is_plain and not cell.startswith("# Parameters"):  # float('nan') is a call
+            return set()
+        names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
+
+
+def _explain(detail: Any) -> str:
+    if not detail["loc"]:
+        return str(detail["msg"]).removeprefix("Value error, ")
+    name = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "literal_error":
+        choices = [choice.strip(" '") for choice in detail["ctx"]["expected"].replace(" or ", ", ").split(",")]
+        return not_one_of(name, detail["input"], choices)
+    return f"parameter '{name}' = {detail['input']!r}: {str(detail['msg']).lower()}"
+
+
+def _unknown(name: str, names: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    hint = f"; did you mean '{nearest[0]}'?" if nearest else f"; known are {', '.join(names)}"
+    return f"parameter '{name}' is unknown{hint}"

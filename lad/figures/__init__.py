@@ -1,0 +1,25 @@
+"""The figures of the notebooks. Each function takes what it draws and returns a Figure; none is shown here."""
+
+from lad.figures.assignment import draw_assignments, draw_levels, draw_mixtures
+from lad.figures.detection import draw_detections, draw_errors, draw_judged, draw_precision_recall
+from lad.figures.style import BOTH, GT, NEITHER, STUDENT, TAUGHT, TEACHER, network_colour, to_picture
+from lad.figures.training import draw_training
+
+__all__ = [
+    "BOTH",
+    "GT",
+    "NEITHER",
+    "STUDENT",
+    "TAUGHT",
+    "TEACHER",
+    "draw_assignments",
+    "draw_detections",
+    "draw_errors",
+    "draw_judged",
+    "draw_levels",
+    "draw_mixtures",
+    "draw_precision_recall",
+    "draw_training",
+    "network_colour",
+    "to_picture",
+]

@@ -1,0 +1,137 @@
+"""Figures of detections: beside the ground truth, judged one by one, and summed up in curves."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from torch import Tensor
+
+from lad.data import Targets
+from lad.errors import ERRORS, SIZES, JudgedImage
+from lad.figures.style import DPI, GT, caption, image_grid, network_colour, outline, show_image
+from lad.postprocess import Detections
+
+KIND_COLOURS = {
+    "correct": "#009E73",
+    "classification": "#AA4499",
+    "localisation": "#0072B2",
+    "background": "#D55E00",
+    "duplicate": "#E69F00",
+    "missed": GT,
+}
+MOST_LABELS = 12  # of class names in one picture; more would hide it
+
+
+def draw_detections(
+    images: Tensor,
+    targets: Targets,
+    found: Mapping[str, Sequence[Detections]],
+    class_names: Sequence[str],
+    min_score: float = 0.5,
+) -> Figure:
+    """One row per image: the ground truth, then each network's detections of at least `min_score`, with class and score
+    where they are few enough to be read."""
+    columns = ["ground truth", *found]
+    figure, axes = image_grid(columns, targets.image_hw)
+    for row, image in enumerate(images):
+        for column, name in enumerate(columns):
+            ax = axes[row, column]
+            show_image(ax, image, targets.image_hw[row])
+            if name == "ground truth":
+                here = targets.image == row
+                boxes, labels = targets.boxes[here], targets.labels[here]
+                texts, colour = [class_names[label] for label in labels], GT
+            else:
+                detections = found[name][row]
+                shown = detections.scores >= min_score
+                boxes, labels, scores = detections.boxes[shown], detections.labels[shown], detections.scores[shown]
+                texts = [f"{class_names[label]} {score:.2f}" for label, score in zip(labels, scores, strict=True)]
+                colour = network_colour(name)
+            for box, text in reversed(list(zip(boxes.tolist(), texts, strict=True))):  # the best on top
+                outline(ax, box, colour)
+                if len(texts) <= MOST_LABELS:
+                    caption(ax, box, text, colour)
+            if row == 0:
+                ax.set_title(name, color=colour, fontsize=10)
+    return figure
+
+
+def draw_judged(images: Sequence[JudgedImage], columns: int = 4) -> Figure:
+    """Photographs with every detection in the colour of what it is, and missed objects dashed."""
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
+    heights = [
+        max(min(1.6, one.pixels.shape[0] / one.pixels.shape[1]) for one in images[row * columns : (row + 1) * columns])
+        for row in range(rows)
+    ]
+    width = 12 / max(columns, 3)
+    figure = Figure(figsize=(width * columns, width * sum(heights) + 0.35 * rows + 0.4), layout="constrained", dpi=DPI)
+    axes = figure.subplots(rows, columns, squeeze=False, height_ratios=heights).flat
+    for ax, one in zip(axes, images, strict=False):
+        ax.imshow(one.pixels)
+        for box, kind, text in zip(one.boxes, one.kinds, one.texts, strict=True):
+            outline(ax, box, KIND_COLOURS[kind], is_dashed=kind == "missed")
+            if len(one.boxes) <= MOST_LABELS:
+                caption(ax, box, text, KIND_COLOURS[kind])
+        ax.set_title(one.title, fontsize=9)
+    for ax in axes:
+        ax.set_axis_off()
+    handles = [
+        Line2D([], [], color=colour, lw=2, ls="--" if kind == "missed" else "-", label=kind)
+        for kind, colour in KIND_COLOURS.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
+    return figure
+
+
+def draw_errors(table: pd.DataFrame) -> Figure:
+    """`lad.examination.error_table`: left the number of errors of each kind, by size of object; right the AP50 that
+    each kind costs."""
+    figure = Figure(figsize=(9, 2.8), layout="constrained", dpi=DPI)
+    left, right = figure.subplots(1, 2)
+    shades = dict(zip(SIZES, ("#BBBBBB", "#777777", "#333333"), strict=True))
+    place = np.arange(len(ERRORS))
+    start = np.zeros(len(ERRORS))
+    for size, shade in shades.items():
+        number = table.loc[list(ERRORS), size].to_numpy(dtype=float)
+        left.barh(place, number, left=start, color=shade, label=size)
+        start += number
+    left.set_title("how many", fontsize=10)
+    left.set_xlabel("detections, or objects missed")
+    left.legend(fontsize=8, frameon=False)
+    lost = 100 * table.loc[list(ERRORS), "AP50 lost"]
+    right.barh(place, lost, color=[KIND_COLOURS[kind] for kind in ERRORS])
+    right.set_title("what they cost", fontsize=10)
+    right.set_xlabel("AP50 gained if this kind were mended (points)")
+    for ax in (left, right):
+        ax.set_yticks(place, ERRORS)
+        ax.invert_yaxis()
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def draw_precision_recall(curves: Mapping[float, np.ndarray]) -> Figure:
+    """Precision at each recall 0, .01 … 1, mean over the classes, from IoU .5 (dark) to .95 (pale)."""
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained", dpi=DPI)
+    ax = figure.subplots()
+    shades = colormaps["viridis"](np.linspace(0, 0.92, len(curves)))
+    for (iou, precision), shade in zip(curves.items(), shades, strict=True):
+        wide = 2.2 if iou in (0.5, 0.75) else 1.0
+        ax.plot(
+            np.linspace(0, 1, len(precision)),
+            precision,
+            color=shade,
+            lw=wide,
+            label=f"{iou:.2f}: {precision.mean():.3f}",
+        )
+    ax.set_xlabel("recall")
+    ax.set_ylabel("precision")
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1.02)
+    ax.legend(title="IoU: AP", title_fontsize=8, fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -1,0 +1,60 @@
+"""What all figures share: colours that mean the same everywhere, and pictures with boxes.
+
+The colours are told apart by colour-blind readers (Okabe and Ito's palette).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from lad.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+
+STUDENT, TEACHER, BOTH, NEITHER, TAUGHT = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#AA4499"
+GT = "#111111"
+DPI = 110
+
+
+def network_colour(name: str) -> str:
+    """The colour of a network named as in `lad.experiment.compare`."""
+    return {"teacher": TEACHER, "plain student": STUDENT}.get(name, TAUGHT)
+
+
+def to_picture(image: Tensor) -> np.ndarray:
+    """A normalised image [3, H, W] as [H, W, 3] in [0, 1]."""
+    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (image.cpu() * std + mean).clamp(0, 1).permute(1, 2, 0).numpy()
+
+
+def image_grid(columns: Sequence[str], image_hw: Tensor) -> tuple[Figure, np.ndarray]:
+    """A figure with a row of equal pictures per image and its axes [rows, columns], each as high as its image needs."""
+    width = 2.9
+    heights = [min(2.0, height / wide) * width for height, wide in image_hw.tolist()]
+    size = (width * len(columns), sum(heights) + 0.3 * len(heights) + 0.3)
+    figure = Figure(figsize=size, layout="constrained", dpi=DPI)
+    return figure, figure.subplots(len(heights), len(columns), squeeze=False, height_ratios=heights)
+
+
+def show_image(ax: Axes, image: Tensor, image_hw: Tensor) -> None:
+    height, width = image_hw.tolist()
+    ax.imshow(to_picture(image)[:height, :width], extent=(0, width, height, 0), alpha=0.75)
+    ax.set_xlim(0, width)
+    ax.set_ylim(height, 0)
+    ax.set_axis_off()
+
+
+def outline(ax: Axes, box: Sequence[float], colour: str, is_dashed: bool = False) -> None:
+    """The frame of a box [x0, y0, x1, y1]."""
+    x0, y0, x1, y1 = box
+    line = {"edgecolor": colour, "lw": 1.2, "ls": "--" if is_dashed else "-"}
+    ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, **line))  # type: ignore[arg-type]
+
+
+def caption(ax: Axes, box: Sequence[float], text: str, colour: str) -> None:
+    """A few words in the upper left corner of a box."""
+    frame = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}
+    ax.text(box[0] + 1, box[1] + 1, text, color=colour, fontsize=7, va="top", ha="left", bbox=frame, clip_on=True)

@@ -1,0 +1,71 @@
+"""Predictions as COCO's evaluation server takes them: a zipped JSON, checked against the list of images."""
+
+import json
+import math
+import os
+import zipfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lad.data import CocoAnnotations
+
+MOST_PER_IMAGE = 100
+
+
+def write_submission(
+    folder: Path, results: Sequence[Mapping[str, Any]], annotations: CocoAnnotations, name: str = "lad"
+) -> Path:
+    """Write `detections_<split>_<name>_results.zip`, as COCO wants it named, and return its path.
+
+    results: COCO's results format. annotations: of the split, for instance image_info_test-dev2017.json.
+    Raises ValueError that names the first result that is not right; then nothing is written.
+    """
+    check_results(results, annotations)
+    if not name or not all(sign.isalnum() or sign in "-." for sign in name):
+        raise ValueError(f"name={name!r} goes into a file name; use letters, digits, '-' and '.'")
+    split = annotations.path.stem.removeprefix("image_info_").removeprefix("instances_")
+    stem = f"detections_{split}_{name}_results"
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f"{stem}.unfinished"
+    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(f"{stem}.json", json.dumps([_plain(result) for result in results]))
+    os.replace(unfinished, folder / f"{stem}.zip")
+    return folder / f"{stem}.zip"
+
+
+def check_results(results: Sequence[Mapping[str, Any]], annotations: CocoAnnotations) -> None:
+    """Raises ValueError for an image id or category id that is not listed, a box or score that is no number, a box
+    without area, and more than 100 results on an image, of which the server would drop some."""
+    listed = {
+        "image_id": {record.image_id for record in annotations.records},
+        "category_id": set(annotations.category_ids),
+    }
+    for place, result in enumerate(results):
+        for key, known in listed.items():
+            if result.get(key) not in known:
+                raise ValueError(f"result {place}: {key} {result.get(key)!r} is not in {annotations.path}")
+        box, score = result.get("bbox"), result.get("score")
+        if not _is_numbers(box, 4) or box[2] <= 0 or box[3] <= 0:  # type: ignore[index]
+            raise ValueError(f"result {place}: bbox {box!r} must be [x, y, width, height] with an area")
+        if not _is_numbers([score], 1) or not 0 <= score <= 1:  # type: ignore[operator]
+            raise ValueError(f"result {place}: score {score!r} must be a number from 0 to 1")
+    image_id, most = Counter(result["image_id"] for result in results).most_common(1)[0] if results else (None, 0)
+    if most > MOST_PER_IMAGE:
+        raise ValueError(f"image {image_id} has {most} results; the server counts the best {MOST_PER_IMAGE} only")
+
+
+def _plain(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Coordinates to a hundredth of a pixel and scores to 1e-5: a third of the size."""
+    return {
+        "image_id": result["image_id"],
+        "category_id": result["category_id"],
+        "bbox": [round(value, 2) for value in result["bbox"]],
+        "score": round(result["score"], 5),
+    }
+
+
+def _is_numbers(values: Any, count: int) -> bool:
+    is_list = isinstance(values, list | tuple) and len(values) == count
+    return is_list and all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values)
