@@ -18,6 +18,7 @@ from lad.evaluation import quietly
 from lad.geometry import box_iou
 
 ERRORS = ("classification", "localisation", "background", "duplicate", "missed")
+KINDS = ("correct", *ERRORS, "detection")  # of boxes in a picture; a detection that nobody can judge is just that
 POINTING = ("correct", "localisation", "classification")  # at an object, which is then not missed
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, float("inf"))}  # COCO's, pixels²
 MATCH_IOU, NEAR_IOU = 0.5, 0.1
@@ -36,7 +37,7 @@ class Diagnosis:
 
 class JudgedImage(NamedTuple):
     """A picture for `draw_judged`. pixels: [H, W, 3] uint8. boxes: [x0, y0, x1, y1] in its pixels, each with its kind
-    ("correct" or one of `ERRORS`) and a few words."""
+    (of `KINDS`) and a few words."""
 
     pixels: np.ndarray
     boxes: list[list[float]]

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from pycocotools.cocoeval import COCOeval
 
 from lad.data import CocoDataset, find_split, read_annotations, shapes_folder
 from lad.data.shapes import DIFFICULTIES
-from lad.errors import ERRORS, Diagnosis, JudgedImage, ap_lost, count_errors, diagnose
+from lad.errors import KINDS, Diagnosis, JudgedImage, ap_lost, count_errors, diagnose
 from lad.evaluation import class_metrics, coco_results, judge, metrics_of
 from lad.experiment import WEIGHTS_FILE, versions, write_json
 from lad.inference import predict
@@ -143,26 +144,14 @@ def ranked_images(found: Examination) -> list[int]:
 
 def judged_images(found: Examination, indices: Sequence[int]) -> list[JudgedImage]:
     """These images with every sure detection and every missed object, for `lad.figures.draw_judged`."""
-    truth, annotations = found._judged.cocoGt, found.dataset.annotations
-    names = dict(zip(annotations.category_ids, annotations.class_names, strict=True))
-    missed: dict[int, list[dict[str, Any]]] = {}
-    for gt_id in found.diagnosis.missed:
-        missed.setdefault(truth.anns[gt_id]["image_id"], []).append(truth.anns[gt_id])
-    judged = []
-    for index in indices:
-        image_id = annotations.records[index].image_id
-        mine = [
-            (kind, result, f"{names[result['category_id']]} {result['score']:.2f}")
-            for kind, result in zip(found.diagnosis.kind, found.sure_results, strict=True)
-            if result["image_id"] == image_id and kind != "crowd"
-        ]
-        mine += [("missed", gt, names[gt["category_id"]]) for gt in missed.get(image_id, [])]
-        number = {kind: sum(one[0] == kind for one in mine) for kind in ("correct", *ERRORS)}
-        title = " · ".join(f"{count} {kind}" for kind, count in number.items() if count)
-        boxes = [[x, y, x + width, y + height] for x, y, width, height in (one["bbox"] for _, one, _ in mine)]
-        kinds, texts = [kind for kind, _, _ in mine], [text for _, _, text in mine]
-        judged.append(JudgedImage(found.dataset.pixels(index), boxes, kinds, texts, title))
-    return judged
+    truth = found._judged.cocoGt
+    missed = [truth.anns[gt_id] for gt_id in found.diagnosis.missed]
+    return _pictures(found, indices, found.diagnosis.kind, missed)
+
+
+def shown_images(found: Examination, indices: Sequence[int]) -> list[JudgedImage]:
+    """These images with every sure detection, where nobody has the gts to judge by."""
+    return _pictures(found, indices, ["detection"] * len(found.sure_results), [])
 
 
 def verdict(found: Examination) -> str:
@@ -180,6 +169,35 @@ def submit(found: Examination, name: str = "lad") -> Path:
     """Write the zip for COCO's evaluation server into the examination's folder. Boxes without area are left out."""
     with_area = [result for result in found.results if result["bbox"][2] > 0 and result["bbox"][3] > 0]
     return write_submission(found.folder, with_area, found.dataset.annotations, name)
+
+
+def _pictures(
+    found: Examination, indices: Sequence[int], kinds: Sequence[str], missed: Sequence[Mapping[str, Any]]
+) -> list[JudgedImage]:
+    annotations = found.dataset.annotations
+    names = dict(zip(annotations.category_ids, annotations.class_names, strict=True))
+    boxes_of: dict[int, list[tuple[str, Mapping[str, Any]]]] = {}
+    for kind, one in [*zip(kinds, found.sure_results, strict=True), *(("missed", gt) for gt in missed)]:
+        if kind != "crowd":
+            boxes_of.setdefault(one["image_id"], []).append((kind, one))
+    pictures = []
+    for index in indices:
+        here = boxes_of.get(annotations.records[index].image_id, [])
+        number = Counter(kind for kind, _ in here)
+        pictures.append(
+            JudgedImage(
+                pixels=found.dataset.pixels(index),
+                boxes=[[x, y, x + width, y + height] for x, y, width, height in (one["bbox"] for _, one in here)],
+                kinds=[kind for kind, _ in here],
+                texts=[_words(names[one["category_id"]], one.get("score")) for _, one in here],
+                title=" · ".join(f"{number[kind]} {kind}" for kind in KINDS if number[kind]),
+            )
+        )
+    return pictures
+
+
+def _words(name: str, score: float | None) -> str:
+    return name if score is None else f"{name} {score:.2f}"
 
 
 def _open(question: Question) -> CocoDataset:

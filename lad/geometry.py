@@ -22,15 +22,18 @@ class Anchors:
     """One square anchor per location, levels P3 … P7 one after the other, each row-major.
 
     boxes: [A, 4] xyxy pixels. level: [A] int64, 0 for P3 … 4 for P7. stride: [A] pixels. center: [A, 2] (x, y) pixels.
+    level_counts: number of anchors on each level.
     """
 
     boxes: Tensor
     level: Tensor
     stride: Tensor
     center: Tensor
+    level_counts: tuple[int, ...]
 
     def to(self, device: torch.device | str) -> "Anchors":
-        return Anchors(*(field.to(device) for field in (self.boxes, self.level, self.stride, self.center)))
+        boxes, level, stride, center = (t.to(device) for t in (self.boxes, self.level, self.stride, self.center))
+        return Anchors(boxes, level, stride, center, self.level_counts)
 
 
 def level_sizes(padded_hw: tuple[int, int]) -> list[tuple[int, int]]:
@@ -54,7 +57,7 @@ def make_anchors(padded_hw: tuple[int, int], device: torch.device | str = "cpu")
     center, stride_of = torch.cat(centers), torch.cat(strides)
     half_side = stride_of[:, None] * ANCHOR_SCALE / 2
     boxes = torch.cat([center - half_side, center + half_side], dim=1)
-    return Anchors(boxes, torch.cat(levels), stride_of, center).to(device)
+    return Anchors(boxes, torch.cat(levels), stride_of, center, tuple(map(len, levels))).to(device)
 
 
 def inside_images(anchors: Anchors, image_hw: Tensor) -> Tensor:

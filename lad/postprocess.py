@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from lad.geometry import STRIDES, Anchors, box_area, box_iou, clip_boxes, decode_deltas
+from lad.geometry import Anchors, box_area, box_iou, clip_boxes, decode_deltas
 from lad.models.outputs import HeadOutputs
 
 MIN_SCORE = 0.05
@@ -118,9 +118,8 @@ def vote_boxes(candidates: Detections, kept: Tensor) -> Tensor:
 
 def _best_of_each_level(score: Tensor, anchors: Anchors) -> Tensor:
     """Anchors [N, K] of each level's 1000 best `score` [N, A]."""
-    kept = []
-    for level in range(len(STRIDES)):
-        on_level = (anchors.level == level).nonzero().squeeze(1)
-        best = score[:, on_level].topk(min(TOP_PER_LEVEL, len(on_level)), dim=1).indices
-        kept.append(on_level[best])
+    kept, first = [], 0
+    for count, on_level in zip(anchors.level_counts, score.split(anchors.level_counts, dim=1), strict=True):
+        kept.append(first + on_level.topk(min(TOP_PER_LEVEL, count), dim=1).indices)
+        first += count
     return torch.cat(kept, dim=1)

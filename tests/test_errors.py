@@ -116,7 +116,7 @@ def test_correct_detections_are_those_that_coco_matches(tmp_path):
         {
             "image_id": gt["image_id"],
             "category_id": int(rng.choice([gt["category_id"], 1 + rng.integers(6)])),
-            "bbox": [float(v) for v in np.array(gt["bbox"]) + rng.normal(0, 6, 4) * [1, 1, 0, 0]],
+            "bbox": [float(v) for v in np.array(gt["bbox"]) + rng.normal(0, rng.choice([6, 40]), 4) * [1, 1, 0, 0]],
             "score": float(rng.random()),
         }
         for gt in content["annotations"]
@@ -126,5 +126,5 @@ def test_correct_detections_are_those_that_coco_matches(tmp_path):
     of_all_sizes = [one for one in judged.evalImgs if one and one["aRng"] == judged.params.areaRng[0]]
     matched = sum(int((one["dtMatches"][0] > 0).sum()) for one in of_all_sizes)
     diagnosis = diagnose(judged.cocoGt, results, [image["id"] for image in content["images"]])
-    assert diagnosis.kind.count("correct") == matched > 20
+    assert diagnosis.kind.count("correct") == matched > 15
     assert set(diagnosis.kind) == {"correct", "classification", "localisation", "background", "duplicate"}

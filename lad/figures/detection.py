@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lad.data import Targets
 from lad.errors import ERRORS, SIZES, JudgedImage
-from lad.figures.style import DPI, GT, caption, image_grid, network_colour, outline, show_image
+from lad.figures.style import DPI, GT, STUDENT, caption, image_grid, network_colour, outline, show_image
 from lad.postprocess import Detections
 
 KIND_COLOURS = {
@@ -22,6 +22,7 @@ KIND_COLOURS = {
     "background": "#D55E00",
     "duplicate": "#E69F00",
     "missed": GT,
+    "detection": STUDENT,
 }
 MOST_LABELS = 12  # of class names in one picture; more would hide it
 
@@ -83,8 +84,9 @@ def draw_judged(images: Sequence[JudgedImage], columns: int = 4) -> Figure:
     handles = [
         Line2D([], [], color=colour, lw=2, ls="--" if kind == "missed" else "-", label=kind)
         for kind, colour in KIND_COLOURS.items()
+        if any(kind in one.kinds for one in images)
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
+    figure.legend(handles=handles, loc="outside lower center", ncols=max(1, len(handles)), frameon=False, fontsize=9)
     return figure
 
 
