@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def examine(question: Question) -> Examination:
         folder / RESULTS_FILE,
         {
             "question": question.model_dump(mode="json"),
-            "metrics": found.metrics if judged else None,
+            "metrics": {name: None if math.isnan(v) else v for name, v in found.metrics.items()} if judged else None,
             "images": len(dataset),
             "detections": len(results),
             "versions": versions(),

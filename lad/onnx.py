@@ -14,11 +14,10 @@ from lad.data.batch import SIZE_DIVISOR
 from lad.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from lad.geometry import make_anchors
 from lad.models import Detector
-from lad.models.deformable import DeformConv2d
 from lad.models.head import PAAHead
 from lad.postprocess import MAX_DETECTIONS, MIN_SCORE, NMS_IOU, score_candidates, vote_boxes
 
-OPSET = 18
+OPSET = 19  # the first with deformable convolutions
 INPUTS, OUTPUTS = ("image", "image_hw"), ("boxes", "scores", "labels")
 
 
@@ -48,7 +47,7 @@ def export_onnx(
     int64, its (height, width) before padding. Outputs: boxes [D, 4] in pixels of that image, scores [D], labels [D],
     best first, D ≤ 100. The file's metadata holds the configuration and the mean and std of the normalisation.
 
-    Raises ValueError when the size is no multiple of 32, a package is missing, or a part of the detector has no ONNX.
+    Raises ValueError when the size is no multiple of 32, a package is missing, or the head is another than PAA's.
     """
     if any(side <= 0 or side % SIZE_DIVISOR for side in padded_hw):
         raise ValueError(f"padded_hw={tuple(padded_hw)} must be multiples of {SIZE_DIVISOR}")
@@ -57,9 +56,6 @@ def export_onnx(
         raise ValueError(f"ONNX export needs {' and '.join(missing)}; pip install 'lad[onnx]'")
     if not isinstance(detector.head, PAAHead):
         raise ValueError(f"head {type(detector.head).__name__} cannot be exported to ONNX; only PAAHead can")
-    if any(isinstance(module, DeformConv2d) for module in detector.modules()):
-        name = detector.configuration.backbone
-        raise ValueError(f"backbone {name} cannot be exported to ONNX: its deformable convolutions have no counterpart")
     device = next(detector.parameters()).device
     whole = _Whole(detector.cpu(), padded_hw, vote).eval()
     image, image_hw = torch.zeros(1, 3, *padded_hw), torch.tensor([padded_hw])

@@ -25,7 +25,7 @@ class Question(BaseModel):
     views: Literal["one", "flip", "multi_scale", "strongest"] = "one"
     vote: StrictBool = True  # score voting
     max_images: int | None = Field(default=None, ge=1)  # only the first so many
-    min_score: float = Field(default=0.3, ge=0, lt=1)  # of the detections that are counted as such and drawn
+    min_score: float = Field(default=0.5, ge=0, lt=1)  # of the detections that are counted as such and drawn
     expected_ap: float | None = Field(default=None, ge=0, le=100)  # published, in percent
     source: str = ""  # where the checkpoint can be had
     batch_size: int = Field(default=8, ge=1, le=4096)

@@ -7,10 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from lad.data import find_split
 from lad.data.shapes import write_shapes
-from lad.experiment import finished_runs
+from lad.experiment import Run, finished_runs, run_experiment
+from lad.models import build_detector, save_detector, save_openmmlab
+from lad.parameters import make_parameters
 
 PROJECT = Path(__file__).parents[1]
 PAPERMILL = [sys.executable, "-m", "papermill"]
@@ -91,3 +95,63 @@ def test_the_results_command_prints_the_table(shapes, tmp_path):
         [sys.executable, "-m", "lad.results", str(tmp_path / "runs")], capture_output=True, text=True, env=os.environ
     )
     assert "baseline" in done.stdout and "AP50" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Run:
+    """A run long enough to find something."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_shapes(folder / "shapes", "toy", {"train": 320, "val": 24})
+    given = {"method": "baseline", "student": "r18", "data": folder / "shapes", "epochs": 3, "accelerator": "cpu"}
+    sizes = {"short_sides": [128], "test_short_side": 128, "long_side": 128}
+    return run_experiment(make_parameters({**given, **sizes, "warmup": 10, "out": folder / "runs"}))
+
+
+def evaluated(tmp_path: Path, **given) -> dict:
+    """results.json of the examination that the notebook evaluate makes; its figures are checked on the way."""
+    arguments = ["-y", yaml.safe_dump({**given, "accelerator": "cpu", "out": str(tmp_path / "out")})]
+    done = papermill(str(PROJECT / "notebooks" / "evaluate.ipynb"), *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    notebook = json.loads(done.stdout)
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 4
+    assert len([output for output in outputs if "text/html" in output.get("data", {})]) == 3
+    (results,) = (tmp_path / "out").glob("*/results.json")
+    return json.loads(results.read_text())
+
+
+def test_evaluate_finds_the_aps_of_the_run_and_of_its_openmmlab_copy(trained, tmp_path):
+    """The run's own AP, from its folder alone; and from a copy under OpenMMLab's names, the same to the last digit."""
+    (tmp_path / "ours").mkdir()
+    ours = evaluated(tmp_path / "ours", checkpoint=str(trained.folder))
+    assert ours["metrics"]["AP"] == pytest.approx(trained.results["metrics"]["AP"], abs=1e-6)
+    assert ours["metrics"]["AP"] > 0.01
+
+    (tmp_path / "theirs").mkdir()
+    save_openmmlab(trained.load_detector(), tmp_path / "copy.pth")
+    asked = {"checkpoint": str(tmp_path / "copy.pth"), "data": trained.parameters.data}
+    theirs = evaluated(tmp_path / "theirs", **asked, short_side=128, long_side=128)
+    assert theirs["metrics"] == ours["metrics"]
+
+
+def test_evaluate_and_test_dev_read_real_coco_images(real_data, tmp_path):
+    """An untrained network of 80 classes on coco_ccby320: gaps in the category ids, crowds, images without boxes."""
+    data = real_data("coco_ccby320")
+    torch.manual_seed(0)
+    detector = build_detector("r18", num_classes=80, width=0.25, channels=64)
+    with torch.no_grad():
+        detector.head.cls.bias.fill_(-2.0)
+    save_detector(detector, tmp_path / "coco.safetensors")
+    asked = {"checkpoint": str(tmp_path / "coco.safetensors"), "data": str(data), "short_side": 160, "long_side": 320}
+    results = evaluated(tmp_path, **asked, expected_ap=40.4, min_score=0.1)
+    assert results["images"] == 47 and results["detections"] > 0 and results["metrics"]["AP"] < 0.01
+
+    content = json.loads(find_split(data, "val")[1].read_text())
+    del content["annotations"]
+    (tmp_path / "coco" / "annotations").mkdir(parents=True)
+    (tmp_path / "coco" / "annotations" / "image_info_test-dev2017.json").write_text(json.dumps(content))
+    (tmp_path / "coco" / "test2017").symlink_to(find_split(data, "val")[0])
+    asked |= {"data": str(tmp_path / "coco"), "out": str(tmp_path / "dev"), "max_images": 5, "min_score": 0.1}
+    done = papermill(str(PROJECT / "notebooks" / "test_dev.ipynb"), "-y", yaml.safe_dump(asked), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "dev").glob("*/detections_test-dev2017_lad_results.zip"))) == 1

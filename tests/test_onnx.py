@@ -22,13 +22,15 @@ def confident(backbone: str, bias: float = -1.0) -> Detector:
     with torch.no_grad():
         detector.head.cls.weight.mul_(20)
         detector.head.cls.bias.fill_(bias)
+        for name, tensor in detector.named_parameters():
+            if "conv_offset" in name:
+                tensor.normal_(0, 0.1)
     return detector
 
 
-@pytest.mark.parametrize("backbone", ["r18", "swin_t"])
-@pytest.mark.parametrize("vote", [True, False])
-def test_onnxruntime_finds_what_eager_finds(backbone, vote, tmp_path):
-    detector = confident(backbone)
+@pytest.mark.parametrize("backbone", ["r18", "swin_t", "x101_64x4d_dcn"])
+def test_onnxruntime_finds_what_eager_finds(backbone, tmp_path):
+    detector, vote = confident(backbone), backbone != "swin_t"
     export_onnx(detector, tmp_path / "x.onnx", PADDED_HW, vote)
     session = onnxruntime.InferenceSession(tmp_path / "x.onnx")
     anchors = make_anchors(PADDED_HW)
@@ -66,8 +68,6 @@ def test_what_cannot_be_exported_is_one_clear_line(tmp_path):
     detector = confident("r18")
     with pytest.raises(ValueError, match=r"padded_hw=\(100, 128\) must be multiples of 32"):
         export_onnx(detector, path, (100, 128))
-    with pytest.raises(ValueError, match="backbone x101_64x4d_dcn cannot be exported to ONNX"):
-        export_onnx(build_detector("x101_64x4d_dcn", 3, width=0.25, channels=64), path, PADDED_HW)
 
     class OwnHead(nn.Module):
         pass

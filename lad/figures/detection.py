@@ -1,6 +1,7 @@
 """Figures of detections: beside the ground truth, judged one by one, and summed up in curves."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -70,15 +71,15 @@ def draw_judged(images: Sequence[JudgedImage], columns: int = 4) -> Figure:
         for row in range(rows)
     ]
     width = 12 / max(columns, 3)
-    figure = Figure(figsize=(width * columns, width * sum(heights) + 0.35 * rows + 0.4), layout="constrained", dpi=DPI)
-    axes = figure.subplots(rows, columns, squeeze=False, height_ratios=heights).flat
+    figure = Figure(figsize=(width * columns, width * sum(heights) + 0.45 * rows + 0.4), layout="constrained", dpi=DPI)
+    axes = figure.subplots(rows, columns, squeeze=False, height_ratios=heights).ravel()
     for ax, one in zip(axes, images, strict=False):
         ax.imshow(one.pixels)
         for box, kind, text in zip(one.boxes, one.kinds, one.texts, strict=True):
             outline(ax, box, KIND_COLOURS[kind], is_dashed=kind == "missed")
             if len(one.boxes) <= MOST_LABELS:
                 caption(ax, box, text, KIND_COLOURS[kind])
-        ax.set_title(one.title, fontsize=9)
+        ax.set_title(textwrap.fill(one.title, 40), fontsize=9)
     for ax in axes:
         ax.set_axis_off()
     handles = [

@@ -1,0 +1,160 @@
+"""One checkpoint on one data set, from file to tables."""
+
+import dataclasses
+import json
+import math
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from lad import examination
+from lad.data.shapes import DIFFICULTIES, write_shapes
+from lad.errors import ERRORS
+from lad.evaluation import coco_metrics
+from lad.examination import (
+    Examination,
+    class_table,
+    error_table,
+    examine,
+    judged_images,
+    metrics_table,
+    ranked_images,
+    shown_images,
+    submit,
+    verdict,
+)
+from lad.models import build_detector, save_detector, save_openmmlab
+from lad.question import make_question
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """shapes/: a small set. model.safetensors, copy.pth: one network, random but talkative, in both formats."""
+    folder = tmp_path_factory.mktemp("place")
+    write_shapes(folder / "shapes", "toy", {"train": 1, "val": 8})
+    torch.manual_seed(3)
+    detector = build_detector("r18", num_classes=6, width=0.25, channels=64)
+    with torch.no_grad():
+        detector.head.cls.weight.mul_(20)
+        detector.head.cls.bias.fill_(-1.0)
+        detector.head.reg.bias.copy_(torch.tensor([0.0, 0.0, -2.0, -2.0]))
+    names = DIFFICULTIES["toy"].classes
+    detector.configuration = dataclasses.replace(
+        detector.configuration, class_names=tuple(names), short_side=128, long_side=128
+    )
+    save_detector(detector, folder / "model.safetensors")
+    save_openmmlab(detector, folder / "copy.pth")
+    return folder
+
+
+def ask(place: Path, **given) -> Examination:
+    defaults = {"checkpoint": place / "model.safetensors", "data": place / "shapes", "out": place / "out"}
+    return examine(make_question({**defaults, **given}))
+
+
+@pytest.fixture(scope="module")
+def found(place) -> Examination:
+    return ask(place)
+
+
+def same(first: dict[str, float | None], second: dict[str, float | None]) -> bool:
+    """To the last digit; NaN and null are "no object of that size"."""
+    plain = [{name: None if v is None or math.isnan(v) else v for name, v in one.items()} for one in (first, second)]
+    return plain[0] == plain[1]
+
+
+def test_the_numbers_are_those_of_its_detections(found, place):
+    assert same(found.metrics, coco_metrics(place / "shapes" / "instances_val.json", found.results))
+    stored = json.loads((found.folder / "results.json").read_text())
+    assert same(stored["metrics"], found.metrics) and stored["images"] == 8
+    assert metrics_table(found)["AP"].item() == found.metrics["AP"]
+
+
+def test_the_same_question_is_answered_from_its_folder(found, place, monkeypatch):
+    monkeypatch.setattr(examination, "predict", None)  # would fail if it were asked
+    again = ask(place, min_score=0.2, batch_size=3)
+    assert again.folder == found.folder and again.results == found.results
+    monkeypatch.undo()
+    assert ask(place, views="flip").folder != found.folder
+
+
+def test_an_openmmlab_copy_gives_the_same_detections_to_the_last_digit(found, place):
+    copy = ask(place, checkpoint=place / "copy.pth", short_side=128, long_side=128)
+    assert copy.results == found.results and len(copy.results) > 100
+    assert same(copy.metrics, found.metrics)
+
+
+def test_classes_and_errors_add_up(found):
+    classes = class_table(found)
+    mean = classes["AP"].mean()
+    assert mean == pytest.approx(found.metrics["AP"]) and (classes["AP"].diff().dropna() <= 0).all()
+    gts = [gt for gt in found.judged.cocoGt.dataset["annotations"] if not gt["iscrowd"]]
+    assert classes["objects"].sum() == len(gts)
+    errors = error_table(found)
+    assert list(errors.index) == ["correct", *ERRORS]
+    assert errors.drop("missed")["all"].sum() == len(found.sure_results)
+    assert (errors["all"] == errors[["small", "medium", "large"]].sum(axis=1)).all()
+
+
+def test_pictures_are_ranked_and_show_every_box(found):
+    ranking = ranked_images(found)
+    assert sorted(ranking) == list(range(8))
+    (picture,) = judged_images(found, [ranking[0]])
+    image_id = found.image_ids[ranking[0]]
+    sure = [result for result in found.sure_results if result["image_id"] == image_id]
+    assert len(picture.boxes) == len(sure) + picture.kinds.count("missed")
+    assert picture.pixels.shape == (128, 128, 3)
+
+
+def test_the_verdict_says_whether_the_published_ap_was_met(place, found):
+    percent = round(100 * found.metrics["AP"], 1)
+    assert verdict(found) == f"AP {percent} on 8 images; no AP was expected"
+    for off, answer in (
+        (0.0, "met"),
+        (0.1, "met"),
+        (0.2, r"NOT met, -0\.\d"),
+        (40.0, r"NOT met, -40\.\d|NOT met, -39\.\d"),
+    ):
+        line = verdict(ask(place, expected_ap=percent + off))
+        assert re.fullmatch(rf"AP {percent} on 8 images; \d+\.\d was expected: ({answer})", line), line
+
+
+@pytest.mark.parametrize("views", ["flip", "multi_scale", "strongest"])
+def test_every_way_of_looking_runs(place, views):
+    found = ask(place, views=views, max_images=1)
+    assert len(found.dataset) == 1 and {result["image_id"] for result in found.results} == {1}
+
+
+def test_other_classes_are_refused_with_both_named(place, tmp_path):
+    write_shapes(tmp_path / "mini", "mini", {"train": 1, "val": 1})
+    with pytest.raises(
+        ValueError, match=r"tells 6 classes apart \(.*\), but .*instances_val\.json lists \d+ \(.*the same"
+    ):
+        ask(place, data=tmp_path / "mini")
+
+
+def test_images_without_gts_become_a_submission_and_no_number(place, tmp_path):
+    """A set as COCO publishes test-dev: a list of images, the pictures in test2017/."""
+    content = json.loads((place / "shapes" / "instances_val.json").read_text())
+    del content["annotations"]
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "image_info_test-dev2017.json").write_text(json.dumps(content))
+    (tmp_path / "test2017").symlink_to(place / "shapes" / "val")
+    found = ask(place, data=tmp_path, split="test-dev")
+    with zipfile.ZipFile(submit(found)) as file:
+        results = json.loads(file.read(file.namelist()[0]))
+    assert len(results) > 100 and {one["image_id"] for one in results} <= set(found.image_ids)
+    assert shown_images(found, [0])[0].kinds.count("detection") > 0
+    with pytest.raises(ValueError, match=r"has no ground truth to judge by; notebooks/test_dev\.ipynb makes the file"):
+        metrics_table(found)
+    assert json.loads((found.folder / "results.json").read_text())["metrics"] is None
+
+
+def test_sizes_without_objects_are_null_in_the_file(place):
+    one = ask(place, max_images=1)
+    assert any(math.isnan(value) for value in one.metrics.values())
+    text = (one.folder / "results.json").read_text()
+    assert "NaN" not in text and "null" in text
