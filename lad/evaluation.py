@@ -119,7 +119,7 @@ def predict(detector: nn.Module, batches: Iterable[Batch], annotations: CocoAnno
     for batch in batches:
         batch = batch.to(fabric.device)
         with fabric.autocast():
-            outputs = detector(batch.images)
+            outputs = detector(batch.images.contiguous(memory_format=torch.channels_last))
         anchors = make_anchors(batch.padded_hw, fabric.device)
         detections = detect(outputs, anchors, batch.targets.image_hw, original_hw=batch.original_hw)
         for image_id, found in zip(batch.image_id.tolist(), detections, strict=True):

@@ -76,7 +76,7 @@ def _look(
     for indices in batches_of_one_size([sample.image.shape[-2:] for sample in samples], len(samples)):
         batch = collate([samples[index] for index in indices]).to(device)
         found = score_candidates(
-            detector(batch.images),
+            detector(batch.images.contiguous(memory_format=torch.channels_last)),
             make_anchors(batch.padded_hw, device),
             batch.targets.image_hw,
             original_hw=batch.original_hw,

@@ -55,6 +55,7 @@ def load_detector(path: Path | str, part: Part = "student") -> Detector:
             load_openmmlab_state(detector, state, part)
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"checkpoint '{path}': {' '.join(str(error).split())}") from None
+    detector.to(memory_format=torch.channels_last)  # a fifth faster
     return detector.eval().requires_grad_(False)
 
 

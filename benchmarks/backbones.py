@@ -1,0 +1,51 @@
+"""Parameters, multiply-adds and memory of every PAA detector at 800 x 1333 pixels (padded to 800 x 1344).
+
+    python benchmarks/backbones.py
+
+Multiply-adds are counted by torch's FlopCounterMode on the meta device (half its count of operations), which is what
+detection papers call FLOPs. Memory is the peak of a fresh process that builds the network and runs one image, less what
+a process with torch imported takes.
+"""
+
+import torch
+from measure import machine, peak_memory
+from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
+
+from lad.models import BACKBONES, build_detector
+
+PADDED_HW = (800, 1344)
+
+
+@register_flop_formula(torch.ops.torchvision.deform_conv2d)
+def deform_conv_flops(input_shape, weight_shape, *_arguments, out_shape=None, **_options) -> int:
+    """As a convolution of the same size; sampling itself is not counted."""
+    out_channels, in_channels_of_group, rows, columns = weight_shape
+    return 2 * out_shape[0] * out_shape[2] * out_shape[3] * out_channels * in_channels_of_group * rows * columns
+
+
+def cost(backbone: str) -> tuple[float, float]:
+    """Millions of parameters, thousands of millions of multiply-adds."""
+    with torch.device("meta"), torch.no_grad():
+        detector = build_detector(backbone, num_classes=80).eval()
+        with FlopCounterMode(display=False) as counter:
+            detector(torch.zeros(1, 3, *PADDED_HW))
+    return sum(p.numel() for p in detector.parameters()) / 1e6, counter.get_total_flops() / 2e9
+
+
+@torch.inference_mode()
+def one_image(backbone: str) -> None:
+    build_detector(backbone, num_classes=80).eval()(torch.zeros(1, 3, *PADDED_HW))
+
+
+def main() -> None:
+    idle = peak_memory(len, ())
+    print(f"{machine()}\n")
+    print("| backbone | parameters, M | GFLOPs | memory, MB |")
+    print("|---|---|---|---|")
+    for backbone in BACKBONES:
+        parameters, flops = cost(backbone)
+        print(f"| {backbone} | {parameters:.1f} | {flops:.0f} | {peak_memory(one_image, backbone) - idle:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
