@@ -19,18 +19,18 @@ from lad.models.openmmlab import CLASSIFIER, Part, load_openmmlab_state, openmml
 CONFIGURATION = "configuration"  # key of the safetensors metadata
 
 
-def save_detector(detector: Detector, path: Path) -> None:
+def save_detector(detector: Detector, path: Path | str) -> None:
     """Write weights and configuration as one safetensors file; an interrupted write leaves an older file as it was."""
     weights = {name: value.detach().cpu().contiguous() for name, value in detector.state_dict().items()}
     configuration = json.dumps(dataclasses.asdict(detector.configuration), ensure_ascii=False)
-    unfinished = path.with_suffix(".unfinished")
+    unfinished = Path(path).with_suffix(".unfinished")
     save_file(weights, unfinished, {CONFIGURATION: configuration})
     os.replace(unfinished, path)
 
 
-def save_openmmlab(detector: Detector, path: Path) -> None:
+def save_openmmlab(detector: Detector, path: Path | str) -> None:
     """Write a checkpoint that OpenMMLab's PAA and LAD configs of this architecture load."""
-    unfinished = path.with_suffix(".unfinished")
+    unfinished = Path(path).with_suffix(".unfinished")
     torch.save({"meta": {"CLASSES": detector.configuration.class_names}, "state_dict": to_openmmlab_state(detector)},
                unfinished)  # fmt: skip
     os.replace(unfinished, path)

@@ -1,0 +1,49 @@
+"""What the README tells people to type works."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from lad.models import build_detector, save_openmmlab
+from lad.parameters import Parameters
+from lad.question import Question
+
+PROJECT = Path(__file__).parents[1]
+README = (PROJECT / "README.md").read_text()
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_snippet_about_checkpoints_runs(tmp_path, monkeypatch):
+    """With a slim network and small pictures under the names it uses."""
+    (snippet,) = (text for text in SNIPPETS if "save_openmmlab" in text)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    file = re.search(r"checkpoints/\S+\.pth", snippet)[0]
+    save_openmmlab(build_detector("r18", num_classes=80, width=0.25, channels=64), file)
+    for name in ("street.jpg", "kitchen.png"):
+        Image.fromarray(np.zeros((48, 64, 3), dtype=np.uint8)).save(name)
+    exec(snippet.replace("(800, 1344)", "(64, 96)"), {})
+    assert {path.name for path in tmp_path.glob("detector.*")} == {
+        f"detector.{s}" for s in ("safetensors", "pth", "onnx")
+    }
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"params/[\w./]+\.yaml", README))))
+def test_parameter_files_it_names_are_there(path):
+    assert yaml.safe_load((PROJECT / path).read_text())
+
+
+def test_links_and_files_it_names_are_there():
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
+        assert (PROJECT / target).exists(), target
+    for name in re.findall(r"`((?:notebooks|lad|docs|tests)/[\w./]+)`", README):
+        assert (PROJECT / name).exists(), name
+
+
+def test_parameters_it_passes_are_parameters():
+    known = {*Parameters.model_fields, *Question.model_fields}
+    assert set(re.findall(r" -p (\w+) ", README)) <= known
