@@ -1,10 +1,14 @@
 """The networks: what they compute, what they train, and what they say when they cannot be built."""
 
+import dataclasses
+
 import pytest
 import torch
 from reference import reference_detector
 
+from lad.data import Targets
 from lad.geometry import level_sizes, make_anchors
+from lad.methods import baseline
 from lad.models import build_detector
 from lad.models.backbone import ARCHITECTURES, BACKBONES
 
@@ -126,3 +130,27 @@ def test_weights_of_another_network_are_refused(tmp_path):
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet18.pth")
     with pytest.raises(ValueError, match="do not fit backbone r50"):
         build_detector("r50", num_classes=3, weights=str(tmp_path / "resnet18.pth"))
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_backbone_takes_a_training_step_and_predicts(backbone):
+    """One step of plain PAA on two images reaches every part; then the same network detects on a picture."""
+    torch.manual_seed(0)
+    detector = build_detector(backbone, num_classes=3, width=0.25, channels=64).train()
+    detector.configuration = dataclasses.replace(detector.configuration, short_side=96, long_side=128)
+    images, anchors = torch.randn(2, 3, 96, 128), make_anchors((96, 128))
+    targets = Targets(
+        boxes=torch.tensor([[10.0, 10, 60, 70], [30.0, 5, 120, 90], [5.0, 20, 40, 40]]),
+        labels=torch.tensor([0, 1, 2]),
+        image=torch.tensor([0, 0, 1]),
+        image_hw=torch.tensor([[96, 128], [90, 120]]),
+    )
+    before = {name: parameter.clone() for name, parameter in detector.named_parameters() if parameter.requires_grad}
+    loss = sum(baseline(detector(images), None, anchors, targets).terms.values())
+    loss.backward()
+    torch.optim.SGD((p for p in detector.parameters() if p.requires_grad), lr=0.01).step()
+    assert loss.isfinite()
+    moved = [name for name, p in detector.named_parameters() if name in before and not torch.equal(p, before[name])]
+    assert {name.split(".")[0] for name in moved} == {"backbone", "fpn", "head"}
+    (found,) = detector.predict(torch.rand(3, 90, 120))
+    assert found.boxes.isfinite().all() and found.boxes.shape == (len(found.scores), 4)
