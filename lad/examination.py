@@ -77,7 +77,7 @@ def examine(question: Question) -> Examination:
 
     Raises ValueError when the checkpoint or the data cannot be used, or do not have the same classes.
     """
-    detector = load_detector(question.checkpoint, question.part)
+    detector = load_detector(question.checkpoint, question.part, question.iou_branch)
     dataset = _open(question)
     _check_classes(detector.configuration, dataset, question)
     folder = question.out / _name(question)

@@ -172,6 +172,7 @@ def new_detector(parameters: Parameters, class_names: Sequence[str]) -> Detector
         len(class_names),
         parameters.width,
         parameters.head,
+        iou_branch=parameters.iou_branch,
         channels=parameters.channels,
         weights=parameters.weights,
         frozen_stages=parameters.frozen_stages,

@@ -11,7 +11,7 @@ from torch import Tensor
 from lad.assignment import anchor_cost, assign, match_candidates
 from lad.data.batch import Targets
 from lad.geometry import Anchors
-from lad.losses import detection_loss, soft_label_loss
+from lad.losses import BoxWeighting, detection_loss, soft_label_loss
 from lad.models.outputs import HeadOutputs
 
 
@@ -27,11 +27,13 @@ Method = Callable[[HeadOutputs, HeadOutputs | None, Anchors, Targets], MethodLos
 
 
 def baseline(student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets) -> MethodLoss:
-    """Plain PAA: the student's own outputs make the assignment. The teacher is not looked at."""
+    """Plain PAA: the student's own outputs make the assignment. The teacher is not looked at. Boxes are weighted by
+    their IoU, but not for a head without the IoU branch, as in the published code."""
     candidates = match_candidates(anchors, targets)
     cost = anchor_cost(student, candidates, anchors, targets)
     gt_index = assign(candidates, cost, anchors, targets)
-    return MethodLoss(detection_loss(student, gt_index, anchors, targets, box_weighting="iou"), gt_index)
+    weighting: BoxWeighting = "none" if student.iou_logits is None else "iou"
+    return MethodLoss(detection_loss(student, gt_index, anchors, targets, weighting), gt_index)
 
 
 def lad(student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets) -> MethodLoss:

@@ -13,8 +13,7 @@ from lad.checks import explain, known_values, not_one_of, notebook_values, proje
 from lad.data.shapes import DIFFICULTIES, VERSION
 from lad.methods import METHODS, METHODS_WITH_TEACHER
 from lad.models.backbone import BACKBONES
-from lad.models.detector import HEADS
-from lad.models.head import MIN_CHANNELS, NORM_GROUPS
+from lad.models.head import HEADS, MIN_CHANNELS, NORM_GROUPS
 
 SLIM = {"width": 0.25, "channels": 64}
 FROM_SCRATCH = {"weights": "none", "frozen_stages": -1, "norm_eval": False}
@@ -66,6 +65,7 @@ class Parameters(BaseModel):
     student: str = "r50"  # backbone
     teacher: str | None = None  # backbone of the teacher, itself a run with the baseline method
     head: str = "paa"
+    iou_branch: StrictBool = True
     seed: int = Field(default=0, ge=0, lt=2**31)
     epochs: int = Field(ge=1, le=10_000)
     teacher_epochs: int | None = Field(default=None, ge=1, le=10_000)  # None: as many as the student's

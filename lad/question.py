@@ -20,6 +20,7 @@ class Question(BaseModel):
     data: str  # "toy", "mini", or a folder in COCO format
     split: str = Field(default="val", min_length=1)
     part: Literal["student", "teacher", "ema"] = "student"  # which network of an OpenMMLab checkpoint
+    iou_branch: StrictBool = True  # False for published heads that were trained without it
     short_side: int | None = Field(default=None, ge=32, le=10_000)  # None: what the checkpoint says
     long_side: int | None = Field(default=None, ge=32, le=10_000)
     views: Literal["one", "flip", "multi_scale", "strongest"] = "one"

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from lad.data import Targets
+
 GOLDEN = Path(__file__).parent / "golden"
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -36,3 +38,14 @@ def real_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture
+def targets() -> Targets:
+    """Three gts on two images of 96 x 128 and 90 x 120 pixels."""
+    return Targets(
+        boxes=torch.tensor([[10.0, 10, 60, 70], [30.0, 5, 120, 90], [5.0, 20, 40, 40]]),
+        labels=torch.tensor([0, 1, 2]),
+        image=torch.tensor([0, 0, 1]),
+        image_hw=torch.tensor([[96, 128], [90, 120]]),
+    )

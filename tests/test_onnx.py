@@ -1,6 +1,7 @@
 """The ONNX file computes what the detector computes, in onnxruntime."""
 
 import json
+from typing import Any
 
 import onnxruntime
 import pytest
@@ -15,10 +16,10 @@ from lad.postprocess import detect
 PADDED_HW = (128, 160)
 
 
-def confident(backbone: str, bias: float = -1.0) -> Detector:
+def confident(backbone: str, bias: float = -1.0, **head: Any) -> Detector:
     """Random, with many boxes of many scores."""
     torch.manual_seed(0)
-    detector = build_detector(backbone, num_classes=6, width=0.25, channels=64).eval()
+    detector = build_detector(backbone, num_classes=6, width=0.25, channels=64, **head).eval()
     with torch.no_grad():
         detector.head.cls.weight.mul_(20)
         detector.head.cls.bias.fill_(bias)
@@ -28,9 +29,18 @@ def confident(backbone: str, bias: float = -1.0) -> Detector:
     return detector
 
 
-@pytest.mark.parametrize("backbone", ["r18", "swin_t", "x101_64x4d_dcn"])
-def test_onnxruntime_finds_what_eager_finds(backbone, tmp_path):
-    detector, vote = confident(backbone), backbone != "swin_t"
+@pytest.mark.parametrize(
+    ("backbone", "head", "vote"),
+    [
+        ("r18", {}, True),
+        ("r18", {"head": "cop"}, True),
+        ("r18", {"head": "iop", "iou_branch": False}, True),
+        ("swin_t", {}, False),
+        ("x101_64x4d_dcn", {}, True),
+    ],
+)
+def test_onnxruntime_finds_what_eager_finds(backbone, head, vote, tmp_path):
+    detector = confident(backbone, **head)
     export_onnx(detector, tmp_path / "x.onnx", PADDED_HW, vote)
     session = onnxruntime.InferenceSession(tmp_path / "x.onnx")
     anchors = make_anchors(PADDED_HW)

@@ -2,7 +2,8 @@
 
 from lad.models.backbone import BACKBONES
 from lad.models.checkpoint import load_detector, save_detector, save_openmmlab
-from lad.models.detector import HEADS, Configuration, Detector, build_detector
+from lad.models.detector import Configuration, Detector, build_detector
+from lad.models.head import HEADS
 from lad.models.outputs import HeadOutputs
 
 __all__ = [

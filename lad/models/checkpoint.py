@@ -17,6 +17,7 @@ from lad.models.files import read_tensors
 from lad.models.openmmlab import CLASSIFIER, Part, load_openmmlab_state, openmmlab_name, part_of, to_openmmlab_state
 
 CONFIGURATION = "configuration"  # key of the safetensors metadata
+TELLING_NAMES = {"cop": "bbox_head.coeff_conv.weight", "iop": "bbox_head.obj_bias.weight"}  # OpenMMLab's, by head
 
 
 def save_detector(detector: Detector, path: Path | str) -> None:
@@ -36,10 +37,11 @@ def save_openmmlab(detector: Detector, path: Path | str) -> None:
     os.replace(unfinished, path)
 
 
-def load_detector(path: Path | str, part: Part = "student") -> Detector:
+def load_detector(path: Path | str, part: Part = "student", iou_branch: bool = True) -> Detector:
     """The detector of a checkpoint file, in eval mode on the CPU, its parameters frozen: one that `save_detector` wrote
     (every run's model.safetensors is), or OpenMMLab's or the paper's, whose backbone and classes are found from its
-    names and shapes. part: which network of an OpenMMLab file.
+    names and shapes. part: which network of an OpenMMLab file. iou_branch: False for those of the paper's heads that
+    were trained without it, whose files hold an untrained one.
 
     Raises ValueError, naming the file, if it cannot be read, does not fit any network here, or holds NaNs.
     """
@@ -51,7 +53,7 @@ def load_detector(path: Path | str, part: Part = "student") -> Detector:
             detector = _built(configuration)
             detector.load_state_dict(state)
         else:
-            detector = _built(_guessed(part_of(state, part)))
+            detector = _built(dataclasses.replace(_guessed(part_of(state, part)), iou_branch=iou_branch))
             load_openmmlab_state(detector, state, part)
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"checkpoint '{path}': {' '.join(str(error).split())}") from None
@@ -61,7 +63,9 @@ def load_detector(path: Path | str, part: Part = "student") -> Detector:
 
 def _built(configuration: Configuration) -> Detector:
     one = configuration
-    detector = build_detector(one.backbone, one.num_classes, one.width, one.head, channels=one.channels)
+    detector = build_detector(
+        one.backbone, one.num_classes, one.width, one.head, iou_branch=one.iou_branch, channels=one.channels
+    )
     detector.configuration = configuration
     return detector
 
@@ -86,6 +90,7 @@ def _guessed(theirs: Mapping[str, Tensor]) -> Configuration:
     if classifier is None or classifier.dim() != 4:
         raise ValueError(f"holds no {openmmlab_name(CLASSIFIER[0])}; a PAA or LAD detector of OpenMMLab is needed")
     num_classes, channels = classifier.shape[:2]
+    head = next((kind for kind, name in TELLING_NAMES.items() if name in theirs), "paa")
     shapes = _backbone_shapes(theirs)
 
     def fit(backbone: str) -> tuple[int, float]:
@@ -96,7 +101,7 @@ def _guessed(theirs: Mapping[str, Tensor]) -> Configuration:
         return -len(own.items() ^ shapes.items()), width
 
     best = max(BACKBONES, key=fit)
-    return Configuration(best, num_classes, fit(best)[1], channels=channels)
+    return Configuration(best, num_classes, fit(best)[1], head, channels=channels)
 
 
 def _shapes_of(configuration: Configuration) -> dict[str, tuple[int, ...]]:

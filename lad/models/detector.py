@@ -8,13 +8,11 @@ from torch import Tensor, nn
 
 from lad.models.backbone import BACKBONES, Backbone, build_backbone, load_backbone_weights
 from lad.models.fpn import FPN
-from lad.models.head import MIN_CHANNELS, NORM_GROUPS, PAAHead
+from lad.models.head import HEADS, MIN_CHANNELS, NORM_GROUPS, PAAHead
 from lad.models.outputs import HeadOutputs
 
 if TYPE_CHECKING:
     from lad.postprocess import Detections
-
-HEADS = ("paa",)
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,7 @@ class Configuration:
     num_classes: int
     width: float = 1.0
     head: str = "paa"
+    iou_branch: bool = True
     channels: int = 256
     class_names: tuple[str, ...] = ()
     short_side: int = 800
@@ -61,6 +60,7 @@ def build_detector(
     width: float = 1.0,
     head: str = "paa",
     *,
+    iou_branch: bool = True,
     channels: int = 256,
     weights: str = "none",
     frozen_stages: int = -1,
@@ -68,9 +68,10 @@ def build_detector(
 ) -> Detector:
     """A PAA detector.
 
-    backbone: one of `BACKBONES`. width: factor on the backbone's channels. channels: of the pyramid and the head, a
-    multiple of 32 from 64 on. weights: "none", "imagenet" or a local file of a classification network.
-    frozen_stages, norm_eval: see `ResNet`; the paper's setting is 1 and True with ImageNet weights.
+    backbone: one of `BACKBONES`. width: factor on the backbone's channels. head, iou_branch: see `PAAHead`. channels:
+    of the pyramid and the head, a multiple of 32 from 64 on. weights: "none", "imagenet" or a local file of a
+    classification network. frozen_stages, norm_eval: see `ResNet`; the paper's setting is 1 and True with ImageNet
+    weights.
 
     Raises ValueError for a name or number that does not fit, and when weights cannot be had.
     """
@@ -86,6 +87,6 @@ def build_detector(
     return Detector(
         body,
         FPN(body.out_channels, channels),
-        PAAHead(channels, num_classes, from_scratch=weights == "none"),
-        Configuration(backbone, num_classes, width, head, channels),
+        PAAHead(channels, num_classes, head, iou_branch, from_scratch=weights == "none"),
+        Configuration(backbone, num_classes, width, head, iou_branch, channels),
     )

@@ -40,6 +40,9 @@ RULES: tuple[tuple[str, str], ...] = (
     *((rf"head\.(cls|reg)_tower\.{3 * i + 1}\.(.+)", rf"bbox_head.\1_convs.{i}.gn.\2") for i in range(4)),
     (r"head\.(cls|reg)\.(.+)", r"bbox_head.atss_\1.\2"),
     (r"head\.iou\.(.+)", r"bbox_head.atss_centerness.\1"),
+    (r"head\.auxiliary\.coefficients\.(.+)", r"bbox_head.coeff_conv.\1"),
+    (r"head\.auxiliary\.objectness\.(.+)", r"bbox_head.objectness.\1"),
+    (r"head\.auxiliary\.bias\.(.+)", r"bbox_head.obj_bias.\1"),
 )
 SCALE = "head.scale"  # one tensor here, one per level there
 SCALE_NAMES = tuple(f"bbox_head.scales.{level}.scale" for level in range(len(STRIDES)))
@@ -48,6 +51,8 @@ MERGING = re.compile(r"backbone\.features\.[246]\.(norm|reduction)\.")
 # Follow from the architecture, or count batches: files may lack them. The others are no part of the network.
 MAY_LACK = ("num_batches_tracked", "relative_position_index")
 NOT_NETWORK = ("data_preprocessor.",)
+# The published heads create these branches even where their forward pass does not use them.
+UNUSED_OBJECTNESS, UNUSED_IOU = "bbox_head.objectness.", "bbox_head.atss_centerness."
 
 
 def load_openmmlab_state(
@@ -73,7 +78,10 @@ def load_openmmlab_state(
     scales = [theirs.pop(name).reshape(()) for name in SCALE_NAMES if name in theirs]
     if len(scales) == len(SCALE_NAMES):
         loaded[SCALE] = torch.stack(scales)
+    unused = (UNUSED_OBJECTNESS,) * (detector.head.kind == "cop") + (UNUSED_IOU,) * (detector.head.iou is None)
     for name, value in theirs.items():
+        if name.startswith(unused):
+            continue
         own_name = own_name_of.get(re.sub(r"conv2_offset\.", "conv2.conv_offset.", name))
         if own_name is None:
             problems.append(f"unknown name {name}")

@@ -6,7 +6,6 @@ import pytest
 import torch
 from reference import reference_detector
 
-from lad.data import Targets
 from lad.geometry import level_sizes, make_anchors
 from lad.methods import baseline
 from lad.models import build_detector
@@ -114,7 +113,7 @@ def test_imagenet_weights_out_of_reach_say_what_to_do(tmp_path, monkeypatch):
             {"backbone": "r19"},
             "backbone 'r19' is unknown; choose one of r18, r34, r50, r101, x101_64x4d, x101_64x4d_dcn, swin_t, swin_s",
         ),
-        ({"head": "pa"}, "head 'pa' is unknown; choose one of paa"),
+        ({"head": "pa"}, "head 'pa' is unknown; choose one of paa, cop, iop"),
         ({"channels": 100}, "channels=100 must be 64 or another multiple of 32"),
         ({"weights": "nowhere.pth"}, "weights 'nowhere.pth': no such file"),
     ],
@@ -133,18 +132,12 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_every_backbone_takes_a_training_step_and_predicts(backbone):
+def test_every_backbone_takes_a_training_step_and_predicts(backbone, targets):
     """One step of plain PAA on two images reaches every part; then the same network detects on a picture."""
     torch.manual_seed(0)
     detector = build_detector(backbone, num_classes=3, width=0.25, channels=64).train()
     detector.configuration = dataclasses.replace(detector.configuration, short_side=96, long_side=128)
     images, anchors = torch.randn(2, 3, 96, 128), make_anchors((96, 128))
-    targets = Targets(
-        boxes=torch.tensor([[10.0, 10, 60, 70], [30.0, 5, 120, 90], [5.0, 20, 40, 40]]),
-        labels=torch.tensor([0, 1, 2]),
-        image=torch.tensor([0, 0, 1]),
-        image_hw=torch.tensor([[96, 128], [90, 120]]),
-    )
     before = {name: parameter.clone() for name, parameter in detector.named_parameters() if parameter.requires_grad}
     loss = sum(baseline(detector(images), None, anchors, targets).terms.values())
     loss.backward()

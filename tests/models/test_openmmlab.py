@@ -44,6 +44,7 @@ def test_every_name_of_a_checkpoint_is_accounted_for(backbone):
         ("ccdet_keys_lad_r50_r101", "student", "r50"),
         ("ccdet_keys_lad_r50_r101", "teacher", "r101"),
         ("ccdet_keys_colad_r50_r101cop", "student", "r50"),
+        ("ccdet_keys_paacop_r50", "student", "r50"),
         ("mmdet_keys_x101_64x4d_dcn", "student", "x101_64x4d_dcn"),
         ("mmdet_keys_swinb_w7", "student", "swin_b"),
         ("mmdet_keys_swinb_w12", "student", "swin_b_w12"),
@@ -57,6 +58,26 @@ def test_a_whole_file_is_recognised_loaded_and_written_back_exactly(checkpoint, 
     expected, written = part_of(state, part), to_openmmlab_state(detector)
     assert written.keys() == expected.keys()
     assert all(torch.equal(written[name], expected[name]) for name in expected)
+
+
+def test_branches_that_published_heads_have_but_do_not_use_are_left_out(tmp_path):
+    """The COP teacher of CoLAD has an objectness branch that COP does not look at; heads trained without the IoU branch
+    have one."""
+    state = state_of_keys("ccdet_keys_colad_r50_r101cop")
+    torch.save({"state_dict": state}, tmp_path / "colad.pth")
+    teacher = load_detector(tmp_path / "colad.pth", part="teacher")
+    assert (teacher.configuration.backbone, teacher.configuration.head) == ("r101", "cop")
+    left_out = part_of(state, "teacher").keys() - to_openmmlab_state(teacher).keys()
+    assert left_out == {"bbox_head.objectness.weight", "bbox_head.objectness.bias"}
+
+    state = state_of_keys("ccdet_keys_paacop_r50")
+    torch.save(state, tmp_path / "paacopbase.pth")
+    detector = load_detector(tmp_path / "paacopbase.pth", iou_branch=False)
+    assert detector.head.iou is None and not detector.configuration.iou_branch
+    assert state.keys() - to_openmmlab_state(detector).keys() == {
+        "bbox_head.atss_centerness.weight",
+        "bbox_head.atss_centerness.bias",
+    }
 
 
 @pytest.mark.parametrize(
