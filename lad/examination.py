@@ -158,6 +158,8 @@ def shown_images(found: Examination, indices: Sequence[int]) -> list[JudgedImage
 def verdict(found: Examination) -> str:
     """One line: the AP, and whether it is the one that was expected."""
     percent = 100 * found.metrics["AP"]
+    if math.isnan(percent):
+        return f"no AP: the {len(found.dataset)} images have no objects"
     expected = found.question.expected_ap
     if expected is None:
         return f"AP {percent:.1f} on {len(found.dataset)} images; no AP was expected"

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lad import examination
+from lad import examination, figures
 from lad.data.shapes import DIFFICULTIES, write_shapes
 from lad.errors import ERRORS
-from lad.evaluation import coco_metrics
+from lad.evaluation import coco_metrics, precision_recall
 from lad.examination import (
     Examination,
     class_table,
@@ -158,3 +158,19 @@ def test_sizes_without_objects_are_null_in_the_file(place):
     assert any(math.isnan(value) for value in one.metrics.values())
     text = (one.folder / "results.json").read_text()
     assert "NaN" not in text and "null" in text
+
+
+def test_a_set_without_objects_has_tables_and_pictures_all_the_same(place, tmp_path):
+    content = json.loads((place / "shapes" / "instances_val.json").read_text()) | {"annotations": []}
+    (tmp_path / "instances_val.json").write_text(json.dumps(content))
+    (tmp_path / "val").symlink_to(place / "shapes" / "val")
+    found = ask(place, data=tmp_path, max_images=2)
+    assert verdict(found) == "no AP: the 2 images have no objects"
+    assert len(class_table(found)) == 0 and error_table(found)["all"]["missed"] == 0
+    assert ranked_images(found) == [] and judged_images(found, []) == []
+    for figure in (
+        figures.draw_judged([]),
+        figures.draw_errors(error_table(found)),
+        figures.draw_precision_recall(precision_recall(found.judged)),
+    ):
+        figure.canvas.draw()

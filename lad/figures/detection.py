@@ -64,6 +64,8 @@ def draw_detections(
 
 def draw_judged(images: Sequence[JudgedImage], columns: int = 4) -> Figure:
     """Photographs with every detection in the colour of what it is, and missed objects dashed."""
+    if not images:
+        return _nothing_to_show("no picture with an object")
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     heights = [
@@ -137,4 +139,10 @@ def draw_precision_recall(curves: Mapping[float, np.ndarray]) -> Figure:
     ax.set_ylim(0, 1.02)
     ax.legend(title="IoU: AP", title_fontsize=8, fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _nothing_to_show(why: str) -> Figure:
+    figure = Figure(figsize=(4, 0.8), layout="constrained", dpi=DPI)
+    figure.text(0.5, 0.5, why, ha="center", va="center")
     return figure
