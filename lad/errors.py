@@ -6,7 +6,6 @@ After TIDE (Bolya et al., ECCV 2020), with five kinds that do not overlap.
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,16 +103,12 @@ def count_errors(truth: COCO, results: Sequence[Mapping[str, Any]], diagnosis: D
     return table
 
 
-def ap_lost(
-    annotations: Path | str, results: Sequence[Mapping[str, Any]], image_ids: Sequence[int]
-) -> dict[str, float]:
+def ap_lost(truth: COCO, results: Sequence[Mapping[str, Any]], image_ids: Sequence[int]) -> dict[str, float]:
     """How much AP50 would rise if the errors of one kind were mended and all else stayed as it is.
 
     A misnamed result gets its object's class and a misplaced one its object's box, unless that object is found already:
     then it goes, as background and duplicates do. Missed objects are taken out of the ground truth.
     """
-    with quietly():
-        truth = COCO(str(annotations))
     diagnosis = diagnose(truth, results, image_ids)
     before = _ap50(truth, list(results), image_ids)
     lost = {}

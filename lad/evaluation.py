@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import io
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,8 @@ def judge(
     annotations: Path | str, results: Sequence[dict[str, Any]], image_ids: Sequence[int] | None = None
 ) -> COCOeval:
     """pycocotools' judgement of box detections, summarised; arguments as in `coco_metrics`."""
+    truth = read_truth(annotations)
     with quietly():
-        truth = COCO(str(annotations))
-        for key in ("info", "licenses"):  # loadRes copies them, and many JSONs lack one
-            truth.dataset.setdefault(key, [])
         if results:
             detected = truth.loadRes(list(results))
         else:  # loadRes refuses an empty list
@@ -53,6 +52,21 @@ def judge(
         judged.accumulate()
         judged.summarize()
     return judged
+
+
+def read_truth(annotations: Path | str) -> COCO:
+    """An instances JSON for pycocotools, which takes a match to annotation id 0 for none and needs fields that many
+    files lack: annotations are numbered from 1 here, in order, and get iscrowd and area where they have none."""
+    content = json.loads(Path(annotations).read_text(encoding="utf-8"))
+    truth = COCO()
+    truth.dataset = {"info": {}, "licenses": [], **content}
+    truth.dataset["annotations"] = [
+        {"iscrowd": 0, "area": gt["bbox"][2] * gt["bbox"][3], **gt, "id": number}
+        for number, gt in enumerate(content.get("annotations", []), start=1)
+    ]
+    with quietly():
+        truth.createIndex()
+    return truth
 
 
 def quietly() -> contextlib.AbstractContextManager[object]:
@@ -112,7 +126,9 @@ def coco_results(image_id: int, detections: Detections, category_ids: Sequence[i
 
 
 @torch.no_grad()
-def predict(detector: nn.Module, batches: Iterable[Batch], annotations: CocoAnnotations, fabric: Fabric) -> list[dict]:
+def predict_batches(
+    detector: nn.Module, batches: Iterable[Batch], annotations: CocoAnnotations, fabric: Fabric
+) -> list[dict]:
     """COCO results of every image of `batches`. The detector is left in eval mode."""
     detector.eval()
     results: list[dict[str, Any]] = []
@@ -131,5 +147,5 @@ def evaluate(
     detector: nn.Module, batches: Iterable[Batch], annotations: CocoAnnotations, fabric: Fabric
 ) -> dict[str, float]:
     """The twelve COCO numbers of a detector on the images of `annotations`, which `batches` must cover."""
-    results = predict(detector, batches, annotations, fabric)
+    results = predict_batches(detector, batches, annotations, fabric)
     return coco_metrics(annotations.path, results, [record.image_id for record in annotations.records])

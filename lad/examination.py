@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from pycocotools.cocoeval import COCOeval
 
 from lad.data import CocoDataset, find_split, read_annotations, shapes_folder
 from lad.data.shapes import DIFFICULTIES
 from lad.errors import KINDS, Diagnosis, JudgedImage, ap_lost, count_errors, diagnose
 from lad.evaluation import class_metrics, coco_results, judge, metrics_of
-from lad.experiment import WEIGHTS_FILE, versions, write_json
+from lad.experiment import WEIGHTS_FILE, find_accelerator, versions, write_json
 from lad.inference import predict
 from lad.models import Configuration, Detector, load_detector
 from lad.progress import bar, say
@@ -80,7 +79,7 @@ def examine(question: Question) -> Examination:
     detector = load_detector(question.checkpoint, question.part, question.iou_branch)
     dataset = _open(question)
     _check_classes(detector.configuration, dataset, question)
-    folder = question.out / _name(question)
+    folder = question.out / _name(question, dataset.annotations.path)
     if (folder / DETECTIONS_FILE).is_file():
         results = json.loads((folder / DETECTIONS_FILE).read_text())
         say(f"{folder.name} · detections found, as they were made before")
@@ -106,15 +105,17 @@ def examine(question: Question) -> Examination:
 
 def metrics_table(found: Examination) -> pd.DataFrame:
     """The twelve numbers in one row."""
-    return pd.DataFrame([found.metrics], index=[found.question.checkpoint.parent.name])
+    return pd.DataFrame([found.metrics], index=[_title(found.question)])
 
 
 def class_table(found: Examination) -> pd.DataFrame:
     """One row per class, best AP first: its objects, AP, AP50, AP75; classes without objects are left out."""
     annotations = found.dataset.annotations
     names = dict(zip(annotations.category_ids, annotations.class_names, strict=True))
-    rows = {names[category]: row for category, row in class_metrics(found._judged).items() if row["objects"]}
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["objects", "AP", "AP50", "AP75"])
+    rows = [(names[category], row) for category, row in class_metrics(found._judged).items() if row["objects"]]
+    table = pd.DataFrame(
+        [row for _, row in rows], index=[name for name, _ in rows], columns=["objects", "AP", "AP50", "AP75"]
+    )
     return table.sort_values("AP", ascending=False).astype({"objects": int})
 
 
@@ -123,7 +124,7 @@ def error_table(found: Examination) -> pd.DataFrame:
     counts = count_errors(found._judged.cocoGt, found.sure_results, found.diagnosis)
     table = pd.DataFrame.from_dict(counts, orient="index")
     table.insert(0, "all", table.sum(axis=1))
-    table["AP50 lost"] = pd.Series(ap_lost(found.dataset.annotations.path, found.results, found.image_ids))
+    table["AP50 lost"] = pd.Series(ap_lost(found._judged.cocoGt, found.results, found.image_ids))
     return table
 
 
@@ -199,6 +200,12 @@ def _pictures(
     return pictures
 
 
+def _title(question: Question) -> str:
+    """A checkpoint's name for people: the run's or the file's."""
+    is_run = question.checkpoint.name == WEIGHTS_FILE
+    return question.checkpoint.parent.name if is_run else question.checkpoint.stem
+
+
 def _words(name: str, score: float | None) -> str:
     return name if score is None else f"{name} {score:.2f}"
 
@@ -231,8 +238,7 @@ def _views(question: Question, configuration: Configuration) -> tuple[View, ...]
 
 
 def _detect(detector: Detector, dataset: CocoDataset, question: Question) -> list[dict[str, Any]]:
-    wants_cuda = question.accelerator == "cuda" or (question.accelerator == "auto" and torch.cuda.is_available())
-    detector.to("cuda" if wants_cuda else "cpu")
+    detector.to(find_accelerator(question.accelerator))
     images = (dataset.pixels(index) for index in bar(range(len(dataset)), question.checkpoint.stem))
     detections = predict(
         detector,
@@ -249,12 +255,11 @@ def _detect(detector: Detector, dataset: CocoDataset, question: Question) -> lis
     ]
 
 
-def _name(question: Question) -> str:
-    """Checkpoint and data, and a hash of all that the detections depend on."""
+def _name(question: Question, annotations: Path) -> str:
+    """Checkpoint and data, and a hash of weights, annotations and all else that the detections depend on."""
     shown_only = {"min_score", "expected_ap", "source", "batch_size", "accelerator", "out", "checkpoint"}
     content = question.model_dump(mode="json", exclude=shown_only)
-    content["weights"] = hashlib.sha256(question.checkpoint.read_bytes()).hexdigest()
+    for name, path in (("weights", question.checkpoint), ("annotations", annotations)):
+        content[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
-    is_run = question.checkpoint.name == WEIGHTS_FILE
-    stem = question.checkpoint.parent.name if is_run else question.checkpoint.stem
-    return f"{stem}-on-{Path(question.data).name}-{question.split}-{digest}"
+    return f"{_title(question)}-on-{Path(question.data).name}-{question.split}-{digest}"

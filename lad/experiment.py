@@ -61,7 +61,7 @@ def run_experiment(parameters: Parameters) -> Run:
         judged = "no AP" if average_precision is None else f"AP {average_precision:.3f}"
         say(f"{parameters.run_name} · finished before, {judged}")
         return finished
-    accelerator = find_accelerator(parameters)
+    accelerator = find_accelerator(parameters.accelerator, parameters.devices, parameters.precision)
     train_set, val_set = open_data(parameters)
     folder = Path(parameters.out) / parameters.run_name
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,14 +130,27 @@ def open_run(folder: Path) -> Run | None:
     """The finished run in this folder, or None."""
     if not (folder / RESULTS_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
         return None
-    parameters = Parameters(**json.loads((folder / PARAMETERS_FILE).read_text()))
+    try:
+        parameters = Parameters(**json.loads((folder / PARAMETERS_FILE).read_text()))
+    except ValueError:
+        raise ValueError(
+            f"{folder / PARAMETERS_FILE}: is not of this version's runs; move the folder away, or train it again"
+        ) from None
     return Run(parameters, folder, json.loads((folder / RESULTS_FILE).read_text()))
 
 
 def finished_runs(out: Path) -> list[Run]:
-    """All finished runs in a folder of runs, oldest first."""
-    runs = [open_run(path.parent) for path in out.glob(f"*/{RESULTS_FILE}")]
-    return sorted((run for run in runs if run is not None), key=lambda run: run.results["finished"])
+    """All finished runs in a folder of runs, oldest first; one that cannot be read is told and left out."""
+    runs = []
+    for path in out.glob(f"*/{RESULTS_FILE}"):
+        try:
+            run = open_run(path.parent)
+        except ValueError as error:
+            say(f"left out: {error}")
+            continue
+        if run is not None:
+            runs.append(run)
+    return sorted(runs, key=lambda run: run.results["finished"])
 
 
 def open_data(parameters: Parameters) -> tuple[CocoDataset, CocoDataset]:
@@ -187,15 +200,13 @@ def new_detector(parameters: Parameters, class_names: Sequence[str]) -> Detector
     return detector
 
 
-def find_accelerator(parameters: Parameters) -> str:
+def find_accelerator(accelerator: str, devices: int = 1, precision: str = "32-true") -> str:
     """ "cuda" or "cpu". Raises ValueError when the machine has not the devices that are asked for."""
-    wants_cuda = parameters.accelerator == "cuda" or (parameters.accelerator == "auto" and torch.cuda.is_available())
+    wants_cuda = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())
     found = torch.cuda.device_count()
-    if wants_cuda and found < parameters.devices:
-        raise ValueError(
-            f"devices={parameters.devices}, but this machine has {found} CUDA devices; give fewer or accelerator=cpu"
-        )
-    if parameters.precision == "16-mixed" and not wants_cuda:
+    if wants_cuda and found < devices:
+        raise ValueError(f"devices={devices}, but this machine has {found} CUDA devices; give fewer or accelerator=cpu")
+    if precision == "16-mixed" and not wants_cuda:
         raise ValueError("precision=16-mixed needs a CUDA device; give 32-true or bf16-mixed")
     return "cuda" if wants_cuda else "cpu"
 

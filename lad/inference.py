@@ -19,6 +19,7 @@ from lad.postprocess import MAX_DETECTIONS, MIN_SCORE, NMS_IOU, Detections, scor
 from lad.views import View, joined, seen_in_original, soft_vote
 
 Merge = Literal["nms", "soft_vote"]
+MOST_PIXELS = 8 * 800 * 1344  # through the network at once, unless a single image has more
 
 
 @torch.no_grad()
@@ -36,21 +37,27 @@ def predict(
     """Detections of each image, best first, in pixels of the image as given.
 
     images: one or many, of any sizes, each a path, a PIL image, an array [H, W, 3] or [H, W], or a tensor [3, H, W];
-    bytes 0 … 255, or floats in [0, 1]. Images are put together only where they are padded to the same size, so that no
-    image's boxes depend on the others. batch_size: images read, and at most put together, at once.
+    bytes 0 … 255, or floats in [0, 1]. A file's EXIF rotation is applied; a PIL image is taken as it is. Images are put
+    together only where they are padded to the same size, so that no image's boxes depend on the others. batch_size:
+    images read, and at most put together, at once.
 
     views: at which sizes to look; by default once, at the size the detector was trained for. merge: "nms" puts the
     candidates of all views into one NMS; "soft_vote" runs NMS in each view and merges by soft box voting.
 
     The detector is used on the device it is on and is left in eval mode. Raises ValueError for what is no image.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} must be 1 or more")
+    several = [images] if _is_one_image(images) else images
+    if not isinstance(several, Iterable):
+        raise ValueError(f"images: a {type(images).__name__}; give an image or several")
     if merge not in ("nms", "soft_vote"):
         raise ValueError(f"merge='{merge}' is not one of nms, soft_vote")
     size = detector.configuration
     views = tuple(views) or (View(size.short_side, size.long_side),)
     detector.eval()
     detections: list[Detections] = []
-    many = iter([images] if _is_one_image(images) else images)
+    many = iter(several)
     while chunk := list(islice(many, batch_size)):
         pixels = [_pixels(image, len(detections) + place) for place, image in enumerate(chunk)]
         found: list[list[Detections]] = [[] for _ in pixels]  # of each image, by view
@@ -73,7 +80,10 @@ def _look(
     device = next(detector.parameters()).device
     transform = eval_transform(view.short_side, view.long_side, view.flip)
     samples = [_sample(transform(tv_tensors.Image(one)), place, one) for place, one in enumerate(pixels)]
-    for indices in batches_of_one_size([sample.image.shape[-2:] for sample in samples], len(samples)):
+    largest = max((sample.image[0].numel() for sample in samples), default=1)
+    for indices in batches_of_one_size(
+        [sample.image.shape[-2:] for sample in samples], batch_size=max(1, MOST_PIXELS // largest)
+    ):
         batch = collate([samples[index] for index in indices]).to(device)
         found = score_candidates(
             detector(batch.images.contiguous(memory_format=torch.channels_last)),
@@ -102,12 +112,20 @@ def _is_one_image(images: Any) -> bool:
     return is_array or isinstance(images, str | Path | Image.Image)
 
 
+def _loaded(image: Image.Image, number: int) -> np.ndarray:
+    try:
+        return to_rgb(image)
+    except (OSError, ValueError) as error:  # files are read as late as this
+        raise ValueError(f"image {number}: cannot be read ({error})") from None
+
+
 def _pixels(image: Any, number: int) -> Tensor:
     """An image as a tensor [3, H, W], bytes or floats in [0, 1]."""
     if isinstance(image, str | Path):
         image = load_image(Path(image))
     elif isinstance(image, Image.Image):
-        image = to_rgb(image)
+        image = _loaded(image, number)
+    given = list(getattr(image, "shape", ()))
     if isinstance(image, np.ndarray):
         image = np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
         image = torch.from_numpy(np.ascontiguousarray(image)).movedim(-1, 0)
@@ -115,8 +133,7 @@ def _pixels(image: Any, number: int) -> Tensor:
         raise ValueError(f"image {number}: a {type(image).__name__}; give a path, a PIL image, an array or a tensor")
     if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
         raise ValueError(
-            f"image {number}: has shape {list(image.shape)}, channels first; 3 channels are needed: an array [H, W, 3] "
-            "or a tensor [3, H, W]"
+            f"image {number}: has shape {given}; an array must be [H, W, 3] or [H, W], a tensor [3, H, W], none empty"
         )
     if image.dtype == torch.uint8:
         return image

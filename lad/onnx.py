@@ -1,5 +1,6 @@
 """A detector as one ONNX file: network and post-processing, for any runtime. Needs the extra `lad[onnx]`."""
 
+import copy
 import dataclasses
 import importlib.util
 import json
@@ -56,8 +57,7 @@ def export_onnx(
         raise ValueError(f"ONNX export needs {' and '.join(missing)}; pip install 'lad[onnx]'")
     if not isinstance(detector.head, PAAHead):
         raise ValueError(f"head {type(detector.head).__name__} cannot be exported to ONNX; only PAAHead can")
-    device = next(detector.parameters()).device
-    whole = _Whole(detector.cpu(), padded_hw, vote).eval()
+    whole = _Whole(copy.deepcopy(detector).cpu(), padded_hw, vote).eval()
     image, image_hw = torch.zeros(1, 3, *padded_hw), torch.tensor([padded_hw])
     with torch.no_grad():
         program = torch.onnx.export(
@@ -73,4 +73,3 @@ def export_onnx(
     unfinished = Path(path).with_suffix(".unfinished")
     program.save(unfinished, external_data=False)
     os.replace(unfinished, path)
-    detector.to(device)

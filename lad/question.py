@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from lad.checks import explain, known_values, notebook_values, project_folder
 from lad.data.shapes import DIFFICULTIES
@@ -33,6 +33,12 @@ class Question(BaseModel):
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     out: Path  # folder of the examinations
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Question":
+        if self.views == "strongest" and (self.short_side or self.long_side):
+            raise ValueError("views='strongest' has sizes of its own; leave out short_side and long_side")
+        return self
+
 
 def notebook_question(namespace: Mapping[str, Any]) -> Question:
     """The question from a notebook's variables (`globals()`); see `notebook_values`."""
@@ -46,7 +52,7 @@ def make_question(given: Mapping[str, Any]) -> Question:
     Raises ValueError with one line that names each parameter that is wrong, its value, and what is right.
     """
     values = known_values(given, Question)
-    checkpoint = _existing(values.get("checkpoint", "runs"), values.get("source", ""))
+    checkpoint = _existing("checkpoint", values.get("checkpoint", "runs"), values.get("source", ""))
     if checkpoint.is_dir():
         runs = [one for one in (open_run(checkpoint), *finished_runs(checkpoint)) if one is not None]
         if not runs:
@@ -60,7 +66,7 @@ def make_question(given: Mapping[str, Any]) -> Question:
         raise ValueError("parameter 'data' is needed for a checkpoint that is not a run's: a folder in COCO format")
     data = str(values.get("data") or (run and run.parameters.data))
     if data not in DIFFICULTIES:
-        data = str(_existing(data, ""))
+        data = str(_existing("data", data, ""))
     out = Path(str(values.get("out", project_folder() / "runs" / "evaluations"))).expanduser().resolve()
     try:
         return Question(**{**values, "checkpoint": checkpoint, "data": data, "out": out})
@@ -68,11 +74,11 @@ def make_question(given: Mapping[str, Any]) -> Question:
         raise ValueError(explain(error)) from None
 
 
-def _existing(path: str | Path, source: str) -> Path:
+def _existing(name: str, path: str | Path, source: str) -> Path:
     """A path as given or, where there is nothing, within the project."""
     given = Path(str(path)).expanduser()
     for candidate in (given, project_folder() / given):
         if candidate.exists():
             return candidate.resolve()
     hint = f"; it can be had from {source}" if source else ""
-    raise ValueError(f"'{given}': no such file or folder, here or in {project_folder()}{hint}")
+    raise ValueError(f"parameter '{name}' = '{given}': no such file or folder, here or in {project_folder()}{hint}")

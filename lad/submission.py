@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lad.data import CocoAnnotations
 
 MOST_PER_IMAGE = 100
@@ -22,7 +24,8 @@ def write_submission(
     results: COCO's results format. annotations: of the split, for instance image_info_test-dev2017.json.
     Raises ValueError that names the first result that is not right; then nothing is written.
     """
-    check_results(results, annotations)
+    rounded = [_rounded(result) for result in results]
+    check_results(rounded, annotations)
     if not name or not all(sign.isalnum() or sign in "-." for sign in name):
         raise ValueError(f"name={name!r} goes into a file name; use letters, digits, '-' and '.'")
     split = annotations.path.stem.removeprefix("image_info_").removeprefix("instances_")
@@ -30,7 +33,7 @@ def write_submission(
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f"{stem}.unfinished"
     with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(f"{stem}.json", json.dumps([_plain(result) for result in results]))
+        file.writestr(f"{stem}.json", json.dumps(rounded))
     os.replace(unfinished, folder / f"{stem}.zip")
     return folder / f"{stem}.zip"
 
@@ -44,7 +47,7 @@ def check_results(results: Sequence[Mapping[str, Any]], annotations: CocoAnnotat
     }
     for place, result in enumerate(results):
         for key, known in listed.items():
-            if result.get(key) not in known:
+            if type(result.get(key)) is not int or result[key] not in known:
                 raise ValueError(f"result {place}: {key} {result.get(key)!r} is not in {annotations.path}")
         box, score = result.get("bbox"), result.get("score")
         if not _is_numbers(box, 4) or box[2] <= 0 or box[3] <= 0:  # type: ignore[index]
@@ -56,14 +59,15 @@ def check_results(results: Sequence[Mapping[str, Any]], annotations: CocoAnnotat
         raise ValueError(f"image {image_id} has {most} results; the server counts the best {MOST_PER_IMAGE} only")
 
 
-def _plain(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Coordinates to a hundredth of a pixel and scores to 1e-5: a third of the size."""
-    return {
-        "image_id": result["image_id"],
-        "category_id": result["category_id"],
-        "bbox": [round(value, 2) for value in result["bbox"]],
-        "score": round(result["score"], 5),
-    }
+def _rounded(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Coordinates to a hundredth of a pixel and scores to 1e-5: a third of the size. What is no number stays."""
+
+    def to(value: Any, digits: int) -> Any:
+        return round(float(value), digits) if isinstance(value, int | float | np.floating) else value
+
+    box = result.get("bbox")
+    box = [to(value, 2) for value in box] if isinstance(box, list | tuple) else box
+    return {**result, "bbox": box, "score": to(result.get("score"), 5)}
 
 
 def _is_numbers(values: Any, count: int) -> bool:

@@ -25,6 +25,8 @@ class View:
     largest: float = math.inf
 
     def __post_init__(self) -> None:
+        if self.short_side < 1 or self.long_side < 1:
+            raise ValueError(f"a view of {self.short_side} by {self.long_side} pixels would show nothing")
         if not 0 <= self.smallest < self.largest:
             raise ValueError(f"a view from {self.smallest} to {self.largest} pixels would keep no box")
 
@@ -89,7 +91,7 @@ def soft_vote(
     weight = found.scores * is_mine
     voted = weight @ found.boxes / weight.sum(dim=1, keepdim=True)
     softened = found.scores * (1 - (overlap * is_mine).sum(dim=0))
-    stays = softened >= min_score
+    stays = (softened >= min_score) & (softened > 0)
     boxes = torch.cat([voted, found.boxes[stays]])
     scores = torch.cat([found.scores[best], softened[stays]])
     labels = torch.cat([found.labels[best], found.labels[stays]])

@@ -100,7 +100,7 @@ def test_mending_the_one_kind_there_is_gives_ap_1(spoiled, error, tmp_path):
     results = [one for gt in truth.dataset["annotations"][::2] for one in spoiled(gt)]
     results += [result(gt["bbox"], 3, 0.7) for gt in truth.dataset["annotations"][1::2]]
     before = coco_metrics(path, results)["AP50"]
-    lost = ap_lost(path, results, [1])
+    lost = ap_lost(truth, results, [1])
     assert before < 1
     assert before + lost[error] == pytest.approx(1)
     assert all(lost[other] == pytest.approx(0, abs=1e-9) for other in ERRORS if other not in (error, "missed"))

@@ -79,6 +79,27 @@ def test_results_are_in_cocos_format():
     ]
 
 
+@pytest.mark.parametrize("first_id", [0, 1, 17])
+def test_annotation_ids_do_not_matter_and_fields_may_be_missing(tmp_path, first_id):
+    """pycocotools takes a match to id 0 for none, and fails without iscrowd, area and id."""
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 99, "height": 99}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 1, "bbox": [x, 10, 20, 20], "id": first_id + i}
+            for i, x in enumerate((5, 60))
+        ],
+    }
+    results = [{"image_id": 1, "category_id": 1, "bbox": gt["bbox"], "score": 0.9} for gt in content["annotations"]]
+    path = tmp_path / "truth.json"
+    for leave_out in ((), ("id",)):
+        for gt in content["annotations"]:
+            for field in leave_out:
+                del gt[field]
+        path.write_text(json.dumps(content))
+        assert coco_metrics(path, results)["AP"] == pytest.approx(1)
+
+
 def test_real_coco_images_are_judged(real_data):
     """The gts of coco_ccby320 as detections: AP 1, with crowds, gaps in the category ids and images without boxes."""
     _, path = find_split(real_data("coco_ccby320"), "val")

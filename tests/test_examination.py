@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lad import examination, figures
+from lad.data import find_split, read_annotations
 from lad.data.shapes import DIFFICULTIES, write_shapes
 from lad.errors import ERRORS
 from lad.evaluation import coco_metrics, precision_recall
@@ -27,6 +28,7 @@ from lad.examination import (
     verdict,
 )
 from lad.models import build_detector, save_detector, save_openmmlab
+from lad.postprocess import Detections
 from lad.question import make_question
 
 
@@ -151,6 +153,43 @@ def test_images_without_gts_become_a_submission_and_no_number(place, tmp_path):
     with pytest.raises(ValueError, match=r"has no ground truth to judge by; notebooks/test_dev\.ipynb makes the file"):
         metrics_table(found)
     assert json.loads((found.folder / "results.json").read_text())["metrics"] is None
+
+
+def test_changed_annotations_are_another_question(place, tmp_path):
+    """Detections found before are of the images that the file listed before."""
+    content = json.loads((place / "shapes" / "instances_val.json").read_text())
+    path = tmp_path / "instances_val.json"
+    (tmp_path / "val").symlink_to(place / "shapes" / "val")
+    folders = []
+    for images in (content["images"][:2], content["images"][:3]):
+        ids = {image["id"] for image in images}
+        gts = [gt for gt in content["annotations"] if gt["image_id"] in ids]
+        path.write_text(json.dumps({**content, "images": images, "annotations": gts}))
+        found = ask(place, data=tmp_path)
+        folders.append(found.folder)
+        assert {result["image_id"] for result in found.results} == ids
+    assert folders[0] != folders[1]
+
+
+def test_real_annotations_as_detections_are_all_correct(real_data, place, monkeypatch):
+    """coco_ccby320 whole: gaps in the category ids, crowds, images without boxes. AP 1 and no mistake of any kind."""
+    data = real_data("coco_ccby320")
+
+    def knowing(_detector, images, **_options):
+        _, path = find_split(data, "val")
+        return [
+            Detections(torch.from_numpy(one.boxes), torch.full((len(one.labels),), 0.9), torch.from_numpy(one.labels))
+            for one, _ in zip(read_annotations(path).records, images, strict=True)
+        ]
+
+    monkeypatch.setattr(examination, "predict", knowing)
+    save_detector(build_detector("r18", num_classes=80, width=0.25, channels=64), place / "coco.safetensors")
+    found = ask(place, checkpoint=place / "coco.safetensors", data=data)
+    assert found.metrics["AP"] == pytest.approx(1, abs=1e-3)
+    errors = error_table(found)
+    assert errors.drop("correct")["all"].sum() == 0
+    assert errors["all"]["correct"] == sum(len(one.boxes) for one in found.dataset.annotations.records)
+    assert metrics_table(found).index[0] == "coco"
 
 
 def test_sizes_without_objects_are_null_in_the_file(place):

@@ -114,8 +114,7 @@ def test_predictions_are_those_of_evaluation(detector, tmp_path):
     from lightning.fabric import Fabric
 
     from lad.data import collate, eval_transform
-    from lad.evaluation import coco_results
-    from lad.evaluation import predict as predict_batches
+    from lad.evaluation import coco_results, predict_batches
 
     write_shapes(tmp_path / "shapes", "toy", {"train": 1, "val": 4})
     images, path = find_split(tmp_path / "shapes", "val")
@@ -141,9 +140,9 @@ def test_predictions_are_those_of_evaluation(detector, tmp_path):
     [
         (["nowhere.jpg"], "nowhere.jpg: no such image file"),
         ([{"a": 1}], "image 0: a dict; give a path, a PIL image, an array or a tensor"),
-        ([torch.zeros(4, 10, 10)], r"image 0: has shape \[4, 10, 10\], channels first; 3 channels are needed"),
-        ([np.zeros((3, 10, 10), dtype=np.uint8)], r"image 0: has shape \[10, 3, 10\], channels first; 3 channels"),
-        ([np.zeros((0, 10, 3), dtype=np.uint8)], r"image 0: has shape \[3, 0, 10\]"),
+        ([torch.zeros(4, 10, 10)], r"image 0: has shape \[4, 10, 10\]; an array must be \[H, W, 3\]"),
+        ([np.zeros((3, 10, 10), dtype=np.uint8)], r"image 0: has shape \[3, 10, 10\]; an array must be"),
+        ([np.zeros((0, 10, 3), dtype=np.uint8)], r"image 0: has shape \[0, 10, 3\]; .* none empty"),
         ([torch.full((3, 8, 8), 255.0)], r"image 0: torch.float32 values must be bytes .* or floats in \[0, 1\]"),
         ([torch.full((3, 8, 8), float("nan"))], "image 0: torch.float32 values must be"),
         ([np.zeros((8, 8, 3), dtype=np.int64)], "image 0: torch.int64 values must be"),
@@ -152,6 +151,32 @@ def test_predictions_are_those_of_evaluation(detector, tmp_path):
 def test_what_is_no_image_is_one_clear_line(detector, images, message):
     with pytest.raises(ValueError, match=message):
         detector.predict(images)
+
+
+def test_what_cannot_be_read_or_asked_is_one_clear_line(detector, pictures, tmp_path):
+    Image.fromarray(pictures[0]).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-3000])
+    with pytest.raises(ValueError, match="image 0: cannot be read"):
+        detector.predict(Image.open(tmp_path / "cut.png"))
+    with pytest.raises(ValueError, match=r"image 0: cannot be read \(mode F"):
+        detector.predict(Image.fromarray(np.zeros((8, 8), dtype=np.float32)))
+    with pytest.raises(ValueError, match="images: a NoneType; give an image or several"):
+        detector.predict(None)
+    with pytest.raises(ValueError, match="batch_size=0 must be 1 or more"):
+        detector.predict(pictures, batch_size=0)
+
+
+def test_large_images_go_through_the_network_a_few_at_a_time(detector, pictures, monkeypatch):
+    """As many as fit the limit, and one alone if it does not; the boxes are the same."""
+    sizes = []
+    forward = detector.forward
+    monkeypatch.setattr(detector, "forward", lambda images: (sizes.append(len(images)), forward(images))[1])
+    expected = detector.predict([pictures[0]] * 5)
+    monkeypatch.setattr("lad.inference.MOST_PIXELS", 2 * 96 * 160)
+    assert_same(detector.predict([pictures[0]] * 5), expected)
+    monkeypatch.setattr("lad.inference.MOST_PIXELS", 1)
+    assert_same(detector.predict([pictures[0]] * 2), expected[:2])
+    assert sizes == [5, 2, 2, 1, 1, 1]
 
 
 def test_an_unknown_merge_is_refused(detector):

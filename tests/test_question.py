@@ -31,12 +31,13 @@ def test_a_file_and_its_data(checkpoint):
     ("given", "message"),
     [
         ({"chekpoint": "x"}, "parameter 'chekpoint' is unknown; did you mean 'checkpoint'?"),
-        ({"checkpoint": "nowhere.pth"}, "'nowhere.pth': no such file or folder, here or in"),
+        ({"checkpoint": "nowhere.pth"}, "parameter 'checkpoint' = 'nowhere.pth': no such file or folder, here or in"),
         (
             {"checkpoint": "nowhere.pth", "source": "https://example.org/x"},
             "; it can be had from https://example.org/x",
         ),
-        ({"data": "nowhere"}, "'nowhere': no such file or folder"),
+        ({"data": "nowhere"}, "parameter 'data' = 'nowhere': no such file or folder"),
+        ({"views": "strongest", "short_side": 128}, "views='strongest' has sizes of its own"),
         ({"data": None}, "parameter 'data' is needed for a checkpoint that is not a run's"),
         ({"views": "both"}, "'views' = 'both' is not one of one, flip, multi_scale, strongest"),
         (

@@ -39,6 +39,17 @@ def test_a_range_that_keeps_nothing_is_refused():
         View(800, 1333, smallest=96, largest=64)
 
 
+@pytest.mark.parametrize("size", [(0, 100), (100, 0), (-5, 100)])
+def test_a_view_without_pixels_is_refused(size):
+    with pytest.raises(ValueError, match="would show nothing"):
+        View(*size)
+
+
+def test_without_a_threshold_voted_boxes_are_not_repeated():
+    merged = soft_vote(detections(([0, 0, 9, 9], 0.9, 0), ([50, 50, 90, 90], 0.5, 1)), min_score=0)
+    assert merged.scores.tolist() == pytest.approx([0.9, 0.5])
+
+
 def test_the_strongest_views_are_those_of_the_published_configuration():
     sides = [view.short_side for view in STRONGEST if not view.flip]
     assert sides == [800, 400, 500, 600, 640, 700, 900, 1000, 1100, 1200, 1300, 1400, 1800]

@@ -48,4 +48,6 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip instead of scale
         high_byte = (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
         return np.repeat(high_byte[:, :, None], 3, axis=2)
+    if image.mode == "F":
+        raise ValueError("mode F, floating-point pixels; save it with 8 bits a channel")
     return np.asarray(image.convert("RGB")).copy()

@@ -84,11 +84,20 @@ def _imagenet_state(name: str) -> Mapping[str, Tensor]:
         raise ValueError(
             f"weights 'imagenet': torchvision has none of {name}; pass weights=<path of the original or timm's file>"
         )
-    try:
-        return weights.get_state_dict(progress=False, check_hash=True)
-    except OSError as error:
-        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
-        raise ValueError(
-            f"weights 'imagenet' for {name} could not be downloaded ({error}); fetch {weights.url} on a machine with "
-            f"internet and put it at {file}, or pass weights=<its path>, or weights='none' to train from scratch"
-        ) from None
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(weights.url, str(file), _hash_in(file.name), progress=False)
+        except (OSError, RuntimeError) as error:  # unreachable; not the hash in its name
+            raise ValueError(
+                f"weights 'imagenet' for {name} could not be downloaded ({error}); fetch {weights.url} on a machine "
+                f"with internet and put it at {file}, or pass weights=<its path>, or weights='none' to train from "
+                "scratch"
+            ) from None
+    return read_tensors(file, f"weights 'imagenet' at {file}")
+
+
+def _hash_in(file_name: str) -> str:
+    """torchvision names its files <network>-<first digits of the SHA-256>.pth."""
+    return file_name.removesuffix(".pth").rsplit("-", 1)[1]

@@ -5,55 +5,60 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from lad.models.backbone import BACKBONES
 from lad.models.detector import Configuration, Detector, build_detector
-from lad.models.files import read_tensors
+from lad.models.files import read_checkpoint
 from lad.models.openmmlab import CLASSIFIER, Part, load_openmmlab_state, openmmlab_name, part_of, to_openmmlab_state
 
-CONFIGURATION = "configuration"  # key of the safetensors metadata
+SUFFIX = ".safetensors"
+CONFIGURATION = "configuration"  # key of the file's metadata
 TELLING_NAMES = {"cop": "bbox_head.coeff_conv.weight", "iop": "bbox_head.obj_bias.weight"}  # OpenMMLab's, by head
 
 
 def save_detector(detector: Detector, path: Path | str) -> None:
-    """Write weights and configuration as one safetensors file; an interrupted write leaves an older file as it was."""
+    """Write weights and configuration as one .safetensors file; an interrupted write leaves an older file as it was."""
+    if Path(path).suffix != SUFFIX:
+        raise ValueError(f"'{path}': a detector's file must end with {SUFFIX}")
     weights = {name: value.detach().cpu().contiguous() for name, value in detector.state_dict().items()}
-    configuration = json.dumps(dataclasses.asdict(detector.configuration), ensure_ascii=False)
     unfinished = Path(path).with_suffix(".unfinished")
-    save_file(weights, unfinished, {CONFIGURATION: configuration})
+    save_file(weights, unfinished, {CONFIGURATION: _written(detector.configuration)})
     os.replace(unfinished, path)
 
 
 def save_openmmlab(detector: Detector, path: Path | str) -> None:
     """Write a checkpoint that OpenMMLab's PAA and LAD configs of this architecture load."""
+    meta = {"CLASSES": detector.configuration.class_names, CONFIGURATION: _written(detector.configuration)}
     unfinished = Path(path).with_suffix(".unfinished")
-    torch.save({"meta": {"CLASSES": detector.configuration.class_names}, "state_dict": to_openmmlab_state(detector)},
-               unfinished)  # fmt: skip
+    torch.save({"meta": meta, "state_dict": to_openmmlab_state(detector)}, unfinished)
     os.replace(unfinished, path)
 
 
 def load_detector(path: Path | str, part: Part = "student", iou_branch: bool = True) -> Detector:
     """The detector of a checkpoint file, in eval mode on the CPU, its parameters frozen: one that `save_detector` wrote
-    (every run's model.safetensors is), or OpenMMLab's or the paper's, whose backbone and classes are found from its
-    names and shapes. part: which network of an OpenMMLab file. iou_branch: False for those of the paper's heads that
-    were trained without it, whose files hold an untrained one.
+    (every run's model.safetensors is), or OpenMMLab's or the paper's, whose backbone, head and classes are found from
+    its names and shapes. part: which network of an OpenMMLab file. iou_branch: False for those of the paper's heads
+    that were trained without it, whose files hold an untrained one.
 
     Raises ValueError, naming the file, if it cannot be read, does not fit any network here, or holds NaNs.
     """
     path = Path(path)
-    configuration = _configuration(path)
-    state = read_tensors(path)
+    state, meta = read_checkpoint(path)
+    configuration = _configuration(path, meta)
     try:
-        if configuration is not None:
+        if configuration is not None and (part != "student" or not iou_branch):
+            raise ValueError("says itself what it is; part and iou_branch are for published checkpoints")
+        if path.suffix == SUFFIX and configuration is not None:
             detector = _built(configuration)
             detector.load_state_dict(state)
         else:
-            detector = _built(dataclasses.replace(_guessed(part_of(state, part)), iou_branch=iou_branch))
+            guess = configuration or dataclasses.replace(_guessed(part_of(state, part)), iou_branch=iou_branch)
+            detector = _built(guess)
             load_openmmlab_state(detector, state, part)
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"checkpoint '{path}': {' '.join(str(error).split())}") from None
@@ -70,17 +75,21 @@ def _built(configuration: Configuration) -> Detector:
     return detector
 
 
-def _configuration(path: Path) -> Configuration | None:
-    """What a file of ours says of itself; None for any other."""
-    if path.suffix != ".safetensors" or not path.is_file():
+def _written(configuration: Configuration) -> str:
+    return json.dumps(dataclasses.asdict(configuration), ensure_ascii=False)
+
+
+def _configuration(path: Path, meta: Mapping[str, Any]) -> Configuration | None:
+    """What a file that we wrote says of itself; None for any other."""
+    if CONFIGURATION not in meta:
         return None
     try:
-        with safe_open(path, "pt") as file:
-            content = json.loads((file.metadata() or {}).get(CONFIGURATION, "null"))
-        return content and Configuration(**{**content, "class_names": tuple(content["class_names"])})
-    except (SafetensorError, OSError):
-        return None  # reading the tensors says what is wrong
-    except (ValueError, TypeError, KeyError) as error:
+        content = json.loads(meta[CONFIGURATION])
+        configuration = Configuration(**{**content, "class_names": tuple(content["class_names"])})
+        with torch.device("meta"):
+            _built(configuration)
+        return configuration
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise ValueError(f"checkpoint '{path}': its configuration is not one of ours ({error})") from None
 
 
@@ -105,7 +114,7 @@ def _guessed(theirs: Mapping[str, Tensor]) -> Configuration:
 
 
 def _shapes_of(configuration: Configuration) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):  # no memory, no time
+    with torch.device("meta"):  # no memory
         return _backbone_shapes(to_openmmlab_state(_built(configuration)))
 
 

@@ -79,6 +79,10 @@ def build_detector(
         raise ValueError(f"backbone '{backbone}' is unknown; choose one of {', '.join(BACKBONES)}")
     if head not in HEADS:
         raise ValueError(f"head '{head}' is unknown; choose one of {', '.join(HEADS)}")
+    if num_classes < 1 or width <= 0:
+        raise ValueError(f"num_classes={num_classes} must be 1 or more and width={width} more than 0")
+    if not -1 <= frozen_stages <= 4:
+        raise ValueError(f"frozen_stages={frozen_stages} must lie between -1 (none) and 4 (all)")
     if channels < MIN_CHANNELS or channels % NORM_GROUPS:
         raise ValueError(f"channels={channels} must be {MIN_CHANNELS} or another multiple of {NORM_GROUPS}")
     body = build_backbone(backbone, width, frozen_stages, norm_eval)

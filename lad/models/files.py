@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 WRAPPERS = ("state_dict", "model")  # where OpenMMLab and others keep the tensors among other things
@@ -32,8 +31,13 @@ class _Ignored:
 
 
 def read_tensors(path: Path, said: str = "") -> dict[str, Tensor]:
-    """Names and tensors of a checkpoint file, safetensors or torch's format, on the CPU; what a training framework
-    keeps beside them (OpenMMLab's meta, optimizer, logs) is left out. said: how the user named the file, for messages.
+    """Names and tensors of a checkpoint file; see `read_checkpoint`."""
+    return read_checkpoint(path, said)[0]
+
+
+def read_checkpoint(path: Path, said: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Names and tensors of a checkpoint file, safetensors or torch's format, on the CPU, and its metadata (OpenMMLab's
+    `meta`); what else a training framework keeps beside them is left out. said: how the user named the file.
 
     Raises ValueError when there is no such file, when it is cut short or no checkpoint, when it holds code or objects
     (none of it is run), and when a tensor holds values that are not finite.
@@ -41,23 +45,24 @@ def read_tensors(path: Path, said: str = "") -> dict[str, Tensor]:
     said = said or f"checkpoint '{path}'"
     if not path.is_file():
         raise ValueError(f"{said}: no such file")
-    state = load_safetensors(path, said) if path.suffix == ".safetensors" else _unwrapped(_load_torch(path, said), said)
+    is_ours = path.suffix == ".safetensors"
+    state, meta = _read_safetensors(path, said) if is_ours else _unwrapped(_read_torch(path, said), said)
     broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         more = f" and {len(broken) - 1} more tensors" if len(broken) > 1 else ""
         raise ValueError(f"{said}: NaN or infinite values in {broken[0]}{more}; its training diverged, take another")
-    return state
+    return state, meta
 
 
-def load_safetensors(path: Path, said: str) -> dict[str, Tensor]:
-    """Tensors of a safetensors file; ValueError when it is none."""
+def _read_safetensors(path: Path, said: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
-        return load_file(path)
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{said}: cut short or not a safetensors file ({error})") from None
 
 
-def _load_torch(path: Path, said: str) -> Any:
+def _read_torch(path: Path, said: str) -> Any:
     ignored = [type(name, (_Ignored,), {}) for name in LOG_OBJECTS]
     with torch.serialization.safe_globals(list(zip(ignored, LOG_OBJECTS, strict=True))):
         try:
@@ -66,14 +71,18 @@ def _load_torch(path: Path, said: str) -> Any:
             found = re.search(r"GLOBAL (\S+)|Loading global from module (\S+)|class (\S+)", str(error))
             what = f" ({next(filter(None, found.groups()))})" if found else ""
             raise ValueError(f"{said}: refused, as it holds more than tensors{what}; nothing in it was run") from None
-        except (RuntimeError, EOFError, ValueError, KeyError):
+        except Exception:  # a damaged file fails in every way there is
             raise ValueError(f"{said}: cut short or no checkpoint") from None
 
 
-def _unwrapped(content: Any, said: str) -> dict[str, Tensor]:
+def _unwrapped(content: Any, said: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    meta = content.get("meta") if isinstance(content, dict) else None
     for name in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
-    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+    is_state = isinstance(content, dict) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    )
+    if not is_state or not content:
         raise ValueError(f"{said}: holds no state dict (names and tensors, alone or under 'state_dict')")
-    return dict(content)
+    return dict(content), meta if isinstance(meta, dict) else {}

@@ -48,8 +48,8 @@ SCALE = "head.scale"  # one tensor here, one per level there
 SCALE_NAMES = tuple(f"bbox_head.scales.{level}.scale" for level in range(len(STRIDES)))
 CLASSIFIER = ("head.cls.weight", "head.cls.bias")
 MERGING = re.compile(r"backbone\.features\.[246]\.(norm|reduction)\.")
-# Follow from the architecture, or count batches: files may lack them. The others are no part of the network.
-MAY_LACK = ("num_batches_tracked", "relative_position_index")
+# Follow from the architecture, count batches, or serve no level: files may lack them. The others are no network.
+MAY_LACK = ("num_batches_tracked", "relative_position_index", "norms.0.weight", "norms.0.bias")
 NOT_NETWORK = ("data_preprocessor.",)
 # The published heads create these branches even where their forward pass does not use them.
 UNUSED_OBJECTNESS, UNUSED_IOU = "bbox_head.objectness.", "bbox_head.atss_centerness."
@@ -61,8 +61,9 @@ def load_openmmlab_state(
     """Load an OpenMMLab PAA or LAD checkpoint (2.x or 3.x, or the paper's own) into `detector`, in place.
 
     state: its state dict, alone or under "state_dict"; a prefix `module.` is dropped. part: which network of it:
-    "student", "teacher" (names that start with `teacher_`) or "ema" (`ema_`, the averaged copy). new_classifier: where
-    the numbers of classes differ, keep the detector's own, freshly initialised classifier.
+    "student", "teacher" (names that start with `teacher_`) or "ema" (`ema_`, the other copy of a network that was
+    averaged: OpenMMLab 2.x saves the averages under the plain names and the raw weights under these). new_classifier:
+    where the numbers of classes differ, keep the detector's own, freshly initialised classifier.
 
     Raises ValueError, with every name listed, if a name is unknown or missing or a shape differs; then nothing was
     loaded.
@@ -72,15 +73,16 @@ def load_openmmlab_state(
     loaded: dict[str, Tensor] = {}
     problems: list[str] = []
     own_name_of = {openmmlab_name(name): name for name in ours if name != SCALE}
-    if part == "ema":  # 2.x writes its averages under names without dots
-        dotted = {name.replace(".", "_"): name for name in (*own_name_of, *SCALE_NAMES)}
-        theirs = {dotted.get(name, name): value for name, value in theirs.items()}
-    scales = [theirs.pop(name).reshape(()) for name in SCALE_NAMES if name in theirs]
+    scales = [theirs[name] for name in SCALE_NAMES if name in theirs and theirs[name].numel() == 1]
     if len(scales) == len(SCALE_NAMES):
-        loaded[SCALE] = torch.stack(scales)
+        loaded[SCALE] = torch.stack([scale.reshape(()) for scale in scales])
     unused = (UNUSED_OBJECTNESS,) * (detector.head.kind == "cop") + (UNUSED_IOU,) * (detector.head.iou is None)
     for name, value in theirs.items():
         if name.startswith(unused):
+            continue
+        if name in SCALE_NAMES:
+            if value.numel() != 1:
+                problems.append(f"{name} has shape {list(value.shape)}, expected []")
             continue
         own_name = own_name_of.get(re.sub(r"conv2_offset\.", "conv2.conv_offset.", name))
         if own_name is None:
@@ -95,7 +97,8 @@ def load_openmmlab_state(
             remedy = "; new_classifier=True keeps a fresh classifier" if is_other_classifier else ""
             problems.append(f"{name} has shape {list(value.shape)}, expected {list(own.shape)}{remedy}")
         loaded[own_name] = value
-    problems += [f"nothing for {name}" for name in ours if name not in loaded and not name.endswith(MAY_LACK)]
+    missing = [name for name in ours if name not in loaded and not name.endswith(MAY_LACK) and name != SCALE]
+    problems += [f"nothing for {name}" for name in (*missing, *(name for name in SCALE_NAMES if name not in theirs))]
     if problems:
         backbone = detector.configuration.backbone
         raise ValueError(f"the OpenMMLab checkpoint does not fit this detector ({backbone}): {', '.join(problems)}")
@@ -124,6 +127,8 @@ def openmmlab_name(own_name: str) -> str:
 
 def part_of(state: Mapping[str, Any], part: Part) -> dict[str, Tensor]:
     """The tensors of one network of an OpenMMLab checkpoint, prefixes dropped. Raises ValueError if there is none."""
+    if part not in PARTS:
+        raise ValueError(f"part='{part}' is not one of {', '.join(PARTS)}")
     for wrapper in WRAPPERS:
         state = state.get(wrapper, state)
     parts: dict[str, dict[str, Tensor]] = {name: {} for name in PARTS}
@@ -134,9 +139,13 @@ def part_of(state: Mapping[str, Any], part: Part) -> dict[str, Tensor]:
         if not name.startswith(NOT_NETWORK):
             parts[prefixed[1] if prefixed else "student"][name[prefixed.end() :] if prefixed else name] = value
     if not parts[part]:
-        found = ", ".join(f"'{name}'" for name, tensors in parts.items() if tensors) or "nothing"
-        raise ValueError(f"the OpenMMLab checkpoint holds no {part}; part={found} is what it holds")
-    return parts[part]
+        found = " or ".join(f"part='{name}'" for name, tensors in parts.items() if tensors) or "no network"
+        raise ValueError(f"the OpenMMLab checkpoint holds no {part}; it holds {found}")
+    if part != "ema":
+        return parts[part]
+    # 2.x writes these names without dots: the plain ones tell where they were.
+    dotted = {name.replace(".", "_"): name for name in parts["student"]}
+    return {dotted.get(name, name): value for name, value in parts["ema"].items()}
 
 
 def _from_theirs(own_name: str, value: Tensor) -> Tensor:

@@ -16,10 +16,10 @@ class Swin(nn.Module):
     at odd places with the patch mergings between them. `norms` are the LayerNorms of each stage's output, as in
     OpenMMLab; the first serves C2, which the pyramid does not use: it is there, frozen, as checkpoints have it.
 
-    Maps that the windows do not divide are padded, in the attention alone. Differs from OpenMMLab: a map that a single
-    window covers is not shifted (torchvision and the original code do the same), which matters for images below
-    7 · 32 pixels only. width: factor on the channels of each attention head. frozen_stages: −1 nothing, 0 the patch
-    embedding, 1 … 4 also as many stages.
+    Maps that the windows do not divide are padded, in the attention alone. Differs from OpenMMLab: a side of a map that
+    a single window covers is not shifted, as in torchvision, which matters where a side of the image has up to
+    32 · window pixels: 224, or 384 for window 12. width: factor on the channels of each attention head. frozen_stages:
+    −1 nothing, 0 the patch embedding, 1 … 4 also as many stages.
     """
 
     def __init__(

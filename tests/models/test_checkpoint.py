@@ -7,7 +7,8 @@ import torch
 from reference import openmmlab_state
 from safetensors.torch import load_file, save_file
 
-from lad.models import Detector, build_detector, load_detector, save_detector, save_openmmlab
+from lad.models import BACKBONES, Detector, build_detector, load_detector, save_detector, save_openmmlab
+from lad.models.openmmlab import to_openmmlab_state
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +34,25 @@ def test_one_file_holds_weights_and_configuration(detector, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["chess.safetensors"]
 
 
-@pytest.mark.parametrize("backbone", ["r18", "r50", "x101_64x4d", "swin_t", "swin_b"])
-def test_an_openmmlab_copy_finds_its_network_again_also_a_slim_one(backbone, tmp_path):
-    slim = build_detector(backbone, num_classes=5, width=0.25, channels=64)
+@pytest.mark.parametrize("width", [0.1, 0.25, 0.33])
+@pytest.mark.parametrize("head", [("paa", True), ("iop", False)])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_our_openmmlab_copy_finds_its_network_again(backbone, width, head, tmp_path):
+    """It says what it is in its meta: also widths that cannot be told from shapes, names and sizes."""
+    slim = build_detector(backbone, 5, width, head[0], iou_branch=head[1], channels=64)
+    slim.configuration = dataclasses.replace(slim.configuration, class_names=tuple("abcde"), short_side=128)
     save_openmmlab(slim, tmp_path / "copy.pth")
     loaded = load_detector(tmp_path / "copy.pth")
     assert loaded.configuration == slim.configuration
     assert same_weights(loaded, slim)
+
+
+@pytest.mark.parametrize("backbone", ["r18", "r50", "x101_64x4d", "swin_t", "swin_b"])
+def test_a_foreign_slim_network_is_told_by_its_shapes(backbone, tmp_path):
+    slim = build_detector(backbone, num_classes=5, width=0.25, channels=64)
+    torch.save(to_openmmlab_state(slim), tmp_path / "foreign.pth")
+    loaded = load_detector(tmp_path / "foreign.pth")
+    assert loaded.configuration == slim.configuration and same_weights(loaded, slim)
 
 
 def test_another_architecture_is_told_by_name(tmp_path):
@@ -59,7 +72,7 @@ def test_another_architecture_is_told_by_name(tmp_path):
     ("content", "line"),
     [
         ({"fc.weight": torch.zeros(1)}, "holds no bbox_head.atss_cls.weight; a PAA or LAD detector of OpenMMLab is"),
-        ({"teacher_backbone.conv1.weight": torch.zeros(1)}, "holds no student; part='teacher' is what it holds"),
+        ({"teacher_backbone.conv1.weight": torch.zeros(1)}, "holds no student; it holds part='teacher'"),
     ],
 )
 def test_what_is_no_detector_is_one_clear_line(content, line, tmp_path):
@@ -77,12 +90,36 @@ def test_nans_are_found_when_a_checkpoint_is_opened(detector, tmp_path):
         load_detector(tmp_path / "nan.pth")
 
 
-@pytest.mark.parametrize("configuration", ["{", "[1]", '{"backbone": "r18", "depth": 3, "class_names": []}'])
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        "{",
+        "[1]",
+        '{"backbone": "r18", "depth": 3, "class_names": []}',
+        '{"backbone": "r18", "num_classes": "5", "class_names": []}',
+        '{"backbone": "r18", "num_classes": 5, "width": "a", "class_names": []}',
+    ],
+)
 def test_a_configuration_that_is_not_ours_is_one_clear_line(detector, tmp_path, configuration):
     save_detector(detector, tmp_path / "x.safetensors")
     save_file(load_file(tmp_path / "x.safetensors"), tmp_path / "y.safetensors", {"configuration": configuration})
     with pytest.raises(ValueError, match=r"y\.safetensors': its configuration is not one of ours"):
         load_detector(tmp_path / "y.safetensors")
+
+
+def test_a_file_that_says_what_it_is_has_no_parts(detector, tmp_path):
+    save_detector(detector, tmp_path / "x.safetensors")
+    save_openmmlab(detector, tmp_path / "x.pth")
+    for file in ("x.safetensors", "x.pth"):
+        for asked in ({"part": "teacher"}, {"iou_branch": False}):
+            with pytest.raises(ValueError, match="part and iou_branch are for published checkpoints"):
+                load_detector(tmp_path / file, **asked)
+
+
+def test_our_file_needs_its_suffix(detector, tmp_path):
+    with pytest.raises(ValueError, match=r"x': a detector's file must end with \.safetensors"):
+        save_detector(detector, tmp_path / "x")
+    assert not list(tmp_path.iterdir())
 
 
 def test_weights_that_are_not_of_their_configuration_are_refused(detector, tmp_path):

@@ -101,14 +101,44 @@ def test_imagenet_weights_out_of_reach_say_what_to_do(tmp_path, monkeypatch):
     def unreachable(*_arguments, **_options):
         raise OSError("no route to host")
 
-    monkeypatch.setattr(type(ARCHITECTURES["r18"].imagenet), "get_state_dict", unreachable)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", unreachable)
     with pytest.raises(ValueError, match=r"weights 'imagenet' for r18 .*no route to host.*fetch https://.*put it at"):
         build_detector("r18", num_classes=3, weights="imagenet")
+
+
+def test_imagenet_weights_are_downloaded_once_by_their_hash_and_read_as_tensors_only(tmp_path, monkeypatch):
+    """A file that somebody put into the cache is not unpickled either."""
+    import torchvision
+
+    asked = []
+
+    def download(url, file, hash_prefix, progress):
+        asked.append((url, hash_prefix))
+        torch.save(torchvision.models.resnet18().state_dict(), file)
+
+    class Harmful:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "harm"), "w"))
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", download)
+    build_detector("r18", num_classes=3, weights="imagenet")
+    build_detector("r18", num_classes=3, weights="imagenet")
+    assert asked == [(ARCHITECTURES["r18"].imagenet.url, "f37072fd")]
+    (file,) = (tmp_path / "hub" / "checkpoints").iterdir()
+    torch.save({"fc.weight": Harmful()}, file)
+    with pytest.raises(ValueError, match=r"weights 'imagenet' at .*f37072fd\.pth: refused"):
+        build_detector("r18", num_classes=3, weights="imagenet")
+    assert not (tmp_path / "harm").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"num_classes": 0}, "num_classes=0 must be 1 or more"),
+        ({"width": -1}, "width=-1 more than 0"),
+        ({"frozen_stages": 9}, "frozen_stages=9 must lie between -1 .* and 4"),
         (
             {"backbone": "r19"},
             "backbone 'r19' is unknown; choose one of r18, r34, r50, r101, x101_64x4d, x101_64x4d_dcn, swin_t, swin_s",

@@ -86,11 +86,29 @@ def test_a_truncated_file_is_one_clear_line(tmp_path, suffix, share):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damaged_files_are_one_clear_line_whatever_broke(tmp_path, zipped):
+    """A few hundred files cut or with bytes changed: read, as what was changed did not matter, or refused."""
+    file, rng = tmp_path / "damaged.pth", np.random.default_rng(0)
+    torch.save({"meta": {"epoch": 3}, "state_dict": WEIGHTS}, file, _use_new_zipfile_serialization=zipped)
+    whole = file.read_bytes()
+    for _ in range(200):
+        damaged = bytearray(whole[: rng.integers(1, len(whole) + 1)])
+        for place in rng.integers(0, len(damaged), rng.integers(0, 6)):
+            damaged[place] = rng.integers(256)
+        file.write_bytes(damaged)
+        try:
+            read_tensors(file)
+        except ValueError as error:
+            assert "damaged.pth'" in str(error) and "\n" not in str(error)
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [
         ([1, 2], "holds no state dict"),
         ({"epoch": 3}, "holds no state dict"),
+        ({1: torch.zeros(1)}, "holds no state dict"),
         ({**WEIGHTS, "head": torch.tensor([1.0, float("nan")])}, "NaN or infinite values in head"),
     ],
 )

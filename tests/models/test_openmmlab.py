@@ -106,7 +106,7 @@ def test_prefixes_name_the_network_that_is_asked_for(rename):
 
 
 def test_a_network_that_is_not_in_the_file_is_said():
-    with pytest.raises(ValueError, match="holds no teacher; part='student' is what it holds"):
+    with pytest.raises(ValueError, match="holds no teacher; it holds part='student'"):
         load_openmmlab_state(build_detector("r18", num_classes=80), openmmlab_state("r18"), part="teacher")
 
 
@@ -140,6 +140,38 @@ def test_what_does_not_fit_is_listed_and_nothing_is_loaded():
     ):
         assert part in str(caught.value)
     assert all(torch.equal(before[name], tensor) for name, tensor in detector.state_dict().items())
+
+
+def test_scales_are_listed_by_their_own_names():
+    state = openmmlab_state("r18")
+    del state["bbox_head.scales.3.scale"]
+    state["bbox_head.scales.1.scale"] = torch.zeros(2)
+    with pytest.raises(ValueError) as caught:
+        load_openmmlab_state(build_detector("r18", num_classes=80), state)
+    assert "nothing for bbox_head.scales.3.scale" in str(caught.value)
+    assert "bbox_head.scales.1.scale has shape [2], expected []" in str(caught.value)
+
+
+def test_a_swin_trained_without_the_norm_of_c2_loads():
+    """OpenMMLab's single-stage configs give Swin out_indices (1, 2, 3): then there is no norm0."""
+    state = state_of_keys("mmdet_keys_swinb_w7")
+    for name in ("weight", "bias"):
+        del state[f"backbone.norm0.{name}"]
+    load_openmmlab_state(build_detector("swin_b", num_classes=80), state)
+
+
+def test_an_unknown_part_is_refused():
+    with pytest.raises(ValueError, match="part='foo' is not one of student, teacher, ema"):
+        load_openmmlab_state(build_detector("r18", num_classes=80), openmmlab_state("r18"), part="foo")
+
+
+def test_the_raw_copy_of_an_averaged_checkpoint_is_found_from_its_file(tmp_path):
+    """2.x writes its second copy under names without dots."""
+    state = openmmlab_state("r18")
+    copy = {"ema_" + name.replace(".", "_"): torch.ones_like(value) for name, value in state.items()}
+    torch.save({"state_dict": {**state, **copy}}, tmp_path / "ema.pth")
+    assert all((tensor == 1).all() for tensor in load_detector(tmp_path / "ema.pth", part="ema").state_dict().values())
+    assert all((tensor == 0).all() for tensor in load_detector(tmp_path / "ema.pth").state_dict().values())
 
 
 def test_eighty_classes_become_twelve_with_a_fresh_classifier():
