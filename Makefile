@@ -1,10 +1,11 @@
-# make run: the main job, from nothing to an AP table.  make test: lint, types and tests.  make lab: JupyterLab.
+# make run: the main job, from nothing to an AP table.  make evaluate: where its newest detector fails.
+# make test: lint, types and tests.  make lab: JupyterLab.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PARAMS ?= -p teacher r101
 
-.PHONY: setup run test lint lab figures clean
+.PHONY: setup run evaluate test lint lab figures clean
 
 setup: $(VENV)/.installed
 
@@ -21,6 +22,12 @@ run: setup
 	@echo
 	@$(BIN)/python -m lad.results runs
 	@echo "\nexecuted notebook: runs/run_lad.ipynb   as a page: runs/run_lad.html"
+
+evaluate: setup
+	@mkdir -p runs
+	$(BIN)/papermill --log-level ERROR --no-progress-bar --stdout-file - notebooks/evaluate.ipynb runs/evaluate.ipynb $(EVALUATE)
+	$(BIN)/jupyter nbconvert --log-level ERROR --to html runs/evaluate.ipynb
+	@echo "\nexecuted notebook: runs/evaluate.ipynb   as a page: runs/evaluate.html"
 
 test: setup lint
 	$(BIN)/python -m pytest
