@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import torch
@@ -21,23 +21,47 @@ from torch.distributed import is_torchelastic_launched
 
 from lad.data import CocoDataset, eval_transform, find_split, read_annotations, shapes_folder, train_transform
 from lad.data.shapes import DIFFICULTIES
-from lad.methods import METHODS_WITH_TEACHER, TITLES
-from lad.models import Detector, build_detector, load_detector, save_detector
+from lad.evaluation import METRICS
+from lad.methods import CO_LEARNING, METHODS_WITH_TEACHER, TITLES
+from lad.models import Detector, Pair, build_detector, load_detector, save_detector
 from lad.parameters import Parameters
 from lad.progress import say
 from lad.training import CHECKPOINT_FILE, read_metrics, train
 
 PARAMETERS_FILE, RESULTS_FILE, WEIGHTS_FILE = "params.json", "results.json", "model.safetensors"
+SECOND_WEIGHTS_FILE = "teacher.safetensors"
 VERSIONS_OF = ("lad", "torch", "torchvision", "lightning", "pycocotools", "numpy")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One finished experiment. results: what results.json holds: metrics, versions, hardware, times."""
+    """One finished experiment. results: what results.json holds: metrics, versions, hardware, times. network: whose
+    numbers and weights these are; "teacher" is the second network of co-learning."""
 
     parameters: Parameters
     folder: Path
     results: dict[str, Any]
+    network: Literal["student", "teacher"] = "student"
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """The twelve COCO numbers on the validation set; None where no gt of that size exists."""
+        return self.results["metrics" if self.network == "student" else "teacher_metrics"]
+
+    @property
+    def backbone(self) -> str:
+        name = self.parameters.student if self.network == "student" else self.parameters.teacher
+        assert name is not None
+        return name
+
+    @property
+    def partner(self) -> str | None:
+        """Backbone of the network it learned from or with."""
+        return self.parameters.teacher if self.network == "student" else self.parameters.student
+
+    def second(self) -> "Run":
+        """The second network of co-learning."""
+        return replace(self, network="teacher")
 
     @property
     def epochs(self) -> list[dict[str, float]]:
@@ -46,7 +70,7 @@ class Run:
 
     def load_detector(self) -> Detector:
         """The trained network on the CPU, in eval mode, its parameters frozen."""
-        return load_detector(self.folder / WEIGHTS_FILE)
+        return load_detector(self.folder / (WEIGHTS_FILE if self.network == "student" else SECOND_WEIGHTS_FILE))
 
 
 def run_experiment(parameters: Parameters) -> Run:
@@ -57,7 +81,7 @@ def run_experiment(parameters: Parameters) -> Run:
     """
     finished = find_run(parameters)
     if finished is not None:
-        average_precision = finished.results["metrics"]["AP"]
+        average_precision = finished.metrics["AP"]
         judged = "no AP" if average_precision is None else f"AP {average_precision:.3f}"
         say(f"{parameters.run_name} · finished before, {judged}")
         return finished
@@ -68,7 +92,8 @@ def run_experiment(parameters: Parameters) -> Run:
     write_json(folder / PARAMETERS_FILE, parameters.model_dump())
     if parameters.devices > 1 and not is_torchelastic_launched():
         return _run_on_several_devices(parameters)
-    teacher_run = run_experiment(parameters.of_teacher()) if parameters.method in METHODS_WITH_TEACHER else None
+    has_own_teacher = parameters.method in METHODS_WITH_TEACHER and parameters.method not in CO_LEARNING
+    teacher_run = run_experiment(parameters.of_teacher()) if has_own_teacher else None
 
     fabric = Fabric(
         accelerator=accelerator,
@@ -80,15 +105,22 @@ def run_experiment(parameters: Parameters) -> Run:
 
     torch.manual_seed(parameters.seed)
     detector = new_detector(parameters, train_set.annotations.class_names)
+    network: Detector | Pair = detector
+    if parameters.method in CO_LEARNING:
+        network = Pair(detector, new_detector(parameters.of_teacher(), train_set.annotations.class_names))
     teacher = None
     if teacher_run is not None:
         teacher = teacher_run.load_detector().to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    metrics = train(parameters, detector, teacher, train_set, val_set, fabric, folder)
+    metrics = train(parameters, network, teacher, train_set, val_set, fabric, folder)
     if fabric.is_global_zero:
+        numbers = {name: None if math.isnan(value) else value for name, value in metrics.items()}
+        if isinstance(network, Pair):
+            save_detector(network.teacher, folder / SECOND_WEIGHTS_FILE)
         save_detector(detector, folder / WEIGHTS_FILE)
         results = {
             "name": parameters.run_name,
-            "metrics": {name: None if math.isnan(value) else value for name, value in metrics.items()},
+            "metrics": {name: numbers[name] for name in METRICS},
+            "teacher_metrics": {name: numbers.get(f"teacher_{name}") for name in METRICS},
             "num_classes": len(train_set.annotations.class_names),
             "class_names": train_set.annotations.class_names,
             "parameter_count": sum(parameter.numel() for parameter in detector.parameters()),
@@ -112,13 +144,18 @@ def run_experiment(parameters: Parameters) -> Run:
 
 def compare(parameters: Parameters) -> dict[str, Run]:
     """The runs that belong side by side, by name: the teacher, the plain student and the student under the method,
-    as far as the method has them. Runs that are missing are trained."""
+    as far as the method has them; in co-learning the teacher is its network trained alone, and the second network comes
+    last. Runs that are missing are trained."""
     runs = {}
     if parameters.teacher is not None:
         runs["plain student"] = parameters.plain()
         runs["teacher"] = parameters.of_teacher()
     runs[f"{TITLES[parameters.method]} student"] = parameters
-    return {name: run_experiment(one) for name, one in runs.items()}
+    finished = {name: run_experiment(one) for name, one in runs.items()}
+    if parameters.method in CO_LEARNING:
+        title = TITLES[parameters.method]
+        finished[f"{title} teacher"] = finished[f"{title} student"].second()
+    return finished
 
 
 def find_run(parameters: Parameters) -> Run | None:
@@ -270,7 +307,7 @@ def _teacher_summary(run: Run | None) -> dict[str, Any] | None:
         return None
     return {
         "name": run.parameters.run_name,
-        "AP": run.results["metrics"]["AP"],
+        "AP": run.metrics["AP"],
         "weights_sha256": run.results["weights_sha256"],
     }
 

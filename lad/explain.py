@@ -10,6 +10,7 @@ from lad.assignment import Mixture, anchor_cost, assign, fit_mixture, match_cand
 from lad.data import Batch, CocoDataset, collate
 from lad.geometry import STRIDES, Anchors, make_anchors
 from lad.models import HeadOutputs
+from lad.observe import jaccard
 from lad.postprocess import Detections, detect
 
 IMAGES_AT_ONCE = 4  # through a network: feature maps of many photographs would fill a laptop's memory
@@ -77,9 +78,7 @@ def first_images(dataset: CocoDataset, count: int) -> Batch:
 
 def agreement(first: Tensor, second: Tensor) -> float:
     """Jaccard index of two assignments of one shape: positives that both give to the same gt / positives of either."""
-    either = (first >= 0) | (second >= 0)
-    same = (first >= 0) & (first == second)
-    return (same.sum() / either.sum().clamp(min=1)).item()
+    return jaccard(first, second).item()
 
 
 def agreement_with(reference: str, opinions: Mapping[str, Opinion]) -> str:

@@ -3,12 +3,14 @@
 A method is a function (student outputs, teacher outputs or None, anchors, targets) → `MethodLoss`.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from lad.assignment import anchor_cost, assign, match_candidates
+from lad.assignment import CRITERIA, anchor_cost, assign, choose_cost_std_mean, match_candidates
+from lad.assignment.colad import Choice
 from lad.data.batch import Targets
 from lad.geometry import Anchors
 from lad.losses import BoxWeighting, detection_loss, soft_label_loss
@@ -17,10 +19,14 @@ from lad.models.outputs import HeadOutputs
 
 @dataclass(frozen=True)
 class MethodLoss:
-    """terms: named scalar losses, ready to sum. gt_index: [N, A], the assignment that was learned."""
+    """terms: named scalar losses, ready to sum; those of a second network start with teacher_. gt_index: [N, A], the
+    assignment that was learned. cost: [M] of the candidates it was made from. from_teacher: [M] bool, in co-learning:
+    whose cost was chosen."""
 
     terms: dict[str, Tensor]
     gt_index: Tensor
+    cost: Tensor
+    from_teacher: Tensor | None = None
 
 
 Method = Callable[[HeadOutputs, HeadOutputs | None, Anchors, Targets], MethodLoss]
@@ -33,7 +39,7 @@ def baseline(student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors
     cost = anchor_cost(student, candidates, anchors, targets)
     gt_index = assign(candidates, cost, anchors, targets)
     weighting: BoxWeighting = "none" if student.iou_logits is None else "iou"
-    return MethodLoss(detection_loss(student, gt_index, anchors, targets, weighting), gt_index)
+    return MethodLoss(detection_loss(student, gt_index, anchors, targets, weighting), gt_index, cost)
 
 
 def lad(student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets) -> MethodLoss:
@@ -42,7 +48,7 @@ def lad(student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, tar
     candidates = match_candidates(anchors, targets)
     cost = anchor_cost(teacher, candidates, anchors, targets)
     gt_index = assign(candidates, cost, anchors, targets)
-    return MethodLoss(detection_loss(student, gt_index, anchors, targets, box_weighting="none"), gt_index)
+    return MethodLoss(detection_loss(student, gt_index, anchors, targets, box_weighting="none"), gt_index, cost)
 
 
 def soft_label(student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets) -> MethodLoss:
@@ -52,7 +58,8 @@ def soft_label(student: HeadOutputs, teacher: HeadOutputs | None, anchors: Ancho
     terms = soft_label_loss(
         student, teacher, anchors, targets, cls_weight=10, iou_weight=10, box_weight=1.3, min_iou=0.1
     )
-    return MethodLoss(terms, lad(student, teacher, anchors, targets).gt_index)
+    assigned = lad(student, teacher, anchors, targets)
+    return MethodLoss(terms, assigned.gt_index, assigned.cost)
 
 
 def solad(student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets) -> MethodLoss:
@@ -60,7 +67,31 @@ def solad(student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, t
     teacher = _needed(teacher, "solad")
     assigned = lad(student, teacher, anchors, targets)
     soft = soft_label_loss(student, teacher, anchors, targets, cls_weight=2, iou_weight=10, box_weight=1.3, min_iou=0.5)
-    return MethodLoss(assigned.terms | soft, assigned.gt_index)
+    return MethodLoss(assigned.terms | soft, assigned.gt_index, assigned.cost)
+
+
+def colad(
+    student: HeadOutputs,
+    teacher: HeadOutputs | None,
+    anchors: Anchors,
+    targets: Targets,
+    choose: Choice = choose_cost_std_mean,
+) -> MethodLoss:
+    """Co-learning LAD: two networks train; for each gt the one that `choose` prefers supplies the costs, and both learn
+    the one assignment. The total is the sum of both networks' losses."""
+    teacher = _needed(teacher, "colad")
+    candidates = match_candidates(anchors, targets)
+    student_cost, teacher_cost = (anchor_cost(one, candidates, anchors, targets) for one in (student, teacher))
+    cost, from_teacher = choose(student_cost, teacher_cost, candidates, targets)
+    gt_index = assign(candidates, cost, anchors, targets)
+    terms = detection_loss(student, gt_index, anchors, targets, box_weighting="none")
+    both = detection_loss(teacher, gt_index, anchors, targets, box_weighting="none")
+    return MethodLoss(terms | {f"teacher_{name}": term for name, term in both.items()}, gt_index, cost, from_teacher)
+
+
+def find_method(name: str, criterion: str = "std_mean") -> Method:
+    """The method of this name; criterion: of co-learning."""
+    return functools.partial(colad, choose=CRITERIA[criterion]) if name in CO_LEARNING else METHODS[name]
 
 
 def _needed(teacher: HeadOutputs | None, method: str) -> HeadOutputs:
@@ -69,6 +100,11 @@ def _needed(teacher: HeadOutputs | None, method: str) -> HeadOutputs:
     return teacher
 
 
-METHODS: dict[str, Method] = {"baseline": baseline, "lad": lad, "soft_label": soft_label, "solad": solad}
-METHODS_WITH_TEACHER = ("lad", "soft_label", "solad")
-TITLES = {"baseline": "plain", "lad": "LAD", "soft_label": "soft-label", "solad": "SoLAD"}  # for tables and figures
+METHODS: dict[str, Method] = {
+    "baseline": baseline, "lad": lad, "soft_label": soft_label, "solad": solad, "colad": colad,
+}  # fmt: skip
+METHODS_WITH_TEACHER = ("lad", "soft_label", "solad", "colad")
+CO_LEARNING = ("colad",)  # their teacher trains, too; the others' is a run of its own
+TITLES = {
+    "baseline": "plain", "lad": "LAD", "soft_label": "soft-label", "solad": "SoLAD", "colad": "CoLAD",
+}  # for tables and figures  # fmt: skip

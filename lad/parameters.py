@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
+from lad.assignment import CRITERIA
 from lad.checks import explain, known_values, not_one_of, notebook_values, project_folder
 from lad.data.shapes import DIFFICULTIES, VERSION
-from lad.methods import METHODS, METHODS_WITH_TEACHER
+from lad.methods import CO_LEARNING, METHODS, METHODS_WITH_TEACHER
 from lad.models.backbone import BACKBONES
 from lad.models.head import HEADS, MIN_CHANNELS, NORM_GROUPS
 
@@ -48,6 +49,7 @@ OWN_DATA_SIZES = {
     "mini": {"short_sides": [480], "test_short_side": 480, "long_side": 640},
 }
 DEFAULT_TEACHER = "r101"
+OF_TEACHER = ("teacher", "teacher_epochs", "teacher_width", "teacher_head", "teacher_iou_branch")
 NOT_HASHED = frozenset({"out", "devices", "accelerator", "workers"})  # they say where a run happens, not what it is
 
 
@@ -63,7 +65,11 @@ class Parameters(BaseModel):
     data: str = Field(min_length=1)  # "toy", "mini", or a folder in COCO format
     method: str = "lad"
     student: str = "r50"  # backbone
-    teacher: str | None = None  # backbone of the teacher, itself a run with the baseline method
+    teacher: str | None = None  # backbone of the teacher: a run with the baseline method or, in colad, trained beside
+    teacher_width: float | None = Field(default=None, gt=0, le=4)  # None: as the student's; likewise the next two
+    teacher_head: str | None = None
+    teacher_iou_branch: StrictBool | None = None
+    criterion: str = "std_mean"  # colad: whose costs make the assignment
     head: str = "paa"
     iou_branch: StrictBool = True
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -106,15 +112,22 @@ class Parameters(BaseModel):
             "student": BACKBONES,
             "teacher": BACKBONES,
             "head": HEADS,
+            "teacher_head": HEADS,
+            "criterion": CRITERIA,
         }
         for name, known in choices.items():
             value = getattr(self, name)
-            if value not in known and not (name == "teacher" and value is None):
+            if value not in known and not (name.startswith("teacher") and value is None):
                 raise ValueError(not_one_of(name, value, known))
         if self.method in METHODS_WITH_TEACHER and self.teacher is None:
             raise ValueError(f"method '{self.method}' needs a teacher; add teacher={DEFAULT_TEACHER}")
-        if self.method not in METHODS_WITH_TEACHER and (self.teacher or self.teacher_epochs):
-            raise ValueError(f"method '{self.method}' has no teacher; leave out teacher and teacher_epochs")
+        given = [name for name in OF_TEACHER if getattr(self, name) is not None]
+        if self.method not in METHODS_WITH_TEACHER and given:
+            raise ValueError(f"method '{self.method}' has no teacher; leave out {' and '.join(given)}")
+        if self.method in CO_LEARNING and self.teacher_epochs is not None:
+            raise ValueError(f"method '{self.method}' trains both networks together; leave out teacher_epochs")
+        if self.method not in CO_LEARNING and self.criterion != "std_mean":
+            raise ValueError(f"criterion is for method 'colad'; leave it out with method '{self.method}'")
         if self.weights == "none" and (self.frozen_stages >= 0 or self.norm_eval):
             raise ValueError(
                 f"frozen_stages={self.frozen_stages} and norm_eval={self.norm_eval} would keep a random backbone as it "
@@ -140,8 +153,9 @@ class Parameters(BaseModel):
 
     @property
     def hash(self) -> str:
-        """Ten hex digits of everything that makes the experiment."""
-        content = self.model_dump(exclude=set(NOT_HASHED))
+        """Ten hex digits of everything that makes the experiment. A parameter at its default does not count, so that
+        one that a later version adds leaves the names of earlier runs as they are."""
+        content = self.model_dump(exclude=set(NOT_HASHED), exclude_defaults=True)
         if self.data in DIFFICULTIES:
             content["data"] = f"{self.data}-v{VERSION}"
         canonical = json.dumps(content, sort_keys=True)
@@ -158,13 +172,22 @@ class Parameters(BaseModel):
         return f"{question}\n{textwrap.fill(words, width=88)}".replace("\0", " ")
 
     def of_teacher(self) -> "Parameters":
-        """The run that trains this run's teacher: the same in all but network, method and epochs."""
+        """The run that trains this run's teacher alone: the same in all but network, method and epochs."""
+        return self.plain(epochs=self.teacher_epochs or self.epochs, **self.teacher_network())
+
+    def teacher_network(self) -> dict[str, Any]:
+        """What the teacher's network is built from, under the student's names."""
         assert self.teacher is not None
-        return self.plain(student=self.teacher, epochs=self.teacher_epochs or self.epochs)
+        return {
+            "student": self.teacher,
+            "width": self.width if self.teacher_width is None else self.teacher_width,
+            "head": self.teacher_head or self.head,
+            "iou_branch": self.iou_branch if self.teacher_iou_branch is None else self.teacher_iou_branch,
+        }
 
     def plain(self, **changes: Any) -> "Parameters":
         """The same run without a teacher: the plain baseline, or with `changes`."""
-        taught = {"method": "baseline", "teacher": None, "teacher_epochs": None}
+        taught = {"method": "baseline", "criterion": "std_mean", **dict.fromkeys(OF_TEACHER)}
         return Parameters(**{**self.model_dump(), **taught, **changes})
 
 
@@ -180,7 +203,8 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
     values = {**PROFILES[profile], **known}
     if values.get("method", "lad") in METHODS_WITH_TEACHER:
         values.setdefault("teacher", DEFAULT_TEACHER)
-    if "teacher_epochs" not in known and ("epochs" in known or "teacher" not in values):
+    trained_together = values.get("method", "lad") in CO_LEARNING
+    if "teacher_epochs" not in known and ("epochs" in known or "teacher" not in values or trained_together):
         values.pop("teacher_epochs", None)  # a profile's goes with the profile's epochs
     if str(values["data"]) not in DIFFICULTIES:
         folder = Path(str(values["data"])).expanduser()

@@ -9,6 +9,7 @@ from pandas.io.formats.style import Styler
 
 from lad.checks import project_folder
 from lad.experiment import Run, finished_runs
+from lad.methods import CO_LEARNING
 
 COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 HEADINGS = {"APs": "S", "APm": "M", "APl": "L"}
@@ -19,13 +20,13 @@ def results_table(runs: Mapping[str, Run]) -> pd.DataFrame:
     minutes that training and evaluation took."""
     rows = {}
     for name, run in runs.items():
-        metrics = run.results["metrics"]
+        metrics = run.metrics
         numbers = {
             HEADINGS.get(column, column): float("nan") if metrics[column] is None else metrics[column]
             for column in COLUMNS
         }
-        network = run.parameters.student
-        taught = f"{network} ← {run.parameters.teacher}" if run.parameters.teacher else network
+        sign = "↔" if run.parameters.method in CO_LEARNING else "←"
+        taught = f"{run.backbone} {sign} {run.partner}" if run.partner else run.backbone
         rows[name] = {"network": taught, "method": run.parameters.method, **numbers, "min": run.results["seconds"] / 60}
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -54,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     folder = parser.parse_args(arguments).folder
     runs = {run.parameters.run_name: run for run in finished_runs(folder)}
+    seconds = {f"{name} (teacher)": run.second() for name, run in runs.items() if run.parameters.method in CO_LEARNING}
+    runs = dict(sorted({**runs, **seconds}.items(), key=lambda item: item[1].results["finished"]))
     if not runs:
         parser.exit(1, f"no finished run in {folder}\n")
     print(format_table(results_table(runs)))

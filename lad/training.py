@@ -18,37 +18,41 @@ from lad.data import Batch, CocoDataset, batches_of_one_size, collate
 from lad.data.transforms import resized_hw
 from lad.evaluation import evaluate
 from lad.geometry import make_anchors
-from lad.methods import METHODS
+from lad.methods import CO_LEARNING, find_method
+from lad.models import Detector, Pair
+from lad.observe import observe
 from lad.parameters import Parameters
 from lad.progress import bar, say
 
 WARMUP_START = 1e-3  # factor on the learning rate at the first step
 STEP_DECAY_AFTER = (2 / 3, 11 / 12)  # of the epochs: 8 and 11 of 12, 16 and 22 of 24
+OBSERVE_EVERY = 10  # steps
 METRICS_FILE, CHECKPOINT_FILE = "metrics.jsonl", "last.pt"
 
 
 def train(
     parameters: Parameters,
-    detector: nn.Module,
+    network: Detector | Pair,
     teacher: nn.Module | None,
     train_set: CocoDataset,
     val_set: CocoDataset,
     fabric: Fabric,
     folder: Path,
 ) -> dict[str, float]:
-    """Train `detector` in place, from `folder`'s last checkpoint if there is one, and return its COCO numbers.
+    """Train `network` in place, from `folder`'s last checkpoint if there is one, and return its COCO numbers; those of
+    a pair's second detector start with teacher_.
 
     Writes a line to metrics.jsonl and a checkpoint after every epoch. The same parameters give the same weights on the
     same machine, interrupted or not: what is random in an epoch follows from the seed and the epoch's number alone.
     Raises ValueError when the loss is no longer finite.
     """
-    detector.to(memory_format=torch.channels_last)
-    trainable = [parameter for parameter in detector.parameters() if parameter.requires_grad]
-    model, optimizer = fabric.setup(detector, build_optimizer(parameters, trainable))
+    network.to(memory_format=torch.channels_last)
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    model, optimizer = fabric.setup(network, build_optimizer(parameters, trainable))
     train_loader = _train_loader(train_set, parameters, fabric)
     val_loader = _val_loader(val_set, parameters, fabric)
     steps_per_epoch = len(train_loader)
-    first_epoch = load_checkpoint(folder, detector, optimizer)
+    first_epoch = load_checkpoint(folder, network, optimizer)
     if fabric.is_global_zero:
         _keep_metrics(folder, first_epoch)
 
@@ -65,16 +69,16 @@ def train(
         line["train_seconds"] = time.perf_counter() - started
         is_last = epoch + 1 == parameters.epochs
         if is_last or (epoch + 1) % parameters.eval_every == 0:
-            metrics = evaluate(detector, bar(val_loader, f"{title} · evaluation"), val_set.annotations, fabric)
+            metrics = _judge(network, bar(val_loader, f"{title} · evaluation"), val_set, fabric)
             line |= metrics
         line["seconds"] = time.perf_counter() - started
         if fabric.is_global_zero:
             append_metrics(folder, line)
-            save_checkpoint(folder, detector, optimizer, epoch + 1)
+            save_checkpoint(folder, network, optimizer, epoch + 1)
             judged = f" · AP {line['AP']:.3f}" if "AP" in line else ""
             say(f"{title} · loss {line['loss']:.3f}{judged} · {line['seconds']:.0f} s")
         fabric.barrier()
-    return metrics or evaluate(detector, val_loader, val_set.annotations, fabric)
+    return metrics or _judge(network, val_loader, val_set, fabric)
 
 
 def train_epoch(
@@ -87,10 +91,12 @@ def train_epoch(
     epoch: int,
     steps_per_epoch: int,
 ) -> dict[str, float]:
-    """One pass over `batches`; returns the means of the losses, the gradient norm and the positives per gt."""
-    method = METHODS[parameters.method]
+    """One pass over `batches`; returns the means of the losses, the gradient norm, the positives per gt and, from every
+    tenth step, of what `observe` sees."""
+    method = find_method(parameters.method, parameters.criterion)
     model.train()
     total: dict[str, Tensor] = {}
+    observed: list[dict[str, Tensor]] = []
     for step, batch in enumerate(batches):
         batch = batch.to(fabric.device)
         anchors = make_anchors(batch.padded_hw, fabric.device)
@@ -101,7 +107,12 @@ def train_epoch(
         if teacher is not None:
             with torch.no_grad(), fabric.autocast():
                 teacher_outputs = teacher(images)
-        learned = method(model(images), teacher_outputs, anchors, batch.targets)
+        student_outputs = model(images)
+        if parameters.method in CO_LEARNING:
+            student_outputs, teacher_outputs = student_outputs
+        learned = method(student_outputs, teacher_outputs, anchors, batch.targets)
+        if step % OBSERVE_EVERY == 0:
+            observed.append(observe(learned, student_outputs, anchors, batch.targets))
         loss = torch.stack(list(learned.terms.values())).sum()
         optimizer.zero_grad()
         fabric.backward(loss)
@@ -119,7 +130,8 @@ def train_epoch(
     if not math.isfinite(sums["loss"]):
         raise ValueError(f"the loss is no longer finite in epoch {epoch + 1}; lower lr (now {parameters.lr})")
     per_gt = sums.pop("positives") / max(sums.pop("gts"), 1)
-    return {**{name: value / steps_per_epoch for name, value in sums.items()}, "positives_per_gt": per_gt}
+    seen = {name: float(torch.stack([one[name] for one in observed]).mean()) for name in observed[0]}
+    return {**{name: value / steps_per_epoch for name, value in sums.items()}, "positives_per_gt": per_gt, **seen}
 
 
 def build_optimizer(parameters: Parameters, trainable: list[nn.Parameter]) -> Optimizer:
@@ -143,6 +155,17 @@ def learning_rate(parameters: Parameters, epoch: int, step: int, steps_per_epoch
         return parameters.lr * factor * (1 + math.cos(math.pi * now / end)) / 2
     decays = sum(epoch >= round(parameters.epochs * fraction) for fraction in STEP_DECAY_AFTER)
     return parameters.lr * factor * 0.1**decays
+
+
+def _judge(
+    network: Detector | Pair, batches: Iterable[Batch], val_set: CocoDataset, fabric: Fabric
+) -> dict[str, float]:
+    """The COCO numbers of the network, or of both."""
+    if not isinstance(network, Pair):
+        return evaluate(network, batches, val_set.annotations, fabric)
+    student = evaluate(network.student, batches, val_set.annotations, fabric)
+    teacher = evaluate(network.teacher, batches, val_set.annotations, fabric)
+    return student | {f"teacher_{name}": value for name, value in teacher.items()}
 
 
 def save_checkpoint(folder: Path, detector: nn.Module, optimizer: Optimizer, epochs_done: int) -> None:

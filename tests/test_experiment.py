@@ -13,6 +13,7 @@ from lad.data.shapes import write_shapes
 from lad.evaluation import METRICS
 from lad.experiment import compare, find_run, finished_runs, open_data, run_experiment
 from lad.parameters import Parameters, make_parameters
+from lad.results import results_table
 
 
 @pytest.fixture(scope="module")
@@ -75,23 +76,27 @@ def test_a_finished_run_is_found_and_not_trained_again(shapes, tmp_path, monkeyp
     assert [one.folder for one in finished_runs(tmp_path)] == [run.folder]
 
 
-def test_an_interrupted_run_resumes_to_the_weights_of_an_uninterrupted_one(shapes, tmp_path, monkeypatch):
-    whole = run_experiment(tiny(shapes, tmp_path / "whole", epochs=3))
-    parameters = tiny(shapes, tmp_path / "interrupted", epochs=3)
+def interrupt(parameters: Parameters, epochs_done: int) -> None:
+    """Run, and press the interrupt key in the epoch after these."""
     train_epoch = training.train_epoch
 
     def interrupted(*arguments):
-        if arguments[-2] == 2:
+        if arguments[-2] == epochs_done:
             raise KeyboardInterrupt
         return train_epoch(*arguments)
 
-    monkeypatch.setattr(training, "train_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "train_epoch", interrupted)
         run_experiment(parameters)
     assert find_run(parameters) is None
+
+
+def test_an_interrupted_run_resumes_to_the_weights_of_an_uninterrupted_one(shapes, tmp_path):
+    whole = run_experiment(tiny(shapes, tmp_path / "whole", epochs=3))
+    parameters = tiny(shapes, tmp_path / "interrupted", epochs=3)
+    interrupt(parameters, epochs_done=2)
     # Killed between the metrics of an epoch and its checkpoint: that line must not stand twice.
     training.append_metrics(Path(parameters.out) / parameters.run_name, {"epoch": 3, "loss": 99.0})
-    monkeypatch.setattr(training, "train_epoch", train_epoch)
     resumed = run_experiment(parameters)
     assert without_times(resumed) == without_times(whole)
     assert weights(resumed.folder) == weights(whole.folder)
@@ -215,3 +220,41 @@ def test_images_of_many_sizes_and_without_gts_train_and_evaluate(shapes, tmp_pat
         (folder / f"instances_{split}.json").write_text(json.dumps(content))
     run = run_experiment(tiny(folder, tmp_path / "runs", epochs=1))
     assert run.results["metrics"]["AP"] is not None
+
+
+def test_co_learning_trains_judges_and_keeps_both_networks(shapes, tmp_path):
+    """Two networks that differ in backbone, width and head; interrupted after an epoch, it ends in the same bytes."""
+    taught = {"method": "colad", "teacher": "r34", "teacher_width": 0.125, "teacher_head": "cop", "eval_every": 1}
+    parameters = tiny(shapes, tmp_path / "whole", **taught)
+    runs = compare(parameters)
+    assert list(runs) == ["plain student", "teacher", "CoLAD student", "CoLAD teacher"]
+    alone, second = runs["teacher"].load_detector().configuration, runs["CoLAD teacher"].load_detector().configuration
+    assert alone == second
+    assert (second.backbone, second.width, second.head) == ("r34", 0.125, "cop")
+    student = runs["CoLAD student"].load_detector().configuration
+    assert (student.backbone, student.width, student.head) == ("r18", 0.25, "paa")
+
+    run = runs["CoLAD student"]
+    assert set(run.results["teacher_metrics"]) == set(METRICS) and runs["CoLAD teacher"].metrics != {}
+    line = run.epochs[-1]
+    assert {"teacher_cls", "teacher_box", "teacher_iou", "teacher_AP", "agreement", "cost_mean", "cost_std"} <= set(
+        line
+    )
+    assert 0 < line["teacher_chosen"] < 1
+    table = results_table(runs)
+    assert table.loc["CoLAD student", "network"] == "r18 ↔ r34"
+    assert table.loc["CoLAD teacher", "network"] == "r34 ↔ r18"
+    assert table.loc["teacher", "network"] == "r34"
+
+    stopped = tiny(shapes, tmp_path / "stopped", **taught)
+    interrupt(stopped, epochs_done=1)
+    again = run_experiment(stopped)
+    for file in ("model.safetensors", "teacher.safetensors"):
+        assert (again.folder / file).read_bytes() == (run.folder / file).read_bytes()
+
+
+@pytest.mark.parametrize("criterion", ["fisher", "student", "teacher"])
+def test_every_criterion_of_co_learning_runs(shapes, tmp_path, criterion):
+    run = run_experiment(tiny(shapes, tmp_path, method="colad", teacher="r18", criterion=criterion, epochs=1))
+    share = run.epochs[0]["teacher_chosen"]
+    assert {"fisher": 0 < share < 1, "student": share == 0, "teacher": share == 1}[criterion]

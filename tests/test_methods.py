@@ -6,7 +6,9 @@ from reference import reference_detector
 
 from lad.data import Targets
 from lad.geometry import make_anchors
-from lad.methods import METHODS, METHODS_WITH_TEACHER
+from lad.losses import detection_loss
+from lad.methods import METHODS, METHODS_WITH_TEACHER, colad, find_method
+from lad.models import HeadOutputs
 
 
 @pytest.mark.parametrize(("method", "column"), [("baseline", "paa_r18"), ("lad", "lad_r18_from_r50")])
@@ -42,3 +44,40 @@ def test_reference_trajectory(golden, method, column):
 def test_lad_without_a_teacher_says_so():
     with pytest.raises(ValueError, match="method 'lad' needs a teacher"):
         METHODS["lad"](None, None, None, None)
+
+
+def test_co_learning_teaches_both_networks_the_one_assignment(golden):
+    """Both networks' losses on the joint assignment of the reference case; gradients reach both."""
+    case, lad_case = golden("paa_assignment"), golden("lad")
+    anchors = make_anchors(tuple(case.padded_hw.tolist()))
+    targets = Targets(case.gt_boxes, case.gt_labels, case.gt_image, case.image_hw)
+    names = ("cls_logits", "box_deltas", "iou_logits")
+    student, teacher = (
+        HeadOutputs(*(source[prefix + name].clone().requires_grad_() for name in names))
+        for source, prefix in ((case, ""), (lad_case, "teacher_"))
+    )
+    learned = colad(student, teacher, anchors, targets)
+    labels = torch.where(learned.gt_index >= 0, targets.labels[learned.gt_index.clamp(min=0)], int(case.num_classes))
+    assert torch.equal(labels, golden("colad_stdmean").labels)
+    for prefix, outputs in (("", student), ("teacher_", teacher)):
+        alone = detection_loss(outputs, learned.gt_index, anchors, targets, box_weighting="none")
+        assert all(torch.equal(learned.terms[prefix + name], term) for name, term in alone.items())
+    sum(learned.terms.values()).backward()
+    assert all(tensor.grad.any() for outputs in (student, teacher) for tensor in outputs)
+
+
+@pytest.mark.parametrize(("criterion", "whose"), [("student", "student"), ("teacher", "teacher")])
+def test_a_fixed_choice_is_that_networks_own_assignment(golden, criterion, whose):
+    """Co-learning with the teacher's costs throughout assigns as LAD does, with the student's as plain PAA."""
+    case, lad_case = golden("paa_assignment"), golden("lad")
+    anchors = make_anchors(tuple(case.padded_hw.tolist()))
+    targets = Targets(case.gt_boxes, case.gt_labels, case.gt_image, case.image_hw)
+    names = ("cls_logits", "box_deltas", "iou_logits")
+    outputs = {
+        "student": HeadOutputs(*(case[name] for name in names)),
+        "teacher": HeadOutputs(*(lad_case[f"teacher_{name}"] for name in names)),
+    }
+    learned = find_method("colad", criterion)(outputs["student"], outputs["teacher"], anchors, targets)
+    own = METHODS["baseline"](outputs[whose], None, anchors, targets)
+    assert torch.equal(learned.gt_index, own.gt_index)
+    assert learned.from_teacher.all() if criterion == "teacher" else not learned.from_teacher.any()

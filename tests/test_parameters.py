@@ -28,10 +28,15 @@ def test_every_profile_is_complete(profile, method):
         ({"lr": float("nan")}, "parameter 'lr' = nan: input should be a finite number"),
         ({"norm_eval": "true"}, "parameter 'norm_eval' = 'true': input should be a valid boolean"),
         ({"profile": "toi"}, "'profile' = 'toi' is not one of toy, mini, coco_1x, coco_2x_ms; did you mean 'toy'?"),
-        ({"method": "ladd"}, "'method' = 'ladd' is not one of baseline, lad, soft_label, solad; did you mean 'lad'?"),
+        ({"method": "ladd"}, "'method' = 'ladd' is not one of baseline, lad, soft_label, solad, colad; did you mean"),
         ({"teacher": "r1001"}, "parameter 'teacher' = 'r1001' is not one of r18, r34, r50, r101, x101_64x4d"),
         ({"optimizer": "adam"}, "parameter 'optimizer' = 'adam' is not one of sgd, adamw; did you mean 'adamw'?"),
         ({"method": "baseline", "teacher": "r50"}, "method 'baseline' has no teacher"),
+        ({"method": "baseline", "teacher_width": 0.5}, "method 'baseline' has no teacher; leave out teacher_width"),
+        ({"teacher_head": "copp"}, "parameter 'teacher_head' = 'copp' is not one of paa, cop, iop; did you mean 'cop'?"),
+        ({"method": "colad", "criterion": "std"}, "'criterion' = 'std' is not one of std_mean, fisher, student, teacher"),
+        ({"criterion": "fisher"}, "criterion is for method 'colad'; leave it out with method 'lad'"),
+        ({"method": "colad", "teacher_epochs": 3}, "trains both networks together; leave out teacher_epochs"),
         ({"frozen_stages": 1}, "would keep a random backbone"),
         ({"weights": "imagenet"}, "weights 'imagenet' exist for width=1 only"),
         ({"batch_size": 9, "devices": 2}, "batch_size=9 does not divide over devices=2"),
@@ -66,6 +71,22 @@ def test_the_hash_knows_what_matters_and_ignores_where_it_runs(tmp_path):
     assert one.hash == make_parameters({"out": str(tmp_path), "workers": 3, "devices": 2}).hash
     assert one.hash != make_parameters({"seed": 1}).hash
     assert make_parameters({"lr": "0.002"}).hash == make_parameters({"lr": 2e-3}).hash
+
+
+def test_a_parameter_at_its_default_leaves_no_trace_in_the_name():
+    """So that one that a later version adds leaves the names of earlier runs as they are."""
+    one = make_parameters({"method": "baseline"})
+    assert one.hash == make_parameters({"method": "baseline", "flip": 0.5, "iou_branch": True}).hash
+    assert one.hash != make_parameters({"method": "baseline", "iou_branch": False}).hash
+
+
+def test_a_teacher_may_differ_in_width_and_head():
+    taught = make_parameters({"teacher": "r50", "teacher_width": 0.5, "teacher_head": "cop", "head": "iop"})
+    teacher = taught.of_teacher()
+    assert (teacher.student, teacher.width, teacher.head, teacher.iou_branch) == ("r50", 0.5, "cop", True)
+    assert (taught.width, taught.head) == (0.25, "iop")
+    assert make_parameters({"head": "cop", "iou_branch": False}).of_teacher().head == "cop"
+    assert not make_parameters({"head": "cop", "iou_branch": False}).of_teacher().iou_branch
 
 
 def test_a_teacher_is_a_plain_run_and_does_not_depend_on_its_student():

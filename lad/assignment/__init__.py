@@ -1,12 +1,13 @@
 """Label assignment: candidates → cost → mixture → the map of positives. Each step is a function of flat tensors."""
 
 from lad.assignment.candidates import Candidates, match_candidates
-from lad.assignment.colad import choose_cost_fisher, choose_cost_std_mean
+from lad.assignment.colad import CRITERIA, choose_cost_fisher, choose_cost_std_mean
 from lad.assignment.cost import anchor_cost
 from lad.assignment.mixture import Mixture, fit_mixture
 from lad.assignment.paa import assign, pool_cheapest, separate
 
 __all__ = [
+    "CRITERIA",
     "Candidates",
     "Mixture",
     "anchor_cost",

@@ -1,6 +1,8 @@
 """Co-learning LAD: two networks train together, and for each gt the one that separates its candidates better supplies
 the costs of the assignment that both learn."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -42,6 +44,29 @@ def choose_cost_fisher(
     student, teacher = (_fisher(cost, candidates, len(targets.boxes)) for cost in (student_cost, teacher_cost))
     from_teacher = (teacher > student)[candidates.gt]
     return torch.where(from_teacher, teacher_cost, student_cost), from_teacher
+
+
+def choose_student(
+    student_cost: Tensor, teacher_cost: Tensor, candidates: Candidates, targets: Targets
+) -> tuple[Tensor, Tensor]:
+    """Always the student's costs, for comparison. Returns as the others."""
+    return student_cost, torch.zeros_like(student_cost, dtype=torch.bool)
+
+
+def choose_teacher(
+    student_cost: Tensor, teacher_cost: Tensor, candidates: Candidates, targets: Targets
+) -> tuple[Tensor, Tensor]:
+    """Always the teacher's costs, for comparison. Returns as the others."""
+    return teacher_cost, torch.ones_like(teacher_cost, dtype=torch.bool)
+
+
+Choice = Callable[[Tensor, Tensor, Candidates, Targets], tuple[Tensor, Tensor]]
+CRITERIA: dict[str, Choice] = {
+    "std_mean": choose_cost_std_mean,
+    "fisher": choose_cost_fisher,
+    "student": choose_student,
+    "teacher": choose_teacher,
+}
 
 
 def _std_over_mean(cost: Tensor, group: Tensor, size: Tensor) -> Tensor:

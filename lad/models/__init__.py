@@ -5,6 +5,7 @@ from lad.models.checkpoint import load_detector, save_detector, save_openmmlab
 from lad.models.detector import Configuration, Detector, build_detector
 from lad.models.head import HEADS
 from lad.models.outputs import HeadOutputs
+from lad.models.pair import Pair
 
 __all__ = [
     "BACKBONES",
@@ -12,6 +13,7 @@ __all__ = [
     "Configuration",
     "Detector",
     "HeadOutputs",
+    "Pair",
     "build_detector",
     "load_detector",
     "save_detector",
