@@ -15,12 +15,15 @@ from torch import Tensor
 from lad.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 STUDENT, TEACHER, BOTH, NEITHER, TAUGHT = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#AA4499"
+CO_TEACHER = "#E69F00"
 GT = "#111111"
 DPI = 110
 
 
 def network_colour(name: str) -> str:
     """The colour of a network named as in `lad.experiment.compare`."""
+    if name.endswith(" teacher"):  # the second network of co-learning
+        return CO_TEACHER
     return {"teacher": TEACHER, "plain student": STUDENT}.get(name, TAUGHT)
 
 
