@@ -6,7 +6,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lad.assignment import Mixture, anchor_cost, assign, fit_mixture, match_candidates, pool_cheapest, separate
+from lad.assignment import (
+    ASSIGNERS,
+    Mixture,
+    anchor_cost,
+    fit_mixture,
+    match_candidates,
+    own_assignment,
+    pool_cheapest,
+    separate,
+)
 from lad.data import Batch, CocoDataset, collate
 from lad.geometry import STRIDES, Anchors, make_anchors
 from lad.models import HeadOutputs
@@ -18,8 +27,8 @@ IMAGES_AT_ONCE = 4  # through a network: feature maps of many photographs would 
 
 @dataclass(frozen=True)
 class Opinion:
-    """What one network says about a batch. gt_index: [N, A], its own assignment. The pooled samples that decided it:
-    cost [T, 45] ascending, level [T, 45], positive [T, 45] bool; the first `count` [T] of each row are valid."""
+    """What one network says about a batch. gt_index: [N, A], its own assignment. PAA's pooled samples, which decide it
+    where PAA is the assigner: cost [T, 45] ascending, level [T, 45], positive [T, 45] bool; the first `count` [T] of each row are valid."""
 
     outputs: HeadOutputs
     anchors: Anchors
@@ -32,7 +41,7 @@ class Opinion:
 
 
 @torch.no_grad()
-def opinion(detector: nn.Module, batch: Batch) -> Opinion:
+def opinion(detector: nn.Module, batch: Batch, assigner: str = "paa") -> Opinion:
     """The network's own assignment of the batch, in eval mode, on the CPU."""
     detector.eval()
     parts = [detector(images) for images in batch.images.split(IMAGES_AT_ONCE)]
@@ -50,7 +59,7 @@ def opinion(detector: nn.Module, batch: Batch) -> Opinion:
     return Opinion(
         outputs=outputs,
         anchors=anchors,
-        gt_index=assign(candidates, cost, anchors, batch.targets),
+        gt_index=own_assignment(ASSIGNERS[assigner], outputs, anchors, batch.targets),
         cost=pooled_cost,
         level=level,
         count=count,

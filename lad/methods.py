@@ -1,15 +1,16 @@
 """The methods of Nguyen et al. (WACV 2022): whose outputs make the assignment that the student learns?
 
-A method is a function (student outputs, teacher outputs or None, anchors, targets) → `MethodLoss`.
+A method is a function (student outputs, teacher outputs or None, anchors, targets[, assigner]) → `MethodLoss`.
 """
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from lad.assignment import CRITERIA, anchor_cost, assign, choose_cost_std_mean, match_candidates
+from lad.assignment import ASSIGNERS, CRITERIA, PAA, Assigner, choose_cost_std_mean
 from lad.assignment.colad import Choice
 from lad.data.batch import Targets
 from lad.geometry import Anchors
@@ -29,43 +30,45 @@ class MethodLoss:
     from_teacher: Tensor | None = None
 
 
-Method = Callable[[HeadOutputs, HeadOutputs | None, Anchors, Targets], MethodLoss]
+Method = Callable[..., MethodLoss]
 
 
-def baseline(student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets) -> MethodLoss:
-    """Plain PAA: the student's own outputs make the assignment. The teacher is not looked at. Boxes are weighted by
-    their IoU, but not for a head without the IoU branch, as in the published code."""
-    candidates = match_candidates(anchors, targets)
-    cost = anchor_cost(student, candidates, anchors, targets)
-    gt_index = assign(candidates, cost, anchors, targets)
+def baseline(
+    student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets, assigner: Assigner = PAA
+) -> MethodLoss:
+    """Plain training: the student's own outputs make the assignment. The teacher is not looked at. Boxes are weighted
+    by their IoU, but not for a head without the IoU branch, as in the published code."""
     weighting: BoxWeighting = "none" if student.iou_logits is None else "iou"
-    return MethodLoss(detection_loss(student, gt_index, anchors, targets, weighting), gt_index, cost)
+    return _learn(student, student, anchors, targets, assigner, weighting)
 
 
-def lad(student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets) -> MethodLoss:
+def lad(
+    student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets, assigner: Assigner = PAA
+) -> MethodLoss:
     """Label assignment distillation: the teacher's outputs make the assignment; nothing else passes on."""
-    teacher = _needed(teacher, "lad")
-    candidates = match_candidates(anchors, targets)
-    cost = anchor_cost(teacher, candidates, anchors, targets)
-    gt_index = assign(candidates, cost, anchors, targets)
-    return MethodLoss(detection_loss(student, gt_index, anchors, targets, box_weighting="none"), gt_index, cost)
+    return _learn(student, _needed(teacher, "lad"), anchors, targets, assigner, box_weighting="none")
 
 
-def soft_label(student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets) -> MethodLoss:
+def soft_label(
+    student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets, assigner: Assigner = PAA
+) -> MethodLoss:
     """Classical distillation: the student imitates the teacher's outputs; no assignment is learned, and the one that is
     returned, for the statistics, is the teacher's."""
     teacher = _needed(teacher, "soft_label")
     terms = soft_label_loss(
         student, teacher, anchors, targets, cls_weight=10, iou_weight=10, box_weight=1.3, min_iou=0.1
     )
-    assigned = lad(student, teacher, anchors, targets)
-    return MethodLoss(terms, assigned.gt_index, assigned.cost)
+    candidates = assigner.match(anchors, targets)
+    evidence = assigner.weigh(teacher, candidates, anchors, targets)
+    return MethodLoss(terms, assigner.assign(candidates, evidence, anchors, targets), evidence[:, 0])
 
 
-def solad(student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets) -> MethodLoss:
+def solad(
+    student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets, assigner: Assigner = PAA
+) -> MethodLoss:
     """SoLAD: the teacher's assignment and its soft labels, too."""
     teacher = _needed(teacher, "solad")
-    assigned = lad(student, teacher, anchors, targets)
+    assigned = lad(student, teacher, anchors, targets, assigner)
     soft = soft_label_loss(student, teacher, anchors, targets, cls_weight=2, iou_weight=10, box_weight=1.3, min_iou=0.5)
     return MethodLoss(assigned.terms | soft, assigned.gt_index, assigned.cost)
 
@@ -75,23 +78,41 @@ def colad(
     teacher: HeadOutputs | None,
     anchors: Anchors,
     targets: Targets,
+    assigner: Assigner = PAA,
     choose: Choice = choose_cost_std_mean,
 ) -> MethodLoss:
     """Co-learning LAD: two networks train; for each gt the one that `choose` prefers supplies the costs, and both learn
     the one assignment. The total is the sum of both networks' losses."""
     teacher = _needed(teacher, "colad")
-    candidates = match_candidates(anchors, targets)
-    student_cost, teacher_cost = (anchor_cost(one, candidates, anchors, targets) for one in (student, teacher))
-    cost, from_teacher = choose(student_cost, teacher_cost, candidates, targets)
-    gt_index = assign(candidates, cost, anchors, targets)
+    candidates = assigner.match(anchors, targets)
+    own, other = (assigner.weigh(one, candidates, anchors, targets) for one in (student, teacher))
+    cost, from_teacher = choose(own[:, 0], other[:, 0], candidates, targets)
+    gt_index = assigner.assign(candidates, torch.where(from_teacher[:, None], other, own), anchors, targets)
     terms = detection_loss(student, gt_index, anchors, targets, box_weighting="none")
     both = detection_loss(teacher, gt_index, anchors, targets, box_weighting="none")
     return MethodLoss(terms | {f"teacher_{name}": term for name, term in both.items()}, gt_index, cost, from_teacher)
 
 
-def find_method(name: str, criterion: str = "std_mean") -> Method:
-    """The method of this name; criterion: of co-learning."""
-    return functools.partial(colad, choose=CRITERIA[criterion]) if name in CO_LEARNING else METHODS[name]
+def _learn(
+    student: HeadOutputs,
+    asked: HeadOutputs,
+    anchors: Anchors,
+    targets: Targets,
+    assigner: Assigner,
+    box_weighting: BoxWeighting,
+) -> MethodLoss:
+    """The student's losses on the assignment that the network `asked` makes."""
+    candidates = assigner.match(anchors, targets)
+    evidence = assigner.weigh(asked, candidates, anchors, targets)
+    gt_index = assigner.assign(candidates, evidence, anchors, targets)
+    return MethodLoss(detection_loss(student, gt_index, anchors, targets, box_weighting), gt_index, evidence[:, 0])
+
+
+def find_method(name: str, assigner: str = "paa", criterion: str = "std_mean") -> Method:
+    """The method of this name with this assigner; criterion: of co-learning."""
+    if name in CO_LEARNING:
+        return functools.partial(colad, assigner=ASSIGNERS[assigner], choose=CRITERIA[criterion])
+    return functools.partial(METHODS[name], assigner=ASSIGNERS[assigner])
 
 
 def _needed(teacher: HeadOutputs | None, method: str) -> HeadOutputs:
@@ -104,6 +125,7 @@ METHODS: dict[str, Method] = {
     "baseline": baseline, "lad": lad, "soft_label": soft_label, "solad": solad, "colad": colad,
 }  # fmt: skip
 METHODS_WITH_TEACHER = ("lad", "soft_label", "solad", "colad")
+LEARN_ASSIGNMENT = ("lad", "solad", "colad")  # from a teacher
 CO_LEARNING = ("colad",)  # their teacher trains, too; the others' is a run of its own
 TITLES = {
     "baseline": "plain", "lad": "LAD", "soft_label": "soft-label", "solad": "SoLAD", "colad": "CoLAD",

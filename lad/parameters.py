@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
-from lad.assignment import CRITERIA
+from lad.assignment import ASSIGNERS, CRITERIA
 from lad.checks import explain, known_values, not_one_of, notebook_values, project_folder
 from lad.data.shapes import DIFFICULTIES, VERSION
-from lad.methods import CO_LEARNING, METHODS, METHODS_WITH_TEACHER
+from lad.methods import CO_LEARNING, LEARN_ASSIGNMENT, METHODS, METHODS_WITH_TEACHER
 from lad.models.backbone import BACKBONES
 from lad.models.head import HEADS, MIN_CHANNELS, NORM_GROUPS
 
@@ -69,6 +69,7 @@ class Parameters(BaseModel):
     teacher_width: float | None = Field(default=None, gt=0, le=4)  # None: as the student's; likewise the next two
     teacher_head: str | None = None
     teacher_iou_branch: StrictBool | None = None
+    assigner: str = "paa"  # what makes positives of costs, or of boxes alone
     criterion: str = "std_mean"  # colad: whose costs make the assignment
     head: str = "paa"
     iou_branch: StrictBool = True
@@ -114,6 +115,7 @@ class Parameters(BaseModel):
             "head": HEADS,
             "teacher_head": HEADS,
             "criterion": CRITERIA,
+            "assigner": ASSIGNERS,
         }
         for name, known in choices.items():
             value = getattr(self, name)
@@ -128,6 +130,11 @@ class Parameters(BaseModel):
             raise ValueError(f"method '{self.method}' trains both networks together; leave out teacher_epochs")
         if self.method not in CO_LEARNING and self.criterion != "std_mean":
             raise ValueError(f"criterion is for method 'colad'; leave it out with method '{self.method}'")
+        if ASSIGNERS[self.assigner].is_static and self.method in LEARN_ASSIGNMENT:
+            raise ValueError(
+                f"assigner '{self.assigner}' asks no network, so that a teacher cannot change it; use it with method "
+                f"baseline or soft_label, or one of paa, tal, simota with method '{self.method}'"
+            )
         if self.weights == "none" and (self.frozen_stages >= 0 or self.norm_eval):
             raise ValueError(
                 f"frozen_stages={self.frozen_stages} and norm_eval={self.norm_eval} would keep a random backbone as it "

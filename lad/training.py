@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.utils.data import DataLoader, DistributedSampler
 
+from lad.assignment import ASSIGNERS
 from lad.data import Batch, CocoDataset, batches_of_one_size, collate
 from lad.data.transforms import resized_hw
 from lad.evaluation import evaluate
@@ -93,7 +94,8 @@ def train_epoch(
 ) -> dict[str, float]:
     """One pass over `batches`; returns the means of the losses, the gradient norm, the positives per gt and, from every
     tenth step, of what `observe` sees."""
-    method = find_method(parameters.method, parameters.criterion)
+    method = find_method(parameters.method, parameters.assigner, parameters.criterion)
+    assigner = ASSIGNERS[parameters.assigner]
     model.train()
     total: dict[str, Tensor] = {}
     observed: list[dict[str, Tensor]] = []
@@ -112,7 +114,7 @@ def train_epoch(
             student_outputs, teacher_outputs = student_outputs
         learned = method(student_outputs, teacher_outputs, anchors, batch.targets)
         if step % OBSERVE_EVERY == 0:
-            observed.append(observe(learned, student_outputs, anchors, batch.targets))
+            observed.append(observe(learned, student_outputs, anchors, batch.targets, assigner))
         loss = torch.stack(list(learned.terms.values())).sum()
         optimizer.zero_grad()
         fabric.backward(loss)

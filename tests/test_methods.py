@@ -77,7 +77,7 @@ def test_a_fixed_choice_is_that_networks_own_assignment(golden, criterion, whose
         "student": HeadOutputs(*(case[name] for name in names)),
         "teacher": HeadOutputs(*(lad_case[f"teacher_{name}"] for name in names)),
     }
-    learned = find_method("colad", criterion)(outputs["student"], outputs["teacher"], anchors, targets)
+    learned = find_method("colad", criterion=criterion)(outputs["student"], outputs["teacher"], anchors, targets)
     own = METHODS["baseline"](outputs[whose], None, anchors, targets)
     assert torch.equal(learned.gt_index, own.gt_index)
     assert learned.from_teacher.all() if criterion == "teacher" else not learned.from_teacher.any()

@@ -37,7 +37,7 @@ def test_a_network_agrees_with_itself_and_less_with_a_teacher(targets):
 def test_co_learning_says_how_often_each_was_chosen(targets, criterion, share):
     anchors = make_anchors((96, 128))
     student, teacher = outputs(0), outputs(1)
-    learned = find_method("colad", criterion)(student, teacher, anchors, targets)
+    learned = find_method("colad", criterion=criterion)(student, teacher, anchors, targets)
     seen = observe(learned, student, anchors, targets)
     assert seen["teacher_chosen"] == share
     assert (seen["agreement"] == 1) == (criterion == "student")

@@ -13,7 +13,8 @@ MIN_IOU = 0.1
 
 @dataclass(frozen=True)
 class Candidates:
-    """M candidate pairs of an anchor and a gt, ordered by image, then anchor; an anchor stands in one pair at most.
+    """M candidate pairs of an anchor and a gt. Those of `match_candidates` are ordered by image, then anchor, and an
+    anchor stands in one of them at most.
 
     image: [M], anchor: [M], gt: [M] (row of the batch's gts), level: [M] (0 for P3 … 4 for P7); all int64.
     """
@@ -24,9 +25,10 @@ class Candidates:
     level: Tensor
 
 
-def match_candidates(anchors: Anchors, targets: Targets) -> Candidates:
-    """Every anchor goes to the gt of its image that it overlaps most, if the IoU is at least .1; then every gt claims
-    the anchor(s) that overlap it most, whoever had them; a later gt wins a tie. Anchors in the padding take no part.
+def match_candidates(anchors: Anchors, targets: Targets, min_iou: float = MIN_IOU) -> Candidates:
+    """Every anchor goes to the gt of its image that it overlaps most, if the IoU is at least `min_iou`; then every gt
+    claims the anchor(s) that overlap it most, whoever had them; a later gt wins a tie. Anchors in the padding take no
+    part.
 
     Source: PAA (Kim and Lee, ECCV 2020), with the thresholds and tie rules of OpenMMLab's MaxIoUAssigner.
     """
@@ -40,7 +42,7 @@ def match_candidates(anchors: Anchors, targets: Targets) -> Candidates:
 
     # The anchor's choice: its best gt, the first of equals. Rows of other images do not meet: scatter goes by image.
     best_iou = iou.new_full((num_images, num_anchors), -1).scatter_reduce(0, image, iou, "amax")
-    is_best = (iou == best_iou[targets.image]) & (iou >= MIN_IOU)
+    is_best = (iou == best_iou[targets.image]) & (iou >= min_iou)
     nobody = torch.full((num_images, num_anchors), num_gts, device=iou.device)
     chosen = nobody.scatter_reduce(0, image, torch.where(is_best, row, num_gts), "amin")
 

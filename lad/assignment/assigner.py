@@ -1,0 +1,52 @@
+"""The assigners by name, each as three steps, so that a teacher can supply the middle one."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+from lad.assignment.candidates import Candidates, match_candidates
+from lad.assignment.cost import anchor_cost
+from lad.assignment.dynamic import align, assign_aligned, assign_transported, transport_cost
+from lad.assignment.paa import assign
+from lad.assignment.pairs import closest_to_gts, within_gts, within_or_near_gts
+from lad.assignment.static import assign_adaptively, assign_by_iou
+from lad.data.batch import Targets
+from lad.geometry import Anchors
+from lad.models.outputs import HeadOutputs
+
+
+class Assigner(NamedTuple):
+    """match: which anchors could belong to which gt, from geometry. weigh: what a network says of these candidates,
+    [M, E], with its cost in the first column. assign: the assignment gt_index [N, A] from both. is_static: nothing is
+    asked of any network, so that a teacher cannot change the assignment."""
+
+    match: Callable[[Anchors, Targets], Candidates]
+    weigh: Callable[[HeadOutputs, Candidates, Anchors, Targets], Tensor]
+    assign: Callable[[Candidates, Tensor, Anchors, Targets], Tensor]
+    is_static: bool = False
+
+
+def own_assignment(assigner: Assigner, outputs: HeadOutputs, anchors: Anchors, targets: Targets) -> Tensor:
+    """The assignment gt_index [N, A] that a network's outputs make by themselves."""
+    candidates = assigner.match(anchors, targets)
+    return assigner.assign(candidates, assigner.weigh(outputs, candidates, anchors, targets), anchors, targets)
+
+
+def _paa_cost(outputs: HeadOutputs, candidates: Candidates, anchors: Anchors, targets: Targets) -> Tensor:
+    return anchor_cost(outputs, candidates, anchors, targets)[:, None]
+
+
+def _paa_assign(candidates: Candidates, evidence: Tensor, anchors: Anchors, targets: Targets) -> Tensor:
+    return assign(candidates, evidence[:, 0], anchors, targets)
+
+
+PAA = Assigner(match_candidates, _paa_cost, _paa_assign)
+ASSIGNERS: dict[str, Assigner] = {
+    "paa": PAA,
+    "tal": Assigner(within_gts, align, assign_aligned),
+    "simota": Assigner(within_or_near_gts, transport_cost, assign_transported),
+    # What PAA's cost says of these candidates is for the statistics alone.
+    "atss": Assigner(closest_to_gts, _paa_cost, assign_adaptively, is_static=True),
+    "fixed_iou": Assigner(match_candidates, _paa_cost, assign_by_iou, is_static=True),
+}

@@ -1,0 +1,76 @@
+"""Pairs of an anchor and a gt from geometry, and how an anchor that several gts want goes to one of them."""
+
+import torch
+from torch import Tensor
+
+from lad.assignment.candidates import Candidates
+from lad.data.batch import BACKGROUND, IGNORED, Targets
+from lad.geometry import STRIDES, Anchors, inside_images
+
+CLOSEST_PER_LEVEL = 9
+CENTRE_RADIUS = 2.5  # strides
+
+
+def within_gts(anchors: Anchors, targets: Targets) -> Candidates:
+    """Anchors whose centre lies in the gt's box. An anchor stands in as many pairs as gts contain it."""
+    return _pairs(_is_within(anchors, targets), anchors, targets)
+
+
+def within_or_near_gts(anchors: Anchors, targets: Targets) -> Candidates:
+    """Anchors whose centre lies in the gt's box or, per axis, within 2.5 strides of its centre."""
+    return _pairs(_is_within(anchors, targets) | _is_near(anchors, targets), anchors, targets)
+
+
+def closest_to_gts(anchors: Anchors, targets: Targets) -> Candidates:
+    """On each level the 9 anchors whose centres are closest to the gt's, the first of equals."""
+    gt_center = (targets.boxes[:, :2] + targets.boxes[:, 2:]) / 2
+    distance = (anchors.center - gt_center[:, None]).square().sum(dim=-1)  # [T, A]
+    distance = distance.masked_fill(~inside_images(anchors, targets.image_hw)[targets.image], torch.inf)
+    is_close = torch.zeros_like(distance, dtype=torch.bool)
+    for level in range(len(STRIDES)):
+        on_level = (anchors.level == level).nonzero().squeeze(1)
+        nearest = distance[:, on_level].argsort(dim=1, stable=True)[:, :CLOSEST_PER_LEVEL]
+        is_close.scatter_(1, on_level[nearest], True)
+    return _pairs(is_close & distance.isfinite(), anchors, targets)
+
+
+def is_within_and_near(candidates: Candidates, anchors: Anchors, targets: Targets) -> Tensor:
+    """Which pairs [M] have the anchor's centre both in the gt's box and within 2.5 strides of its centre."""
+    both = _is_within(anchors, targets) & _is_near(anchors, targets)
+    return both[candidates.gt, candidates.anchor]
+
+
+def settle(candidates: Candidates, is_wanted: Tensor, priority: Tensor, anchors: Anchors, targets: Targets) -> Tensor:
+    """The assignment gt_index [N, A]: an anchor of several wanted pairs goes to that of the highest priority, the first
+    of equals; the rest is background, padding ignored. is_wanted, priority: [M]."""
+    inside = inside_images(anchors, targets.image_hw)
+    gt_index = torch.where(inside, BACKGROUND, IGNORED).flatten()
+    location = candidates.image * inside.shape[1] + candidates.anchor
+    order = priority.argsort(descending=True, stable=True)
+    rank = torch.empty_like(order).scatter(0, order, torch.arange(len(order), 0, -1, device=order.device))
+    rank = rank * is_wanted
+    highest = torch.zeros_like(gt_index).scatter_reduce(0, location, rank, "amax")
+    wins = is_wanted & (rank == highest[location])
+    # Losers write to one place too many, so that nothing waits for the host.
+    padded = torch.cat([gt_index, gt_index.new_zeros(1)])
+    return padded.scatter(0, torch.where(wins, location, len(gt_index)), candidates.gt)[:-1].view_as(inside)
+
+
+def _is_within(anchors: Anchors, targets: Targets) -> Tensor:
+    """[T, A]"""
+    low = anchors.center > targets.boxes[:, None, :2]
+    high = anchors.center < targets.boxes[:, None, 2:]
+    return (low & high).all(dim=-1)
+
+
+def _is_near(anchors: Anchors, targets: Targets) -> Tensor:
+    """[T, A]"""
+    gt_center = (targets.boxes[:, :2] + targets.boxes[:, 2:]) / 2
+    offset = (anchors.center - gt_center[:, None]).abs().amax(dim=-1)
+    return offset < CENTRE_RADIUS * anchors.stride
+
+
+def _pairs(is_pair: Tensor, anchors: Anchors, targets: Targets) -> Candidates:
+    """is_pair [T, A] → pairs by gt, then anchor; the padding takes no part."""
+    gt, anchor = (is_pair & inside_images(anchors, targets.image_hw)[targets.image]).nonzero(as_tuple=True)
+    return Candidates(targets.image[gt], anchor, gt, anchors.level[anchor])
