@@ -28,7 +28,8 @@ IMAGES_AT_ONCE = 4  # through a network: feature maps of many photographs would 
 @dataclass(frozen=True)
 class Opinion:
     """What one network says about a batch. gt_index: [N, A], its own assignment. PAA's pooled samples, which decide it
-    where PAA is the assigner: cost [T, 45] ascending, level [T, 45], positive [T, 45] bool; the first `count` [T] of each row are valid."""
+    where PAA is the assigner: cost [T, 45] ascending, level [T, 45], positive [T, 45] bool; the first `count` [T] of
+    each row are valid."""
 
     outputs: HeadOutputs
     anchors: Anchors

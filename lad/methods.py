@@ -38,15 +38,23 @@ def baseline(
 ) -> MethodLoss:
     """Plain training: the student's own outputs make the assignment. The teacher is not looked at. Boxes are weighted
     by their IoU, but not for a head without the IoU branch, as in the published code."""
+    candidates = assigner.match(anchors, targets)
+    evidence = assigner.weigh(student, candidates, anchors, targets)
+    gt_index = assigner.assign(candidates, evidence, anchors, targets)
     weighting: BoxWeighting = "none" if student.iou_logits is None else "iou"
-    return _learn(student, student, anchors, targets, assigner, weighting)
+    return MethodLoss(detection_loss(student, gt_index, anchors, targets, weighting), gt_index, evidence[:, 0])
 
 
 def lad(
     student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets, assigner: Assigner = PAA
 ) -> MethodLoss:
     """Label assignment distillation: the teacher's outputs make the assignment; nothing else passes on."""
-    return _learn(student, _needed(teacher, "lad"), anchors, targets, assigner, box_weighting="none")
+    teacher = _needed(teacher, "lad")
+    candidates = assigner.match(anchors, targets)
+    evidence = assigner.weigh(teacher, candidates, anchors, targets)
+    gt_index = assigner.assign(candidates, evidence, anchors, targets)
+    losses = detection_loss(student, gt_index, anchors, targets, box_weighting="none")
+    return MethodLoss(losses, gt_index, evidence[:, 0])
 
 
 def soft_label(
@@ -58,9 +66,8 @@ def soft_label(
     terms = soft_label_loss(
         student, teacher, anchors, targets, cls_weight=10, iou_weight=10, box_weight=1.3, min_iou=0.1
     )
-    candidates = assigner.match(anchors, targets)
-    evidence = assigner.weigh(teacher, candidates, anchors, targets)
-    return MethodLoss(terms, assigner.assign(candidates, evidence, anchors, targets), evidence[:, 0])
+    assigned = lad(student, teacher, anchors, targets, assigner)
+    return MethodLoss(terms, assigned.gt_index, assigned.cost)
 
 
 def solad(
@@ -91,21 +98,6 @@ def colad(
     terms = detection_loss(student, gt_index, anchors, targets, box_weighting="none")
     both = detection_loss(teacher, gt_index, anchors, targets, box_weighting="none")
     return MethodLoss(terms | {f"teacher_{name}": term for name, term in both.items()}, gt_index, cost, from_teacher)
-
-
-def _learn(
-    student: HeadOutputs,
-    asked: HeadOutputs,
-    anchors: Anchors,
-    targets: Targets,
-    assigner: Assigner,
-    box_weighting: BoxWeighting,
-) -> MethodLoss:
-    """The student's losses on the assignment that the network `asked` makes."""
-    candidates = assigner.match(anchors, targets)
-    evidence = assigner.weigh(asked, candidates, anchors, targets)
-    gt_index = assigner.assign(candidates, evidence, anchors, targets)
-    return MethodLoss(detection_loss(student, gt_index, anchors, targets, box_weighting), gt_index, evidence[:, 0])
 
 
 def find_method(name: str, assigner: str = "paa", criterion: str = "std_mean") -> Method:
