@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import psutil
 import torch
+from filelock import FileLock, Timeout
 from lightning.fabric import Fabric
 from torch.distributed import is_torchelastic_launched
 
@@ -29,6 +30,7 @@ from lad.progress import say
 from lad.training import CHECKPOINT_FILE, read_metrics, train
 
 PARAMETERS_FILE, RESULTS_FILE, WEIGHTS_FILE = "params.json", "results.json", "model.safetensors"
+LOCK_FILE = "lock"
 SECOND_WEIGHTS_FILE = "teacher.safetensors"
 VERSIONS_OF = ("lad", "torch", "torchvision", "lightning", "pycocotools", "numpy")
 
@@ -77,7 +79,8 @@ def run_experiment(parameters: Parameters) -> Run:
     """The run of these parameters: reused if finished, else trained, from its last checkpoint if it has one. A teacher
     is a run of its own and comes first.
 
-    Raises ValueError, before any training, for data that cannot be used or devices that are not there.
+    Raises ValueError, before any training, for data that cannot be used, devices that are not there, or a run that
+    another process trains at this moment.
     """
     finished = find_run(parameters)
     if finished is not None:
@@ -89,11 +92,24 @@ def run_experiment(parameters: Parameters) -> Run:
     train_set, val_set = open_data(parameters)
     folder = Path(parameters.out) / parameters.run_name
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / PARAMETERS_FILE, parameters.model_dump())
-    if parameters.devices > 1 and not is_torchelastic_launched():
-        return _run_on_several_devices(parameters)
-    has_own_teacher = parameters.method in METHODS_WITH_TEACHER and parameters.method not in CO_LEARNING
-    teacher_run = run_experiment(parameters.of_teacher()) if has_own_teacher else None
+    if is_torchelastic_launched():  # one of several processes; the one that started them has the lock
+        return _train(parameters, folder, accelerator, train_set, val_set)
+    try:
+        with FileLock(folder / LOCK_FILE, timeout=1):  # a moment, for those who only look whether it is free
+            finished = find_run(parameters)
+            if finished is not None:  # by a process that held the lock until now
+                return finished
+            write_json(folder / PARAMETERS_FILE, parameters.model_dump())
+            if parameters.devices > 1:
+                return _run_on_several_devices(parameters)
+            return _train(parameters, folder, accelerator, train_set, val_set)
+    except Timeout:
+        raise ValueError(f"{folder}: another process trains this run now; wait for it, or stop it") from None
+
+
+def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: CocoDataset, val_set: CocoDataset) -> Run:
+    needs_run = parameters.method in METHODS_WITH_TEACHER and parameters.method not in CO_LEARNING
+    teacher_run = run_experiment(parameters.of_teacher()) if needs_run or parameters.teacher_epochs else None
 
     fabric = Fabric(
         accelerator=accelerator,
@@ -108,8 +124,10 @@ def run_experiment(parameters: Parameters) -> Run:
     network: Detector | Pair = detector
     if parameters.method in CO_LEARNING:
         network = Pair(detector, new_detector(parameters.of_teacher(), train_set.annotations.class_names))
+        if teacher_run is not None:  # co-learning begins with a trained teacher
+            network.teacher.load_state_dict(teacher_run.load_detector().state_dict())
     teacher = None
-    if teacher_run is not None:
+    if teacher_run is not None and parameters.method not in CO_LEARNING:
         teacher = teacher_run.load_detector().to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     metrics = train(parameters, network, teacher, train_set, val_set, fabric, folder)
     if fabric.is_global_zero:
@@ -156,6 +174,29 @@ def compare(parameters: Parameters) -> dict[str, Run]:
         title = TITLES[parameters.method]
         finished[f"{title} teacher"] = finished[f"{title} student"].second()
     return finished
+
+
+def networks_of(run: Run) -> dict[str, Run]:
+    """The student and, where it has one and its run is still there, the teacher; in co-learning the second network."""
+    networks = {"student": run}
+    if run.parameters.method in CO_LEARNING:
+        networks["teacher"] = run.second()
+    elif run.parameters.method in METHODS_WITH_TEACHER:
+        teacher = find_run(run.parameters.of_teacher())
+        networks |= {"teacher": teacher} if teacher else {}
+    return networks
+
+
+def is_training(parameters: Parameters) -> bool:
+    """Whether a process trains this run at this moment."""
+    path = Path(parameters.out) / parameters.run_name / LOCK_FILE
+    if not path.parent.is_dir():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def find_run(parameters: Parameters) -> Run | None:

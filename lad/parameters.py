@@ -22,6 +22,12 @@ PRETRAINED = {"weights": "imagenet", "frozen_stages": 1, "norm_eval": True}
 ADAMW = {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.05, "schedule": "cosine", "warmup": 50, "clip_grad": 10.0}
 SGD = {"optimizer": "sgd", "lr": 0.01, "weight_decay": 1e-4, "schedule": "step", "warmup": 500, "clip_grad": 0.0}
 COCO_SIZE = {"test_short_side": 800, "long_side": 1333}
+SWIN = {
+    "optimizer": "adamw",
+    "lr": 1e-4,
+    "weight_decay": 0.05,
+    "warmup": 1000,
+}  # in place of SGD, as for Swin published
 
 PROFILES: dict[str, dict[str, Any]] = {
     "toy": {
@@ -75,7 +81,8 @@ class Parameters(BaseModel):
     iou_branch: StrictBool = True
     seed: int = Field(default=0, ge=0, lt=2**31)
     epochs: int = Field(ge=1, le=10_000)
-    teacher_epochs: int | None = Field(default=None, ge=1, le=10_000)  # None: as many as the student's
+    # None: as many as the student's. In colad: of a run of its own that its weights begin from; None: they begin anew.
+    teacher_epochs: int | None = Field(default=None, ge=1, le=10_000)
 
     batch_size: int = Field(ge=1, le=4096)  # images per step over all devices
     optimizer: Literal["sgd", "adamw"]
@@ -126,8 +133,6 @@ class Parameters(BaseModel):
         given = [name for name in OF_TEACHER if getattr(self, name) is not None]
         if self.method not in METHODS_WITH_TEACHER and given:
             raise ValueError(f"method '{self.method}' has no teacher; leave out {' and '.join(given)}")
-        if self.method in CO_LEARNING and self.teacher_epochs is not None:
-            raise ValueError(f"method '{self.method}' trains both networks together; leave out teacher_epochs")
         if self.method not in CO_LEARNING and self.criterion != "std_mean":
             raise ValueError(f"criterion is for method 'colad'; leave it out with method '{self.method}'")
         if ASSIGNERS[self.assigner].is_static and self.method in LEARN_ASSIGNMENT:
@@ -180,7 +185,10 @@ class Parameters(BaseModel):
 
     def of_teacher(self) -> "Parameters":
         """The run that trains this run's teacher alone: the same in all but network, method and epochs."""
-        return self.plain(epochs=self.teacher_epochs or self.epochs, **self.teacher_network())
+        assert self.teacher is not None
+        own, other = profile_of(self.profile, self.student), profile_of(self.profile, self.teacher)
+        recipe = {name: other[name] for name in SWIN if getattr(self, name) == own[name]}
+        return self.plain(epochs=self.teacher_epochs or self.epochs, **recipe, **self.teacher_network())
 
     def teacher_network(self) -> dict[str, Any]:
         """What the teacher's network is built from, under the student's names."""
@@ -207,7 +215,7 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
     profile = known.get("profile", "toy")
     if profile not in PROFILES:
         raise ValueError(not_one_of("profile", profile, PROFILES))
-    values = {**PROFILES[profile], **known}
+    values = {**profile_of(profile, str(known.get("student"))), **known}
     if values.get("method", "lad") in METHODS_WITH_TEACHER:
         values.setdefault("teacher", DEFAULT_TEACHER)
     trained_together = values.get("method", "lad") in CO_LEARNING
@@ -224,6 +232,12 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
         return Parameters(**values)
     except ValidationError as error:
         raise ValueError(explain(error)) from None
+
+
+def profile_of(profile: str, backbone: str) -> dict[str, Any]:
+    """The profile's defaults for this backbone: a Swin is not trained by SGD."""
+    defaults = PROFILES[profile]
+    return {**defaults, **SWIN} if backbone.startswith("swin") and defaults["optimizer"] == "sgd" else defaults
 
 
 def notebook_parameters(namespace: Mapping[str, Any]) -> Parameters:

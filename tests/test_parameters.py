@@ -36,7 +36,6 @@ def test_every_profile_is_complete(profile, method):
         ({"teacher_head": "copp"}, "'teacher_head' = 'copp' is not one of paa, cop, iop; did you mean 'cop'?"),
         ({"method": "colad", "criterion": "std"}, "'criterion' = 'std' is not one of std_mean, fisher, student,"),
         ({"criterion": "fisher"}, "criterion is for method 'colad'; leave it out with method 'lad'"),
-        ({"method": "colad", "teacher_epochs": 3}, "trains both networks together; leave out teacher_epochs"),
         ({"frozen_stages": 1}, "would keep a random backbone"),
         ({"weights": "imagenet"}, "weights 'imagenet' exist for width=1 only"),
         ({"batch_size": 9, "devices": 2}, "batch_size=9 does not divide over devices=2"),

@@ -3,7 +3,7 @@
 from lad.figures.assignment import draw_assignments, draw_levels, draw_mixtures
 from lad.figures.detection import draw_detections, draw_errors, draw_judged, draw_precision_recall
 from lad.figures.style import BOTH, GT, NEITHER, STUDENT, TAUGHT, TEACHER, network_colour, to_picture
-from lad.figures.training import draw_training
+from lad.figures.training import draw_comparison, draw_gains, draw_training
 
 __all__ = [
     "BOTH",
@@ -13,8 +13,10 @@ __all__ = [
     "TAUGHT",
     "TEACHER",
     "draw_assignments",
+    "draw_comparison",
     "draw_detections",
     "draw_errors",
+    "draw_gains",
     "draw_judged",
     "draw_levels",
     "draw_mixtures",

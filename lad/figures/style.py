@@ -20,6 +20,17 @@ GT = "#111111"
 DPI = 110
 
 
+OTHERS = (STUDENT, TEACHER, BOTH, TAUGHT, CO_TEACHER, "#56B4E9", NEITHER, GT)
+
+
+def series_colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each line of a figure: a network's own if they are named as in `lad.experiment.compare`, else one
+    after the other."""
+    if "plain student" in names:
+        return {name: network_colour(name) for name in names}
+    return {name: OTHERS[index % len(OTHERS)] for index, name in enumerate(names)}
+
+
 def network_colour(name: str) -> str:
     """The colour of a network named as in `lad.experiment.compare`."""
     if name.endswith(" teacher"):  # the second network of co-learning

@@ -3,29 +3,96 @@
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from lad.figures.style import DPI, network_colour
+from lad.figures.style import DPI, GT, NEITHER, TAUGHT, series_colours
+
+TRAINING = {
+    "cls": "classification loss",
+    "box": "box loss",
+    "positives_per_gt": "positives per object",
+    "AP": "AP on the validation set",
+}
+SHARES = ("AP", "teacher_AP", "agreement", "teacher_chosen")  # their axes begin at zero
 
 
-def draw_training(epochs_of: Mapping[str, Sequence[Mapping[str, float | None]]]) -> Figure:
-    """Classification and box loss, positives per gt, and AP where it was evaluated, over the epochs of each run."""
-    panels = {
-        "cls": "classification loss",
-        "box": "box loss",
-        "positives_per_gt": "positives per object",
-        "AP": "AP on the validation set",
-    }
-    figure = Figure(figsize=(11, 2.8), layout="constrained", dpi=DPI)
-    axes = figure.subplots(1, len(panels))
+def draw_training(
+    epochs_of: Mapping[str, Sequence[Mapping[str, float | None]]], panels: Mapping[str, str] = TRAINING
+) -> Figure:
+    """What was logged over the epochs of each run. panels: the numbers to draw and their titles, by default the
+    classification and box loss, positives per gt, and AP where it was evaluated."""
+    colours = series_colours(list(epochs_of))
+    figure = Figure(figsize=(2.75 * max(len(panels), 2), 2.8), layout="constrained", dpi=DPI)
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (key, title) in zip(axes, panels.items(), strict=True):
         for name, epochs in epochs_of.items():
             points = [(line["epoch"], line[key]) for line in epochs if line.get(key) is not None]
             if points:
-                ax.plot(*zip(*points, strict=True), marker="o", ms=3, color=network_colour(name), label=name)
+                ax.plot(*zip(*points, strict=True), marker="o", ms=3, color=colours[name], label=name)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("epoch")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.spines[["top", "right"]].set_visible(False)
-    axes[-1].set_ylim(bottom=0)
-    axes[0].legend(fontsize=8, frameon=False)
+        if key in SHARES:
+            ax.set_ylim(bottom=0)
+    if 1 <= len(epochs_of) <= 3:
+        axes[0].legend(fontsize=8, frameon=False)
+    elif epochs_of:  # too many for a panel
+        handles = [Line2D([], [], color=colours[name], marker="o", ms=3, label=name) for name in epochs_of]
+        figure.legend(handles=handles, loc="outside right center", fontsize=8, frameon=False)
+    return figure
+
+
+def draw_comparison(values_of: Mapping[str, Sequence[float]], unit: str = "AP, %") -> Figure:
+    """One line per row of a table: a dot for each seed, a bar at their mean, and the mean in words; "not run" where
+    there is nothing."""
+    figure = Figure(figsize=(6.5, 0.9 + 0.36 * len(values_of)), layout="constrained", dpi=DPI)
+    ax = figure.subplots()
+    colours = series_colours(list(values_of))
+    for height, (name, values) in enumerate(values_of.items()):
+        if values:
+            mean = sum(values) / len(values)
+            ax.plot(values, [height] * len(values), "o", ms=5, alpha=0.6, color=colours[name], mec="none")
+            ax.plot([mean, mean], [height - 0.3, height + 0.3], color=colours[name], lw=2)
+        text = f"{mean:.1f}" if values else "not run"
+        ax.annotate(
+            text, (1.02, height), xycoords=("axes fraction", "data"), va="center", fontsize=9,
+            color=colours[name] if values else NEITHER, annotation_clip=False,
+        )  # fmt: skip
+    ax.set_yticks(range(len(values_of)), list(values_of), fontsize=9)
+    ax.set_ylim(len(values_of) - 0.5, -0.5)
+    ax.set_xlabel(unit)
+    ax.margins(x=0.06)
+    ax.grid(axis="y", alpha=0.25)
+    ax.spines[["top", "right"]].set_visible(False)
+    if not any(values_of.values()):
+        ax.set_xticks([])
+    return figure
+
+
+def draw_gains(gains: Mapping[str, tuple[float | None, tuple[float, float, float] | None]]) -> Figure:
+    """What each method gained over its baseline, in points of AP: as published, and here with the interval of its mean.
+    gains: by name the published gain and (mean, low, high), either of them None where there is none; low = mean = high
+    without an interval."""
+    figure = Figure(figsize=(7.5, 1.2 + 0.34 * len(gains)), layout="constrained", dpi=DPI)
+    ax = figure.subplots()
+    ax.axvline(0, color=NEITHER, lw=1)
+    for height, (published, ours) in enumerate(gains.values()):
+        if published is not None:
+            ax.plot(published, height, "D", ms=6, mfc="none", mec=GT)
+        if ours is not None:
+            mean, low, high = ours
+            ax.plot([low, high], [height, height], color=TAUGHT, lw=2)
+            ax.plot(mean, height, "o", ms=6, color=TAUGHT)
+    ax.set_yticks(range(len(gains)), list(gains), fontsize=9)
+    ax.set_ylim(len(gains) - 0.5, -0.5)
+    ax.set_xlabel("gain over the baseline, points of AP")
+    ax.grid(axis="y", alpha=0.25)
+    ax.spines[["top", "right"]].set_visible(False)
+    handles = [
+        Line2D([], [], ls="", marker="D", ms=6, mfc="none", mec=GT, label="published, COCO"),
+        Line2D([], [], marker="o", ms=6, color=TAUGHT, label="here, mean and 95 % interval"),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=9, frameon=False)
     return figure
