@@ -121,20 +121,18 @@ def open_table(
     if "seed" in changes:
         raise ValueError("parameter 'seed': a table runs seeds 0, 1, …; say how many with seeds")
     table = TABLES[name]
-    rows = {row: _read_row(table, row, profile, changes) for row in table.rows}
-    return Experiments(
-        table,
-        profile,
-        {row: [make_parameters({**given, "seed": seed}) for seed in range(seeds)] for row, given in rows.items()},
-    )
+    return Experiments(table, profile, {row: _read_row(table, row, profile, seeds, changes) for row in table.rows})
 
 
-def _read_row(table: Table, row: Row, profile: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+def _read_row(table: Table, row: Row, profile: str, seeds: int, changes: Mapping[str, Any]) -> list[Parameters]:
     path = project_folder() / "params" / table.name / profile / f"{row.file}.yaml"
     given = yaml.safe_load(path.read_text(encoding="utf-8"))
     if "epochs" in changes:
         given.pop("teacher_epochs", None)  # as long as everybody
-    return {**given, **changes}
+    try:
+        return [make_parameters({**given, **changes, "seed": seed}) for seed in range(seeds)]
+    except ValueError as error:
+        raise ValueError(f"row '{row.title}' ({path.name}): {error}") from None
 
 
 def paired_difference(values: Mapping[int, float], reference: Mapping[int, float]) -> Difference | None:

@@ -179,11 +179,15 @@ def save_checkpoint(folder: Path, detector: nn.Module, optimizer: Optimizer, epo
 
 
 def load_checkpoint(folder: Path, detector: nn.Module, optimizer: Optimizer) -> int:
-    """Load the last checkpoint in place and return how many epochs it has behind it; 0 if there is none."""
+    """Load the last checkpoint in place and return how many epochs it has behind it; 0 if there is none. Raises
+    ValueError naming a file that cannot be read."""
     path = folder / CHECKPOINT_FILE
     if not path.exists():
         return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # a damaged file fails in every way there is
+        raise ValueError(f"{path}: damaged; remove it, and this run begins anew") from None
     detector.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["epochs_done"])

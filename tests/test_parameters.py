@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from lad.methods import METHODS
 from lad.parameters import PROFILES, make_parameters, notebook_parameters
@@ -138,10 +137,3 @@ def test_what_later_cells_define_is_no_parameter():
     ]
     namespace = {"In": [own, *later, own], "epochs": 2, "gt": 3, "name": "teacher", "scratch": 1}
     assert notebook_parameters(namespace).epochs == 2
-
-
-@pytest.mark.parametrize("path", sorted((PROJECT / "params").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_parameter_file_is_valid(path):
-    parameters = make_parameters(yaml.safe_load(path.read_text()))
-    taught = f"_from_{parameters.teacher}" if parameters.teacher else ""
-    assert path.stem == f"{parameters.profile}_{parameters.method}_{parameters.student}{taught}"
