@@ -99,7 +99,6 @@ def run_experiment(parameters: Parameters) -> Run:
             finished = find_run(parameters)
             if finished is not None:  # by a process that held the lock until now
                 return finished
-            write_json(folder / PARAMETERS_FILE, parameters.model_dump())
             if parameters.devices > 1:
                 return _run_on_several_devices(parameters)
             return _train(parameters, folder, accelerator, train_set, val_set)
@@ -107,9 +106,14 @@ def run_experiment(parameters: Parameters) -> Run:
         raise ValueError(f"{folder}: another process trains this run now; wait for it, or stop it") from None
 
 
-def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: CocoDataset, val_set: CocoDataset) -> Run:
+def _teacher_run(parameters: Parameters) -> Run | None:
+    """The run of the teacher, trained first if it is not there; None where no trained teacher is needed."""
     needs_run = parameters.method in METHODS_WITH_TEACHER and parameters.method not in CO_LEARNING
-    teacher_run = run_experiment(parameters.of_teacher()) if needs_run or parameters.teacher_epochs else None
+    return run_experiment(parameters.of_teacher()) if needs_run or parameters.teacher_epochs else None
+
+
+def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: CocoDataset, val_set: CocoDataset) -> Run:
+    teacher_run = _teacher_run(parameters)
 
     fabric = Fabric(
         accelerator=accelerator,
@@ -118,6 +122,8 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
         precision=parameters.precision,
     )
     fabric.launch()
+    if fabric.is_global_zero:
+        write_json(folder / PARAMETERS_FILE, parameters.model_dump())
 
     torch.manual_seed(parameters.seed)
     detector = new_detector(parameters, train_set.annotations.class_names)
@@ -316,9 +322,11 @@ def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
 
 def _run_on_several_devices(parameters: Parameters) -> Run:
     """Start one process per device by torchrun, from a script and a notebook alike, and read the run they leave."""
-    several = f"--nproc-per-node={parameters.devices}"
-    file = str(Path(parameters.out) / parameters.run_name / PARAMETERS_FILE)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", several, "-m", "lad.experiment", file]
+    _teacher_run(parameters)  # here, under its own lock, rather than in every process
+    file = Path(parameters.out) / parameters.run_name / PARAMETERS_FILE
+    write_json(file, parameters.model_dump())
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={parameters.devices}"]
+    command = [sys.executable, *torchrun, "-m", "lad.experiment", str(file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:

@@ -187,7 +187,7 @@ def summary(results: Results) -> pd.DataFrame:
             **{HEADINGS.get(column, column): _mean(values[column]) for column in COLUMNS[1:]},
             "seeds": str(len(runs)),
             "difference [95 %]": _signed(difference(results, row)),
-            "published AP": _published(row),
+            "published, COCO": _published(row),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 

@@ -83,7 +83,7 @@ def test_the_table_has_means_deviations_seeds_and_what_was_published(some):
     assert table.loc["LAD", "AP"] == "66.0 ± 1.0" and table.loc["LAD", "seeds"] == "3"
     assert table.loc["LAD", "difference [95 %]"] == "+5.0 [+2.5, +7.5]"
     assert table.loc["LAD", "network"] == "r50 ← r101"
-    assert table.loc["LAD", "published AP"] == "41.6 (val, 1x); 41.4 (val, 1x)"
+    assert table.loc["LAD", "published, COCO"] == "41.6 (val, 1x); 41.4 (val, 1x)"
     assert table.loc["LAD", "L"] == "–"  # no such objects: no number
     assert table.loc["SoLAD", "AP"] == "66.0" and table.loc["SoLAD", "difference [95 %]"] == "+6.0"
 
@@ -91,7 +91,7 @@ def test_the_table_has_means_deviations_seeds_and_what_was_published(some):
 def test_what_was_not_run_has_no_number_of_ours(tmp_path):
     none = open_table(TABLE_2, seeds=3, changes={"out": str(tmp_path)}).finished()
     table = summary(none)
-    assert set(table.drop(columns=["seeds", "published AP"]).to_numpy().flatten()) == {"–"}
+    assert set(table.drop(columns=["seeds", "published, COCO"]).to_numpy().flatten()) == {"–"}
     assert set(table["seeds"]) == {"0"}
     assert answer(none) == "Nothing to compare was run yet."
     assert none.run("LAD") is None and none.epochs() == {} and not any(none.averages().values())
