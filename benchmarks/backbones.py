@@ -7,6 +7,8 @@ detection papers call FLOPs. Memory is the peak of a fresh process that builds t
 a process with torch imported takes.
 """
 
+from functools import cache
+
 import torch
 from measure import machine, peak_memory
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
@@ -23,12 +25,13 @@ def deform_conv_flops(input_shape, weight_shape, *_arguments, out_shape=None, **
     return 2 * out_shape[0] * out_shape[2] * out_shape[3] * out_channels * in_channels_of_group * rows * columns
 
 
-def cost(backbone: str) -> tuple[float, float]:
-    """Millions of parameters, thousands of millions of multiply-adds."""
+@cache
+def cost(backbone: str, padded_hw: tuple[int, int] = PADDED_HW, width: float = 1, channels: int = 256):
+    """Millions of parameters, thousands of millions of multiply-adds for one image."""
     with torch.device("meta"), torch.no_grad():
-        detector = build_detector(backbone, num_classes=80).eval()
+        detector = build_detector(backbone, 80, width, channels=channels).eval()
         with FlopCounterMode(display=False) as counter:
-            detector(torch.zeros(1, 3, *PADDED_HW))
+            detector(torch.zeros(1, 3, *padded_hw))
     return sum(p.numel() for p in detector.parameters()) / 1e6, counter.get_total_flops() / 2e9
 
 
