@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from lad import experiment, training
 from lad.data.shapes import write_shapes
 from lad.evaluation import METRICS
-from lad.experiment import compare, find_run, finished_runs, open_data, run_experiment
+from lad.experiment import compare, find_run, finished_runs, is_training, open_data, run_experiment
 from lad.parameters import Parameters, make_parameters
 from lad.results import results_table
 
@@ -258,3 +259,32 @@ def test_every_criterion_of_co_learning_runs(shapes, tmp_path, criterion):
     run = run_experiment(tiny(shapes, tmp_path, method="colad", teacher="r18", criterion=criterion, epochs=1))
     share = run.epochs[0]["teacher_chosen"]
     assert {"fisher": 0 < share < 1, "student": share == 0, "teacher": share == 1}[criterion]
+
+
+def test_co_learning_may_begin_with_a_trained_teacher(shapes, tmp_path, monkeypatch):
+    parameters = tiny(shapes, tmp_path, method="colad", teacher="r18", epochs=1, teacher_epochs=2)
+    begun = {}
+
+    def look(parameters, network, *rest):
+        if parameters.method == "colad":
+            begun.update({name: value.clone() for name, value in network.teacher.state_dict().items()})
+        return training.train(parameters, network, *rest)
+
+    monkeypatch.setattr(experiment, "train", look)
+    run_experiment(parameters)
+    teacher = find_run(parameters.of_teacher())
+    assert teacher.parameters.epochs == 2
+    trained = teacher.load_detector().state_dict()
+    assert begun.keys() == trained.keys() and all(torch.equal(begun[name], trained[name]) for name in trained)
+
+
+def test_a_run_that_another_process_trains_is_refused(shapes, tmp_path):
+    parameters = tiny(shapes, tmp_path, epochs=1)
+    folder = tmp_path / parameters.run_name
+    assert not is_training(parameters)
+    folder.mkdir()
+    with FileLock(folder / "lock"):
+        assert is_training(parameters)
+        with pytest.raises(ValueError, match="another process trains this run now; wait for it, or stop it"):
+            run_experiment(parameters)
+    assert not is_training(parameters) and not (folder / "params.json").exists()

@@ -110,6 +110,43 @@ def test_training_draws_ap_only_where_it_was_evaluated():
     assert figure.axes[0].lines[0].get_color() == figures.TEACHER
 
 
+def test_training_draws_any_logged_numbers_in_one_colour_per_row_of_a_table():
+    epochs = {
+        name: [{"epoch": 1, "agreement": share}] for name, share in zip("abcd", (0.1, 0.2, 0.3, 0.4), strict=True)
+    }
+    figure = drawn(figures.draw_training(epochs, {"agreement": "agreement with what it learns"}))
+    (ax,) = figure.axes
+    assert ax.get_title() == "agreement with what it learns" and ax.get_ylim()[0] == 0
+    assert [line.get_ydata()[0] for line in ax.lines] == [0.1, 0.2, 0.3, 0.4]
+    assert len({line.get_color() for line in ax.lines}) == 4
+    (legend,) = figure.legends  # four names do not fit into the panel
+    assert [text.get_text() for text in legend.get_texts()] == list("abcd")
+
+
+def test_a_comparison_shows_every_seed_its_mean_and_what_was_not_run():
+    (ax,) = drawn(figures.draw_comparison({"baseline": [60.0, 62.0], "LAD": []})).axes
+    seeds, mean = ax.lines
+    assert list(seeds.get_xdata()) == [60, 62] and list(seeds.get_ydata()) == [0, 0]
+    assert set(mean.get_xdata()) == {61}
+    assert [text.get_text() for text in ax.texts] == ["61.0", "not run"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["baseline", "LAD"]
+
+
+def test_gains_show_what_was_published_and_what_was_found_with_its_interval():
+    gains = {"LAD": (1.2, (4.2, 3.9, 4.6)), "published only": (0.9, None), "found only": (None, (1.0, 1.0, 1.0))}
+    (ax,) = drawn(figures.draw_gains(gains)).axes
+    _zero, *marks = ax.lines
+    drawn_points = [(list(line.get_xdata()), list(line.get_ydata())) for line in marks]
+    assert drawn_points == [
+        ([1.2], [0]),
+        ([3.9, 4.6], [0, 0]),
+        ([4.2], [0]),
+        ([0.9], [1]),
+        ([1, 1], [2, 2]),
+        ([1], [2]),
+    ]
+
+
 def test_detections_below_the_threshold_are_not_drawn(scene):
     batch, _ = scene
     boxes = torch.tensor([[10.0, 10, 50, 50], [20.0, 20, 60, 60]])
