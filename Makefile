@@ -1,11 +1,14 @@
 # make run: the main job, from nothing to an AP table.  make evaluate: where its newest detector fails.
+# make table TABLE=… TABLE_ARGS="…": a whole table of the paper, here Table 2 on generated pictures with three seeds.
 # make test: lint, types and tests.  make lab: JupyterLab.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PARAMS ?= -p teacher r101
+TABLE ?= table2_soft_label_vs_lad
+TABLE_ARGS ?= --profile toy --seeds 3 --jobs 2
 
-.PHONY: setup run evaluate test lint lab figures clean
+.PHONY: setup run evaluate table test lint lab figures clean
 
 setup: $(VENV)/.installed
 
@@ -28,6 +31,9 @@ evaluate: setup
 	$(BIN)/papermill --log-level ERROR --no-progress-bar --stdout-file - notebooks/evaluate.ipynb runs/evaluate.ipynb $(EVALUATE)
 	$(BIN)/jupyter nbconvert --log-level ERROR --to html runs/evaluate.ipynb
 	@echo "\nexecuted notebook: runs/evaluate.ipynb   as a page: runs/evaluate.html"
+
+table: setup
+	$(BIN)/python -m lad.run_table $(TABLE) $(TABLE_ARGS)
 
 test: setup lint
 	$(BIN)/python -m pytest
