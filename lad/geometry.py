@@ -22,18 +22,19 @@ class Anchors:
     """One square anchor per location, levels P3 … P7 one after the other, each row-major.
 
     boxes: [A, 4] xyxy pixels. level: [A] int64, 0 for P3 … 4 for P7. stride: [A] pixels. center: [A, 2] (x, y) pixels.
-    level_counts: number of anchors on each level.
+    level_hw: [5, 2] int64, rows and columns of each level's grid. level_counts: number of anchors on each level.
     """
 
     boxes: Tensor
     level: Tensor
     stride: Tensor
     center: Tensor
+    level_hw: Tensor
     level_counts: tuple[int, ...]
 
     def to(self, device: torch.device | str) -> "Anchors":
-        boxes, level, stride, center = (t.to(device) for t in (self.boxes, self.level, self.stride, self.center))
-        return Anchors(boxes, level, stride, center, self.level_counts)
+        fields = (self.boxes, self.level, self.stride, self.center, self.level_hw)
+        return Anchors(*(field.to(device) for field in fields), self.level_counts)
 
 
 def level_sizes(padded_hw: tuple[int, int]) -> list[tuple[int, int]]:
@@ -57,7 +58,8 @@ def make_anchors(padded_hw: tuple[int, int], device: torch.device | str = "cpu")
     center, stride_of = torch.cat(centers), torch.cat(strides)
     half_side = stride_of[:, None] * ANCHOR_SCALE / 2
     boxes = torch.cat([center - half_side, center + half_side], dim=1)
-    return Anchors(boxes, torch.cat(levels), stride_of, center, tuple(map(len, levels))).to(device)
+    level_hw = torch.tensor(level_sizes(padded_hw))
+    return Anchors(boxes, torch.cat(levels), stride_of, center, level_hw, tuple(map(len, levels))).to(device)
 
 
 def inside_images(anchors: Anchors, image_hw: Tensor) -> Tensor:
@@ -69,6 +71,13 @@ def inside_images(anchors: Anchors, image_hw: Tensor) -> Tensor:
     stride = anchors.stride[:, None]
     limit = torch.ceil(rounded_wh[:, None] / stride) * stride  # [N, A, 2], first location outside
     return (anchors.center < limit).all(dim=-1)
+
+
+def valid_grid(anchors: Anchors, image_hw: Tensor) -> Tensor:
+    """Rows and columns [N, 5, 2] of each level's grid that lie on each image's own area; see `inside_images`."""
+    rounded_hw = (image_hw[:, None] + 31) // 32 * 32
+    stride = torch.tensor(STRIDES, device=image_hw.device)[:, None]
+    return torch.minimum((rounded_hw + stride - 1) // stride, anchors.level_hw)
 
 
 def encode_deltas(anchors: Tensor, boxes: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lad.assignment.reach import pairs_in_reach
 from lad.data.batch import Targets
-from lad.geometry import Anchors, box_iou, inside_images
+from lad.geometry import Anchors, box_iou
 
 MIN_IOU = 0.1
 
@@ -32,24 +33,24 @@ def match_candidates(anchors: Anchors, targets: Targets, min_iou: float = MIN_IO
 
     Source: PAA (Kim and Lee, ECCV 2020), with the thresholds and tie rules of OpenMMLab's MaxIoUAssigner.
     """
-    num_images, num_anchors = targets.image_hw.shape[0], anchors.boxes.shape[0]
-    num_gts = targets.boxes.shape[0]
-    inside = inside_images(anchors, targets.image_hw)  # [N, A]
-    iou = box_iou(targets.boxes[:, None], anchors.boxes)  # [T, A]
-    iou = iou.masked_fill(~inside[targets.image], -1)
-    row = torch.arange(num_gts, device=iou.device)[:, None]
-    image = targets.image[:, None].expand(-1, num_anchors)
+    num_images, num_anchors, num_gts = len(targets.image_hw), len(anchors.boxes), len(targets.boxes)
+    gt, anchor = pairs_in_reach(anchors, targets, min_iou)  # [P], all pairs that can matter
+    iou = box_iou(targets.boxes[gt], anchors.boxes[anchor])
+    location = targets.image[gt] * num_anchors + anchor
 
-    # The anchor's choice: its best gt, the first of equals. Rows of other images do not meet: scatter goes by image.
-    best_iou = iou.new_full((num_images, num_anchors), -1).scatter_reduce(0, image, iou, "amax")
-    is_best = (iou == best_iou[targets.image]) & (iou >= min_iou)
-    nobody = torch.full((num_images, num_anchors), num_gts, device=iou.device)
-    chosen = nobody.scatter_reduce(0, image, torch.where(is_best, row, num_gts), "amin")
+    # The anchor's choice: its best gt, the first of equals.
+    best_iou = iou.new_full((num_images * num_anchors,), -1).scatter_reduce(0, location, iou, "amax")
+    is_best = (iou == best_iou[location]) & (iou >= min_iou)
+    nobody = torch.full_like(best_iou, num_gts, dtype=torch.int64)
+    chosen = nobody.scatter_reduce(0, location, torch.where(is_best, gt, num_gts), "amin")
 
     # The gt's claim. Differs from OpenMMLab: it needs IoU > 0; there, a gt that overlaps nothing claims every anchor.
-    claims = (iou == iou.amax(dim=1, keepdim=True)) & (iou > 0)
-    claimed = torch.full_like(nobody, -1).scatter_reduce(0, image, torch.where(claims, row, -1), "amax")
+    highest = iou.new_zeros(num_gts).scatter_reduce(0, gt, iou, "amax")
+    claims = (iou == highest[gt]) & (iou > 0)
+    claimed = torch.full_like(nobody, -1).scatter_reduce(0, location, torch.where(claims, gt, -1), "amax")
 
-    gt_of = torch.where(claimed >= 0, claimed, torch.where(chosen < num_gts, chosen, -1))  # [N, A]
-    image_index, anchor = (gt_of >= 0).nonzero(as_tuple=True)
-    return Candidates(image_index, anchor, gt_of[image_index, anchor], anchors.level[anchor])
+    gt_of = torch.where(claimed >= 0, claimed, torch.where(chosen < num_gts, chosen, -1))  # [N · A]
+    candidate = (gt_of >= 0).nonzero().squeeze(1)
+    image = torch.div(candidate, num_anchors, rounding_mode="floor")
+    anchor = candidate - image * num_anchors
+    return Candidates(image, anchor, gt_of[candidate], anchors.level[anchor])

@@ -1,0 +1,90 @@
+"""PAA's assignment the published way, for comparison: image after image, gt after gt, level after level, and a mixture of
+scikit-learn's on the CPU for each gt. Structure and parameters of OpenMMLab's MaxIoUAssigner and PAAHead (mmdet 3.3).
+"""
+
+import numpy as np
+import torch
+from sklearn.mixture import GaussianMixture
+from torch import Tensor
+from torch.nn import functional as F
+
+from lad.data import Targets
+from lad.geometry import STRIDES, Anchors, box_giou_loss, box_iou, decode_deltas, inside_images
+from lad.models import HeadOutputs
+
+TOP, MIN_IOU, BOX_WEIGHT = 9, 0.1, 1.3
+
+
+@torch.no_grad()
+def assign_published(outputs: HeadOutputs, anchors: Anchors, targets: Targets) -> Tensor:
+    """gt_index [N, A] like `lad.assignment.assign`."""
+    gt_index = torch.where(inside_images(anchors, targets.image_hw), -1, -2)
+    for image in range(len(gt_index)):
+        rows = (targets.image == image).nonzero().squeeze(1)
+        if not len(rows):
+            continue
+        valid = (gt_index[image] > -2).nonzero().squeeze(1)
+        assigned = max_iou_assign(anchors.boxes[valid], targets.boxes[rows])
+        candidate = valid[assigned >= 0]
+        gt = assigned[assigned >= 0]
+        cost = candidate_cost(outputs, image, candidate, targets.labels[rows[gt]], targets.boxes[rows[gt]], anchors)
+        for position in range(len(rows)):
+            positive = reassign(candidate[gt == position], cost[gt == position], anchors.level)
+            gt_index[image, positive] = rows[position]
+    return gt_index
+
+
+def max_iou_assign(boxes: Tensor, gt_boxes: Tensor) -> Tensor:
+    """Index of the gt of each anchor, or −1."""
+    overlaps = box_iou(gt_boxes[:, None], boxes)
+    assigned = torch.full((len(boxes),), -1)
+    max_overlaps, argmax_overlaps = overlaps.max(dim=0)
+    gt_max_overlaps, _ = overlaps.max(dim=1)
+    is_positive = max_overlaps >= MIN_IOU
+    assigned[is_positive] = argmax_overlaps[is_positive]
+    for gt in range(len(gt_boxes)):
+        if gt_max_overlaps[gt] > 0:
+            assigned[overlaps[gt] == gt_max_overlaps[gt]] = gt
+    return assigned
+
+
+def candidate_cost(
+    outputs: HeadOutputs, image: int, candidate: Tensor, labels: Tensor, gt_boxes: Tensor, anchors: Anchors
+) -> Tensor:
+    """The elementwise focal loss against a one-hot target, summed over classes, plus the box loss."""
+    logits = outputs.cls_logits[image, candidate]
+    target = F.one_hot(labels, logits.shape[1]).to(logits)
+    p = logits.sigmoid()
+    pt = (1 - p) * target + p * (1 - target)
+    weight = (0.25 * target + 0.75 * (1 - target)) * pt.pow(2)
+    cls = (F.binary_cross_entropy_with_logits(logits, target, reduction="none") * weight).sum(dim=-1)
+    boxes = decode_deltas(anchors.boxes[candidate], outputs.box_deltas[image, candidate])
+    return cls + BOX_WEIGHT * box_giou_loss(boxes, gt_boxes)
+
+
+def reassign(candidate: Tensor, cost: Tensor, level_of: Tensor) -> Tensor:
+    """The positives among one gt's candidates."""
+    chosen_cost, chosen = [], []
+    for level in range(len(STRIDES)):
+        on_level = (level_of[candidate] == level).nonzero().squeeze(1)
+        value, place = cost[on_level].topk(min(len(on_level), TOP), largest=False)
+        chosen_cost.append(value)
+        chosen.append(candidate[on_level[place]])
+    cost, order = torch.cat(chosen_cost).sort()
+    candidate = torch.cat(chosen)[order]
+    if len(cost) < 2:
+        return candidate
+    samples = cost.view(-1, 1).numpy()
+    means = np.array([samples.min(), samples.max()]).reshape(2, 1)
+    fit = GaussianMixture(
+        2, weights_init=np.array([0.5, 0.5]), means_init=means, precisions_init=np.array([[[1.0]], [[1.0]]]),
+        covariance_type="full",
+    )  # fmt: skip
+    fit.fit(samples)
+    component = torch.from_numpy(fit.predict(samples))
+    score = torch.from_numpy(fit.score_samples(samples))
+    foreground = component == 0
+    if not foreground.any():
+        return candidate
+    peak = score[foreground].argmax()
+    return candidate[foreground][: peak + 1]
