@@ -1,5 +1,8 @@
-"""PAA's assignment the published way, for comparison: image after image, gt after gt, level after level, and a mixture of
-scikit-learn's on the CPU for each gt. Structure and parameters of OpenMMLab's MaxIoUAssigner and PAAHead (mmdet 3.3).
+"""PAA the published way, for comparison. Structure and parameters of OpenMMLab's MaxIoUAssigner and PAAHead, mmdet 3.3.
+
+Its assignment goes image after image, gt after gt, level after level, and fits a mixture of scikit-learn's on the CPU
+for each gt; its post-processing scores every class of every anchor and votes class after class, detection after
+detection.
 """
 
 import numpy as np
@@ -7,12 +10,15 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.ops import batched_nms
 
 from lad.data import Targets
 from lad.geometry import STRIDES, Anchors, box_giou_loss, box_iou, decode_deltas, inside_images
 from lad.models import HeadOutputs
+from lad.postprocess import Detections
 
 TOP, MIN_IOU, BOX_WEIGHT = 9, 0.1, 1.3
+NMS_PRE, SCORE_THR, NMS_IOU, MAX_PER_IMG = 1000, 0.05, 0.6, 100
 
 
 @torch.no_grad()
@@ -88,3 +94,63 @@ def reassign(candidate: Tensor, cost: Tensor, level_of: Tensor) -> Tensor:
         return candidate
     peak = score[foreground].argmax()
     return candidate[foreground][: peak + 1]
+
+
+@torch.no_grad()
+def detect_published(
+    outputs: HeadOutputs, anchors: Anchors, image_hw: Tensor, with_score_voting: bool = True
+) -> list[Detections]:
+    """Like `lad.postprocess.detect`; a class after the other when voted."""
+    return [
+        detect_in_image(outputs, anchors, image, image_hw[image], with_score_voting) for image in range(len(image_hw))
+    ]
+
+
+def detect_in_image(
+    outputs: HeadOutputs, anchors: Anchors, image: int, hw: Tensor, with_score_voting: bool
+) -> Detections:
+    of_image = (*(field[image] for field in outputs), anchors.boxes)
+    of_levels = [field.split(anchors.level_counts) for field in of_image]
+    all_boxes, all_scores = [], []
+    for cls_logits, deltas, iou_logits, priors in zip(*of_levels, strict=True):
+        scores = (cls_logits.sigmoid() * iou_logits.sigmoid()[:, None]).sqrt()
+        if len(scores) > NMS_PRE:
+            best = scores.max(dim=1).values.topk(NMS_PRE).indices
+            scores, deltas, priors = scores[best], deltas[best], priors[best]
+        all_boxes.append(decode_deltas(priors, deltas, clip_hw=hw))
+        all_scores.append(scores)
+    boxes, scores = torch.cat(all_boxes), torch.cat(all_scores)
+    found = multiclass_nms(boxes, scores)
+    return score_voting(found, boxes, scores) if with_score_voting and len(found.scores) else found
+
+
+def multiclass_nms(boxes: Tensor, scores: Tensor) -> Detections:
+    """Of boxes [K, 4] and scores [K, C]."""
+    valid = (scores > SCORE_THR).flatten().nonzero().squeeze(1)
+    labels = torch.arange(scores.shape[1]).expand_as(scores).flatten()[valid]
+    boxes = boxes[:, None].expand(-1, scores.shape[1], 4).reshape(-1, 4)[valid]
+    scores = scores.flatten()[valid]
+    keep = batched_nms(boxes, scores, labels, NMS_IOU)[:MAX_PER_IMG]
+    return Detections(boxes[keep], scores[keep], labels[keep])
+
+
+def score_voting(found: Detections, boxes: Tensor, scores: Tensor) -> Detections:
+    """Of boxes [K, 4] and scores [K, C]."""
+    is_candidate = scores > SCORE_THR
+    row, label = is_candidate.nonzero(as_tuple=True)
+    candidate_boxes, candidate_scores = boxes[row], scores[is_candidate]
+    voted_boxes, voted_scores, voted_labels = [], [], []
+    for cls in range(scores.shape[1]):
+        of_class = label == cls
+        if not of_class.any():
+            continue
+        class_boxes, class_scores = candidate_boxes[of_class], candidate_scores[of_class]
+        mine = found.labels == cls
+        overlaps = box_iou(found.boxes[mine][:, None], class_boxes)
+        for ious, score in zip(overlaps, found.scores[mine], strict=True):
+            near = ious > 0.01
+            weight = (torch.exp(-((1 - ious[near]) ** 2) / 0.025) * class_scores[near])[:, None]
+            voted_boxes.append((weight * class_boxes[near]).sum(dim=0) / weight.sum(dim=0))
+            voted_scores.append(score)
+            voted_labels.append(cls)
+    return Detections(torch.stack(voted_boxes), torch.stack(voted_scores), torch.tensor(voted_labels))

@@ -88,7 +88,9 @@ def examine(question: Question) -> Examination:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / DETECTIONS_FILE, results, indent=None)
     image_ids = [record.image_id for record in dataset.annotations.records]
-    judged = judge(dataset.annotations.path, results, image_ids) if dataset.annotations.is_annotated else None
+    judged = None
+    if dataset.annotations.is_annotated:
+        judged = judge(dataset.annotations.path, results, image_ids, question.evaluator)
     found = Examination(question, detector.configuration, dataset, results, judged, folder)
     write_json(
         folder / RESULTS_FILE,
@@ -257,7 +259,7 @@ def _detect(detector: Detector, dataset: CocoDataset, question: Question) -> lis
 
 def _name(question: Question, annotations: Path) -> str:
     """Checkpoint and data, and a hash of weights, annotations and all else that the detections depend on."""
-    shown_only = {"min_score", "expected_ap", "source", "batch_size", "accelerator", "out", "checkpoint"}
+    shown_only = {"min_score", "expected_ap", "source", "batch_size", "accelerator", "evaluator", "out", "checkpoint"}
     content = question.model_dump(mode="json", exclude=shown_only)
     for name, path in (("weights", question.checkpoint), ("annotations", annotations)):
         content[name] = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -20,11 +20,13 @@ from filelock import FileLock, Timeout
 from lightning.fabric import Fabric
 from torch.distributed import is_torchelastic_launched
 
+from lad.assignment_cache import CACHE_FILES, AssignmentCache
 from lad.data import CocoDataset, eval_transform, find_split, read_annotations, shapes_folder, train_transform
 from lad.data.shapes import DIFFICULTIES
 from lad.evaluation import METRICS
 from lad.methods import CO_LEARNING, METHODS_WITH_TEACHER, TITLES
 from lad.models import Detector, Pair, build_detector, load_detector, save_detector
+from lad.models.folding import fold_batchnorm
 from lad.parameters import Parameters
 from lad.progress import say
 from lad.training import CHECKPOINT_FILE, read_metrics, train
@@ -132,10 +134,13 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
         network = Pair(detector, new_detector(parameters.of_teacher(), train_set.annotations.class_names))
         if teacher_run is not None:  # co-learning begins with a trained teacher
             network.teacher.load_state_dict(teacher_run.load_detector().state_dict())
-    teacher = None
+    teacher = cache = None
     if teacher_run is not None and parameters.method not in CO_LEARNING:
-        teacher = teacher_run.load_detector().to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    metrics = train(parameters, network, teacher, train_set, val_set, fabric, folder)
+        teacher = fold_batchnorm(teacher_run.load_detector())
+        teacher.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if teacher_run is not None and parameters.cache_teacher:
+        cache = AssignmentCache(folder, _cache_key(parameters, teacher_run, train_set), fabric.global_rank)
+    metrics = train(parameters, network, teacher, train_set, val_set, fabric, folder, cache)
     if fabric.is_global_zero:
         numbers = {name: None if math.isnan(value) else value for name, value in metrics.items()}
         if isinstance(network, Pair):
@@ -159,7 +164,8 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
             "hardware": hardware(fabric),
         }
         write_json(folder / RESULTS_FILE, results)
-        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)  # the optimizer's state is of no more use
+        for path in (folder / CHECKPOINT_FILE, *folder.glob(CACHE_FILES)):  # of no more use
+            path.unlink(missing_ok=True)
     fabric.barrier()
     run = find_run(parameters)
     assert run is not None
@@ -351,6 +357,17 @@ def _readable(dataset: CocoDataset, parameters: Parameters) -> CocoDataset:
     return dataset.subset([index for index in range(len(dataset)) if index not in problems])
 
 
+def _cache_key(parameters: Parameters, teacher_run: Run, train_set: CocoDataset) -> dict[str, Any]:
+    """All that a teacher's assignments follow from, beside the image and its flip."""
+    transform = ("short_sides", "long_side")
+    of_run = {name: str(getattr(parameters, name)) for name in ("assigner", "precision", *transform)}
+    return {
+        **of_run,
+        "teacher": teacher_run.results["weights_sha256"],
+        "annotations": _sha256(train_set.annotations.path),
+    }
+
+
 def _teacher_summary(run: Run | None) -> dict[str, Any] | None:
     if run is None:
         return None
@@ -362,7 +379,8 @@ def _teacher_summary(run: Run | None) -> dict[str, Any] | None:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":  # one of the processes that torchrun starts: lad.experiment PARAMS.JSON

@@ -13,7 +13,7 @@ from torch import Tensor
 
 STRIDES = (8, 16, 32, 64, 128)  # P3 … P7
 ANCHOR_SCALE = 8  # an anchor's side is 8 strides
-DELTA_STD = (0.1, 0.1, 0.2, 0.2)
+CENTER_STD, SIZE_STD = 0.1, 0.2  # of the deltas' (dx, dy) and (dw, dh)
 MAX_LOG_RATIO = abs(math.log(16 / 1000))
 
 
@@ -34,7 +34,8 @@ class Anchors:
 
     def to(self, device: torch.device | str) -> "Anchors":
         fields = (self.boxes, self.level, self.stride, self.center, self.level_hw)
-        return Anchors(*(field.to(device) for field in fields), self.level_counts)
+        boxes, level, stride, center, level_hw = (field.to(device) for field in fields)
+        return Anchors(boxes, level, stride, center, level_hw, self.level_counts)
 
 
 def level_sizes(padded_hw: tuple[int, int]) -> list[tuple[int, int]]:
@@ -87,8 +88,8 @@ def encode_deltas(anchors: Tensor, boxes: Tensor) -> Tensor:
     """
     anchor_center, anchor_wh = _center_size(anchors)
     center, wh = _center_size(boxes)
-    deltas = torch.cat([(center - anchor_center) / anchor_wh, torch.log(wh / anchor_wh)], dim=-1)
-    return deltas / deltas.new_tensor(DELTA_STD)
+    dxy, dwh = (center - anchor_center) / anchor_wh, torch.log(wh / anchor_wh)
+    return torch.cat([dxy / CENTER_STD, dwh / SIZE_STD], dim=-1)
 
 
 def decode_deltas(anchors: Tensor, deltas: Tensor, clip_hw: Tensor | tuple[int, int] | None = None) -> Tensor:
@@ -96,10 +97,10 @@ def decode_deltas(anchors: Tensor, deltas: Tensor, clip_hw: Tensor | tuple[int, 
 
     clip_hw: clips the boxes to an image of this (height, width); a pair, or a tensor that broadcasts as [..., 2].
     """
-    dxy, dwh = (deltas * deltas.new_tensor(DELTA_STD)).split(2, dim=-1)
+    dxy, dwh = deltas.split(2, dim=-1)
     anchor_center, anchor_wh = _center_size(anchors)
-    center = anchor_center + dxy * anchor_wh
-    half_wh = anchor_wh * dwh.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp() / 2
+    center = anchor_center + dxy * CENTER_STD * anchor_wh
+    half_wh = anchor_wh * (dwh * SIZE_STD).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp() / 2
     boxes = torch.cat([center - half_wh, center + half_wh], dim=-1)
     return boxes if clip_hw is None else clip_boxes(boxes, clip_hw)
 

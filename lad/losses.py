@@ -40,31 +40,31 @@ def detection_loss(
     still reach every output, as distributed training needs.
     Source: PAA (Kim and Lee, ECCV 2020) and LAD (Nguyen et al., WACV 2022), reductions as in the published code.
     """
-    cls_logits, box_deltas = outputs.cls_logits.float(), outputs.box_deltas.float()
-    image, anchor = (gt_index >= 0).nonzero(as_tuple=True)
-    gt = gt_index[image, anchor]
-    gt_boxes, gt_labels = targets.boxes[gt], targets.labels[gt]
-    num_positive = _mean_over_ranks(cls_logits.new_tensor(float(len(gt))))
+    cls_logits = outputs.cls_logits.float()
+    is_positive = gt_index >= 0  # [N, A]
+    gt_boxes, gt_labels = _gts_of(gt_index, targets)  # [N, A, 4], [N, A]
+    num_positive = _mean_over_ranks(is_positive.sum().float())
 
     # Every entry as background, then the positives' own class put right: no one-hot map is made.
     everywhere = (background_focal(cls_logits).sum(dim=-1) * (gt_index != IGNORED)).sum()
-    positive_logits = cls_logits[image, anchor, gt_labels]
-    correction = (foreground_focal(positive_logits) - background_focal(positive_logits)).sum()
+    own_logit = cls_logits.gather(2, gt_labels[..., None]).squeeze(2)
+    correction = ((foreground_focal(own_logit) - background_focal(own_logit)) * is_positive).sum()
     losses = {"cls": (everywhere + correction) / num_positive.clamp(min=len(gt_index))}
 
-    boxes = decode_deltas(anchors.boxes[anchor], box_deltas[image, anchor])
-    iou = box_iou(boxes.detach(), gt_boxes)
-    box_loss = box_giou_loss(boxes, gt_boxes)
+    # All anchors go through what only positives need: to pick them out, the host would have to wait for their number.
+    deltas = outputs.box_deltas.float().masked_fill(~is_positive[..., None], 0)
+    boxes = decode_deltas(anchors.boxes, deltas)  # [N, A, 4]
+    iou = box_iou(boxes.detach(), gt_boxes) * is_positive
+    box_loss = box_giou_loss(boxes, gt_boxes) * is_positive
     if box_weighting == "iou":
         box_loss, box_norm = box_loss * iou, _mean_over_ranks(iou.sum())
     else:
         box_norm = num_positive
-    losses["box"] = BOX_WEIGHT * box_loss.sum() / box_norm.clamp(min=1e-6) + 0 * box_deltas.sum()
+    losses["box"] = BOX_WEIGHT * box_loss.sum() / box_norm.clamp(min=1e-6)
 
     if outputs.iou_logits is not None:
-        iou_logits = outputs.iou_logits.float()
-        iou_loss = F.binary_cross_entropy_with_logits(iou_logits[image, anchor], iou, reduction="sum")
-        losses["iou"] = IOU_WEIGHT * iou_loss / num_positive.clamp(min=1e-6) + 0 * iou_logits.sum()
+        iou_loss = F.binary_cross_entropy_with_logits(outputs.iou_logits.float(), iou, reduction="none") * is_positive
+        losses["iou"] = IOU_WEIGHT * iou_loss.sum() / num_positive.clamp(min=1e-6)
     return losses
 
 
@@ -92,18 +92,17 @@ def soft_label_loss(
     clip_hw = targets.image_hw[:, None]
     teacher_boxes = decode_deltas(anchors.boxes, teacher.box_deltas.float(), clip_hw)  # [N, A, 4]
     overlap = _best_overlap(teacher_boxes, targets) * inside_images(anchors, targets.image_hw)  # [N, A]
-    image, anchor = (overlap > min_iou).nonzero(as_tuple=True)
-    weight = overlap[image, anchor]
+    counts = overlap > min_iou
+    weight = overlap * counts
     norm = _mean_over_ranks(weight.sum())
     norm = torch.where(norm > 0, norm, 1.0)
 
-    student_deltas = student.box_deltas.float()
-    student_boxes = decode_deltas(anchors.boxes[anchor], student_deltas[image, anchor], targets.image_hw[image])
-    box = (box_giou_loss(student_boxes, teacher_boxes[image, anchor]) * weight).sum() + 0 * student_deltas.sum()
+    student_deltas = student.box_deltas.float().masked_fill(~counts[..., None], 0)
+    student_boxes = decode_deltas(anchors.boxes, student_deltas, clip_hw)
+    box = (box_giou_loss(student_boxes, teacher_boxes) * weight).sum()
     losses = {"soft_cls": cls_weight * cls / norm, "soft_box": box_weight * box / norm}
     if student.iou_logits is not None and teacher.iou_logits is not None:
-        student_iou, teacher_iou = student.iou_logits.float(), teacher.iou_logits.float().sigmoid()
-        iou = focal_kl(student_iou[image, anchor], teacher_iou[image, anchor]).sum() + 0 * student_iou.sum()
+        iou = (focal_kl(student.iou_logits.float(), teacher.iou_logits.float().sigmoid()) * counts).sum()
         losses["soft_iou"] = iou_weight * iou / norm
     return losses
 
@@ -113,6 +112,12 @@ def focal_kl(logits: Tensor, target: Tensor, gamma: float = 0.5) -> Tensor:
     entropy = -(torch.xlogy(target, target) + torch.xlogy(1 - target, 1 - target))
     divergence = F.binary_cross_entropy_with_logits(logits, target, reduction="none") - entropy
     return ((target - logits.sigmoid()) ** 2 + 1e-6) ** (gamma / 2) * divergence
+
+
+def _gts_of(gt_index: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+    """Box [N, A, 4] and label [N, A] of the gt whose positive an anchor is; an empty box and label 0 for all others."""
+    row = torch.where(gt_index >= 0, gt_index, len(targets.boxes))  # one behind the last
+    return F.pad(targets.boxes, (0, 0, 0, 1))[row], F.pad(targets.labels, (0, 1))[row]
 
 
 def _best_overlap(boxes: Tensor, targets: Targets) -> Tensor:

@@ -1,6 +1,7 @@
 """The methods of Nguyen et al. (WACV 2022): whose outputs make the assignment that the student learns?
 
-A method is a function (student outputs, teacher outputs or None, anchors, targets[, assigner]) → `MethodLoss`.
+A method is a function (student outputs, teacher outputs or None, candidates, anchors, targets[, assigner]) →
+`MethodLoss`. The candidates are what the assigner's `match` found, from geometry alone.
 """
 
 import functools
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lad.assignment import ASSIGNERS, CRITERIA, PAA, Assigner, choose_cost_std_mean
+from lad.assignment import ASSIGNERS, CRITERIA, PAA, Assigner, Candidates, choose_cost_std_mean
 from lad.assignment.colad import Choice
 from lad.data.batch import Targets
 from lad.geometry import Anchors
@@ -21,12 +22,12 @@ from lad.models.outputs import HeadOutputs
 @dataclass(frozen=True)
 class MethodLoss:
     """terms: named scalar losses, ready to sum; those of a second network start with teacher_. gt_index: [N, A], the
-    assignment that was learned. cost: [M] of the candidates it was made from. from_teacher: [M] bool, in co-learning:
-    whose cost was chosen."""
+    assignment that was learned. cost: [M] of the candidates it was made from, None if it was remembered. from_teacher:
+    [M] bool, in co-learning: whose cost was chosen."""
 
     terms: dict[str, Tensor]
     gt_index: Tensor
-    cost: Tensor
+    cost: Tensor | None = None
     from_teacher: Tensor | None = None
 
 
@@ -34,11 +35,15 @@ Method = Callable[..., MethodLoss]
 
 
 def baseline(
-    student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets, assigner: Assigner = PAA
+    student: HeadOutputs,
+    teacher: HeadOutputs | None,
+    candidates: Candidates,
+    anchors: Anchors,
+    targets: Targets,
+    assigner: Assigner = PAA,
 ) -> MethodLoss:
     """Plain training: the student's own outputs make the assignment. The teacher is not looked at. Boxes are weighted
     by their IoU, but not for a head without the IoU branch, as in the published code."""
-    candidates = assigner.match(anchors, targets)
     evidence = assigner.weigh(student, candidates, anchors, targets)
     gt_index = assigner.assign(candidates, evidence, anchors, targets)
     weighting: BoxWeighting = "none" if student.iou_logits is None else "iou"
@@ -46,19 +51,31 @@ def baseline(
 
 
 def lad(
-    student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets, assigner: Assigner = PAA
+    student: HeadOutputs,
+    teacher: HeadOutputs | None,
+    candidates: Candidates,
+    anchors: Anchors,
+    targets: Targets,
+    assigner: Assigner = PAA,
 ) -> MethodLoss:
     """Label assignment distillation: the teacher's outputs make the assignment; nothing else passes on."""
-    teacher = _needed(teacher, "lad")
-    candidates = assigner.match(anchors, targets)
-    evidence = assigner.weigh(teacher, candidates, anchors, targets)
+    evidence = assigner.weigh(_needed(teacher, "lad"), candidates, anchors, targets)
     gt_index = assigner.assign(candidates, evidence, anchors, targets)
-    losses = detection_loss(student, gt_index, anchors, targets, box_weighting="none")
-    return MethodLoss(losses, gt_index, evidence[:, 0])
+    return MethodLoss(learn_assignment(student, gt_index, anchors, targets), gt_index, evidence[:, 0])
+
+
+def learn_assignment(student: HeadOutputs, gt_index: Tensor, anchors: Anchors, targets: Targets) -> dict[str, Tensor]:
+    """The losses of a student on an assignment gt_index [N, A] that it was given."""
+    return detection_loss(student, gt_index, anchors, targets, box_weighting="none")
 
 
 def soft_label(
-    student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets, assigner: Assigner = PAA
+    student: HeadOutputs,
+    teacher: HeadOutputs | None,
+    candidates: Candidates,
+    anchors: Anchors,
+    targets: Targets,
+    assigner: Assigner = PAA,
 ) -> MethodLoss:
     """Classical distillation: the student imitates the teacher's outputs; no assignment is learned, and the one that is
     returned, for the statistics, is the teacher's."""
@@ -66,16 +83,21 @@ def soft_label(
     terms = soft_label_loss(
         student, teacher, anchors, targets, cls_weight=10, iou_weight=10, box_weight=1.3, min_iou=0.1
     )
-    assigned = lad(student, teacher, anchors, targets, assigner)
-    return MethodLoss(terms, assigned.gt_index, assigned.cost)
+    evidence = assigner.weigh(teacher, candidates, anchors, targets)
+    return MethodLoss(terms, assigner.assign(candidates, evidence, anchors, targets), evidence[:, 0])
 
 
 def solad(
-    student: HeadOutputs, teacher: HeadOutputs | None, anchors: Anchors, targets: Targets, assigner: Assigner = PAA
+    student: HeadOutputs,
+    teacher: HeadOutputs | None,
+    candidates: Candidates,
+    anchors: Anchors,
+    targets: Targets,
+    assigner: Assigner = PAA,
 ) -> MethodLoss:
     """SoLAD: the teacher's assignment and its soft labels, too."""
     teacher = _needed(teacher, "solad")
-    assigned = lad(student, teacher, anchors, targets, assigner)
+    assigned = lad(student, teacher, candidates, anchors, targets, assigner)
     soft = soft_label_loss(student, teacher, anchors, targets, cls_weight=2, iou_weight=10, box_weight=1.3, min_iou=0.5)
     return MethodLoss(assigned.terms | soft, assigned.gt_index, assigned.cost)
 
@@ -83,6 +105,7 @@ def solad(
 def colad(
     student: HeadOutputs,
     teacher: HeadOutputs | None,
+    candidates: Candidates,
     anchors: Anchors,
     targets: Targets,
     assigner: Assigner = PAA,
@@ -91,12 +114,11 @@ def colad(
     """Co-learning LAD: two networks train; for each gt the one that `choose` prefers supplies the costs, and both learn
     the one assignment. The total is the sum of both networks' losses."""
     teacher = _needed(teacher, "colad")
-    candidates = assigner.match(anchors, targets)
     own, other = (assigner.weigh(one, candidates, anchors, targets) for one in (student, teacher))
     cost, from_teacher = choose(own[:, 0], other[:, 0], candidates, targets)
     gt_index = assigner.assign(candidates, torch.where(from_teacher[:, None], other, own), anchors, targets)
-    terms = detection_loss(student, gt_index, anchors, targets, box_weighting="none")
-    both = detection_loss(teacher, gt_index, anchors, targets, box_weighting="none")
+    terms = learn_assignment(student, gt_index, anchors, targets)
+    both = learn_assignment(teacher, gt_index, anchors, targets)
     return MethodLoss(terms | {f"teacher_{name}": term for name, term in both.items()}, gt_index, cost, from_teacher)
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lad.assignment import PAA, Assigner, own_assignment
+from lad.assignment import PAA, Assigner, Candidates, own_assignment
 from lad.data.batch import Targets
 from lad.geometry import Anchors
 from lad.methods import MethodLoss
@@ -12,13 +12,21 @@ from lad.models.outputs import HeadOutputs
 
 @torch.no_grad()
 def observe(
-    learned: MethodLoss, student: HeadOutputs, anchors: Anchors, targets: Targets, assigner: Assigner = PAA
+    learned: MethodLoss,
+    student: HeadOutputs,
+    candidates: Candidates,
+    anchors: Anchors,
+    targets: Targets,
+    assigner: Assigner = PAA,
 ) -> dict[str, Tensor]:
-    """Of one batch: cost_mean and cost_std over the candidates; agreement, the Jaccard index of the assignment that is
-    learned and the student's own; in co-learning teacher_chosen, the share of candidates with the teacher's cost."""
-    cost = learned.cost if len(learned.cost) else learned.cost.new_zeros(1)
-    seen = {"cost_mean": cost.mean(), "cost_std": cost.std(correction=0)}
-    seen["agreement"] = jaccard(own_assignment(assigner, student, anchors, targets), learned.gt_index)
+    """Of one batch: agreement, the Jaccard index of the assignment that is learned and the student's own; cost_mean and
+    cost_std over the candidates, where there are costs; in co-learning teacher_chosen, the share of candidates with the
+    teacher's cost."""
+    own = own_assignment(assigner, student, anchors, targets, candidates)
+    seen = {"agreement": jaccard(own, learned.gt_index)}
+    if learned.cost is not None:
+        cost = learned.cost if len(learned.cost) else learned.cost.new_zeros(1)
+        seen |= {"cost_mean": cost.mean(), "cost_std": cost.std(correction=0)}
     if learned.from_teacher is not None:
         seen["teacher_chosen"] = learned.from_teacher.float().sum() / max(len(learned.from_teacher), 1)
     return seen

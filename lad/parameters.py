@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, 
 from lad.assignment import ASSIGNERS, CRITERIA
 from lad.checks import explain, known_values, not_one_of, notebook_values, project_folder
 from lad.data.shapes import DIFFICULTIES, VERSION
+from lad.evaluation import Evaluator, find_evaluator
 from lad.methods import CO_LEARNING, LEARN_ASSIGNMENT, METHODS, METHODS_WITH_TEACHER
 from lad.models.backbone import BACKBONES
 from lad.models.head import HEADS, MIN_CHANNELS, NORM_GROUPS
@@ -56,13 +57,14 @@ OWN_DATA_SIZES = {
 }
 DEFAULT_TEACHER = "r101"
 OF_TEACHER = ("teacher", "teacher_epochs", "teacher_width", "teacher_head", "teacher_iou_branch")
-NOT_HASHED = frozenset({"out", "devices", "accelerator", "workers"})  # they say where a run happens, not what it is
+# They say where a run happens and who counts, not what it is.
+NOT_HASHED = frozenset({"out", "devices", "accelerator", "workers", "evaluator"})
 
 
 class Parameters(BaseModel):
     """One run. Build it with `make_parameters`, which fills in the profile and explains what is wrong.
 
-    Two runs are the same experiment if everything but `out`, `devices`, `accelerator` and `workers` is equal.
+    Two runs are the same experiment if everything but what `NOT_HASHED` lists is equal.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -75,6 +77,8 @@ class Parameters(BaseModel):
     teacher_width: float | None = Field(default=None, gt=0, le=4)  # None: as the student's; likewise the next two
     teacher_head: str | None = None
     teacher_iou_branch: StrictBool | None = None
+    # lad: remember the teacher's assignment of each (image, flip) and do not ask again; for a fixed image size.
+    cache_teacher: StrictBool = False
     assigner: str = "paa"  # what makes positives of costs, or of boxes alone
     criterion: str = "std_mean"  # colad: whose costs make the assignment
     head: str = "paa"
@@ -92,6 +96,7 @@ class Parameters(BaseModel):
     warmup: int = Field(ge=0)  # steps of linear warm-up from lr × .001, at most half the run
     clip_grad: float = Field(ge=0)  # largest gradient norm; 0 does not clip
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    compile: StrictBool = False  # the networks that train, by torch.compile: a slow start, then faster steps
 
     width: float = Field(gt=0, le=4)  # factor on the backbone's channels
     channels: int = Field(ge=MIN_CHANNELS, multiple_of=NORM_GROUPS)  # of the pyramid and the head
@@ -107,6 +112,7 @@ class Parameters(BaseModel):
     bad_images: Literal["stop", "skip"] = "stop"  # when an image file cannot be read
 
     eval_every: int = Field(ge=1)  # epochs; the last one always is
+    evaluator: Evaluator = "pycocotools"  # or faster_coco_eval: the same numbers sooner
     out: str = "runs"  # folder of the runs
     devices: int = Field(default=1, ge=1, le=1024)
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"  # the mixture needs float64, which Apple's mps lacks
@@ -135,6 +141,17 @@ class Parameters(BaseModel):
             raise ValueError(f"method '{self.method}' has no teacher; leave out {' and '.join(given)}")
         if self.method not in CO_LEARNING and self.criterion != "std_mean":
             raise ValueError(f"criterion is for method 'colad'; leave it out with method '{self.method}'")
+        if self.cache_teacher and self.method != "lad":
+            reason = {
+                "baseline": "has no teacher",
+                "colad": "trains its teacher, so that its assignments change",
+            }.get(self.method, "needs the teacher's outputs and not its assignment alone")
+            raise ValueError(f"cache_teacher is for method 'lad'; method '{self.method}' {reason}")
+        if self.cache_teacher and len(self.short_sides) > 1:
+            raise ValueError(
+                f"cache_teacher needs images of a fixed size, but short_sides holds {len(self.short_sides)} to draw "
+                "from; give one, or cache_teacher=False"
+            )
         if ASSIGNERS[self.assigner].is_static and self.method in LEARN_ASSIGNMENT:
             raise ValueError(
                 f"assigner '{self.assigner}' asks no network, so that a teacher cannot change it; use it with method "
@@ -202,7 +219,7 @@ class Parameters(BaseModel):
 
     def plain(self, **changes: Any) -> "Parameters":
         """The same run without a teacher: the plain baseline, or with `changes`."""
-        taught = {"method": "baseline", "criterion": "std_mean", **dict.fromkeys(OF_TEACHER)}
+        taught = {"method": "baseline", "criterion": "std_mean", "cache_teacher": False, **dict.fromkeys(OF_TEACHER)}
         return Parameters(**{**self.model_dump(), **taught, **changes})
 
 
@@ -229,9 +246,11 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
         values["weights"] = str(Path(str(values["weights"])).expanduser().resolve())
     values["out"] = str(Path(str(values.get("out", project_folder() / "runs"))).expanduser().resolve())
     try:
-        return Parameters(**values)
+        parameters = Parameters(**values)
     except ValidationError as error:
         raise ValueError(explain(error)) from None
+    find_evaluator(parameters.evaluator)  # it is missed here rather than after the first epoch
+    return parameters
 
 
 def profile_of(profile: str, backbone: str) -> dict[str, Any]:

@@ -64,11 +64,13 @@ def score_candidates(
 ) -> list[Detections]:
     """Every box and class of each image that scores above `min_score`, before any NMS and in no order, out of each
     level's 1000 best anchors. Arguments and pixels as in `detect`."""
-    score = class_scores(outputs)  # [N, A, C]
-    keep = _best_of_each_level(score.amax(dim=-1), anchors)  # [N, K]
-    score = score.gather(1, keep[..., None].expand(-1, -1, score.shape[-1]))
-    deltas = outputs.box_deltas.float().gather(1, keep[..., None].expand(-1, -1, 4))
-    boxes = decode_deltas(anchors.boxes[keep], deltas, clip_hw=image_hw[:, None])  # [N, K, 4]
+    # A score rises with its logit: each anchor's highest says which anchors to keep, and only those are scored in full.
+    best = class_scores(outputs._replace(cls_logits=outputs.cls_logits.amax(dim=-1, keepdim=True)))  # [N, A, 1]
+    keep = _best_of_each_level(best.squeeze(-1), anchors)  # [N, K]
+    image = torch.arange(len(keep), device=keep.device)[:, None]
+    kept = HeadOutputs._make(field if field is None else field[image, keep] for field in outputs)
+    score = class_scores(kept)  # [N, K, C]
+    boxes = decode_deltas(anchors.boxes[keep], kept.box_deltas.float(), clip_hw=image_hw[:, None])  # [N, K, 4]
     if scale is None and original_hw is not None:
         scale = (image_hw / original_hw).flip(-1)
     if scale is not None:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, 
 
 from lad.checks import explain, known_values, notebook_values, project_folder
 from lad.data.shapes import DIFFICULTIES
+from lad.evaluation import Evaluator, find_evaluator
 from lad.experiment import WEIGHTS_FILE, finished_runs, open_run
 
 
@@ -31,6 +32,7 @@ class Question(BaseModel):
     source: str = ""  # where the checkpoint can be had
     batch_size: int = Field(default=8, ge=1, le=4096)
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    evaluator: Evaluator = "pycocotools"  # or faster_coco_eval: the same numbers sooner
     out: Path  # folder of the examinations
 
     @model_validator(mode="after")
@@ -69,9 +71,11 @@ def make_question(given: Mapping[str, Any]) -> Question:
         data = str(_existing("data", data, ""))
     out = Path(str(values.get("out", project_folder() / "runs" / "evaluations"))).expanduser().resolve()
     try:
-        return Question(**{**values, "checkpoint": checkpoint, "data": data, "out": out})
+        question = Question(**{**values, "checkpoint": checkpoint, "data": data, "out": out})
     except ValidationError as error:
         raise ValueError(explain(error)) from None
+    find_evaluator(question.evaluator)  # it is missed here rather than after the last image
+    return question
 
 
 def _existing(name: str, path: str | Path, source: str) -> Path:

@@ -1,5 +1,6 @@
 """One training run: optimizer, schedule, epochs, checkpoints. A straight line from the data loader to the weights."""
 
+import functools
 import json
 import math
 import os
@@ -11,22 +12,22 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 
-from lad.assignment import ASSIGNERS
-from lad.data import Batch, CocoDataset, batches_of_one_size, collate
+from lad.assignment import ASSIGNERS, Assigner, own_assignment
+from lad.assignment_cache import AssignmentCache
+from lad.data import Batch, CocoDataset, TrainingOrder, batches_of_one_size, collate
 from lad.data.transforms import resized_hw
-from lad.evaluation import evaluate
+from lad.evaluation import Evaluator, evaluate
 from lad.geometry import make_anchors
-from lad.methods import CO_LEARNING, find_method
-from lad.models import Detector, Pair
+from lad.methods import CO_LEARNING, MethodLoss, find_method, learn_assignment
+from lad.models import Detector, HeadOutputs, Pair
 from lad.observe import observe
+from lad.optimization import build_optimizer, learning_rate
 from lad.parameters import Parameters
 from lad.progress import bar, say
 
-WARMUP_START = 1e-3  # factor on the learning rate at the first step
-STEP_DECAY_AFTER = (2 / 3, 11 / 12)  # of the epochs: 8 and 11 of 12, 16 and 22 of 24
 OBSERVE_EVERY = 10  # steps
 METRICS_FILE, CHECKPOINT_FILE = "metrics.jsonl", "last.pt"
 
@@ -39,19 +40,23 @@ def train(
     val_set: CocoDataset,
     fabric: Fabric,
     folder: Path,
+    cache: AssignmentCache | None = None,
 ) -> dict[str, float]:
     """Train `network` in place, from `folder`'s last checkpoint if there is one, and return its COCO numbers; those of
-    a pair's second detector start with teacher_.
+    a pair's second detector start with teacher_. cache: of the teacher's assignments.
 
     Writes a line to metrics.jsonl and a checkpoint after every epoch. The same parameters give the same weights on the
     same machine, interrupted or not: what is random in an epoch follows from the seed and the epoch's number alone.
     Raises ValueError when the loss is no longer finite.
     """
     network.to(memory_format=torch.channels_last)
+    if parameters.compile:
+        network.compile()
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     model, optimizer = fabric.setup(network, build_optimizer(parameters, trainable))
-    train_loader = _train_loader(train_set, parameters, fabric)
-    val_loader = _val_loader(val_set, parameters, fabric)
+    order = _training_order(train_set, parameters, fabric)
+    train_loader = _loader(train_set, order, parameters, fabric)
+    val_loader = _loader(val_set, _evaluation_order(val_set, parameters, fabric), parameters, fabric)
     steps_per_epoch = len(train_loader)
     first_epoch = load_checkpoint(folder, network, optimizer)
     if fabric.is_global_zero:
@@ -61,16 +66,17 @@ def train(
     for epoch in range(first_epoch, parameters.epochs):
         started = time.perf_counter()
         torch.manual_seed((parameters.seed * 100_003 + epoch) * 1_009 + fabric.global_rank)
-        if isinstance(train_loader.sampler, DistributedSampler):
-            train_loader.sampler.set_epoch(epoch)
+        order.epoch = epoch
+        if cache is not None:
+            cache.refresh()
         title = f"{parameters.student} {parameters.method} · epoch {epoch + 1}/{parameters.epochs}"
         line: dict[str, Any] = {"epoch": epoch + 1, "lr": learning_rate(parameters, epoch, 0, steps_per_epoch)}
         batches = bar(train_loader, title)
-        line |= train_epoch(parameters, model, optimizer, teacher, batches, fabric, epoch, steps_per_epoch)
+        line |= train_epoch(parameters, model, optimizer, teacher, cache, batches, fabric, epoch, steps_per_epoch)
         line["train_seconds"] = time.perf_counter() - started
         is_last = epoch + 1 == parameters.epochs
         if is_last or (epoch + 1) % parameters.eval_every == 0:
-            metrics = _judge(network, bar(val_loader, f"{title} · evaluation"), val_set, fabric)
+            metrics = _judge(network, bar(val_loader, f"{title} · evaluation"), val_set, fabric, parameters.evaluator)
             line |= metrics
         line["seconds"] = time.perf_counter() - started
         if fabric.is_global_zero:
@@ -79,7 +85,7 @@ def train(
             judged = f" · AP {line['AP']:.3f}" if "AP" in line else ""
             say(f"{title} · loss {line['loss']:.3f}{judged} · {line['seconds']:.0f} s")
         fabric.barrier()
-    return metrics or _judge(network, val_loader, val_set, fabric)
+    return metrics or _judge(network, val_loader, val_set, fabric, parameters.evaluator)
 
 
 def train_epoch(
@@ -87,6 +93,7 @@ def train_epoch(
     model: nn.Module,
     optimizer: Optimizer,
     teacher: nn.Module | None,
+    cache: AssignmentCache | None,
     batches: Iterable[Batch],
     fabric: Fabric,
     epoch: int,
@@ -94,27 +101,14 @@ def train_epoch(
 ) -> dict[str, float]:
     """One pass over `batches`; returns the means of the losses, the gradient norm, the positives per gt and, from every
     tenth step, of what `observe` sees."""
-    method = find_method(parameters.method, parameters.assigner, parameters.criterion)
-    assigner = ASSIGNERS[parameters.assigner]
     model.train()
     total: dict[str, Tensor] = {}
     observed: list[dict[str, Tensor]] = []
     for step, batch in enumerate(batches):
-        batch = batch.to(fabric.device)
-        anchors = make_anchors(batch.padded_hw, fabric.device)
-        images = batch.images.contiguous(memory_format=torch.channels_last)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(parameters, epoch, step, steps_per_epoch)
-        teacher_outputs = None
-        if teacher is not None:
-            with torch.no_grad(), fabric.autocast():
-                teacher_outputs = teacher(images)
-        student_outputs = model(images)
-        if parameters.method in CO_LEARNING:
-            student_outputs, teacher_outputs = student_outputs
-        learned = method(student_outputs, teacher_outputs, anchors, batch.targets)
-        if step % OBSERVE_EVERY == 0:
-            observed.append(observe(learned, student_outputs, anchors, batch.targets, assigner))
+        learned, seen = learn(parameters, model, teacher, cache, batch, fabric, observed=step % OBSERVE_EVERY == 0)
+        observed += [seen] if seen is not None else []
         loss = torch.stack(list(learned.terms.values())).sum()
         optimizer.zero_grad()
         fabric.backward(loss)
@@ -132,41 +126,66 @@ def train_epoch(
     if not math.isfinite(sums["loss"]):
         raise ValueError(f"the loss is no longer finite in epoch {epoch + 1}; lower lr (now {parameters.lr})")
     per_gt = sums.pop("positives") / max(sums.pop("gts"), 1)
-    seen = {name: float(torch.stack([one[name] for one in observed]).mean()) for name in observed[0]}
-    return {**{name: value / steps_per_epoch for name, value in sums.items()}, "positives_per_gt": per_gt, **seen}
+    means = {name: float(torch.stack([one[name] for one in observed]).mean()) for name in observed[0]}
+    return {**{name: value / steps_per_epoch for name, value in sums.items()}, "positives_per_gt": per_gt, **means}
 
 
-def build_optimizer(parameters: Parameters, trainable: list[nn.Parameter]) -> Optimizer:
-    """SGD with momentum .9, or AdamW, whose decay spares normalisation weights and biases."""
-    if parameters.optimizer == "sgd":
-        return SGD(trainable, lr=parameters.lr, momentum=0.9, weight_decay=parameters.weight_decay)
-    groups = [
-        {"params": [p for p in trainable if p.dim() > 1], "weight_decay": parameters.weight_decay},
-        {"params": [p for p in trainable if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    return AdamW(groups, lr=parameters.lr)
+def learn(
+    parameters: Parameters,
+    model: nn.Module,
+    teacher: nn.Module | None,
+    cache: AssignmentCache | None,
+    on_host: Batch,
+    fabric: Fabric,
+    observed: bool = False,
+) -> tuple[MethodLoss, dict[str, Tensor] | None]:
+    """The losses of one batch under the run's method and, if asked for, what `observe` sees."""
+    assigner = ASSIGNERS[parameters.assigner]
+    # Geometry is the host's: it knows how many candidates there are, and the device need not be waited for.
+    host_anchors = make_anchors(on_host.padded_hw)
+    candidates = None
+    if cache is None or observed:
+        candidates = assigner.match(host_anchors, on_host.targets).to(fabric.device)
+    batch, anchors = on_host.to(fabric.device), make_anchors(on_host.padded_hw, fabric.device)
+    images = batch.images.contiguous(memory_format=torch.channels_last)
+    student_outputs = model(images)
+    if cache is not None and teacher is not None:
+        gt_index = cache.recall(on_host, host_anchors, functools.partial(_taught, assigner, teacher, fabric))
+        gt_index = gt_index.to(fabric.device, non_blocking=True)
+        learned = MethodLoss(learn_assignment(student_outputs, gt_index, anchors, batch.targets), gt_index)
+    else:
+        teacher_outputs = _look(teacher, images, fabric) if teacher is not None else None
+        if parameters.method in CO_LEARNING:
+            student_outputs, teacher_outputs = student_outputs
+        method = find_method(parameters.method, parameters.assigner, parameters.criterion)
+        learned = method(student_outputs, teacher_outputs, candidates, anchors, batch.targets)
+    if not observed or candidates is None:
+        return learned, None
+    return learned, observe(learned, student_outputs, candidates, anchors, batch.targets, assigner)
 
 
-def learning_rate(parameters: Parameters, epoch: int, step: int, steps_per_epoch: int) -> float:
-    """The learning rate of a step: linear warm-up from × .001, times ÷ 10 after 2/3 and 11/12 of the epochs ("step") or
-    half a cosine over all steps ("cosine")."""
-    now, end = epoch * steps_per_epoch + step, parameters.epochs * steps_per_epoch
-    warmup = min(parameters.warmup, end // 2)
-    factor = 1.0 if now >= warmup else WARMUP_START + (1 - WARMUP_START) * now / warmup
-    if parameters.schedule == "cosine":
-        return parameters.lr * factor * (1 + math.cos(math.pi * now / end)) / 2
-    decays = sum(epoch >= round(parameters.epochs * fraction) for fraction in STEP_DECAY_AFTER)
-    return parameters.lr * factor * 0.1**decays
+def _look(teacher: nn.Module, images: Tensor, fabric: Fabric) -> HeadOutputs:
+    with torch.inference_mode(), fabric.autocast():
+        return teacher(images)
+
+
+def _taught(assigner: Assigner, teacher: nn.Module, fabric: Fabric, on_host: Batch) -> Tensor:
+    """The assignment gt_index [n, A] that the teacher makes of a batch."""
+    anchors = make_anchors(on_host.padded_hw)
+    candidates = assigner.match(anchors, on_host.targets).to(fabric.device)
+    batch = on_host.to(fabric.device)
+    outputs = _look(teacher, batch.images.contiguous(memory_format=torch.channels_last), fabric)
+    return own_assignment(assigner, outputs, make_anchors(batch.padded_hw, fabric.device), batch.targets, candidates)
 
 
 def _judge(
-    network: Detector | Pair, batches: Iterable[Batch], val_set: CocoDataset, fabric: Fabric
+    network: Detector | Pair, batches: Iterable[Batch], val_set: CocoDataset, fabric: Fabric, evaluator: Evaluator
 ) -> dict[str, float]:
     """The COCO numbers of the network, or of both."""
     if not isinstance(network, Pair):
-        return evaluate(network, batches, val_set.annotations, fabric)
-    student = evaluate(network.student, batches, val_set.annotations, fabric)
-    teacher = evaluate(network.teacher, batches, val_set.annotations, fabric)
+        return evaluate(network, batches, val_set.annotations, fabric, evaluator)
+    student = evaluate(network.student, batches, val_set.annotations, fabric, evaluator)
+    teacher = evaluate(network.teacher, batches, val_set.annotations, fabric, evaluator)
     return student | {f"teacher_{name}": value for name, value in teacher.items()}
 
 
@@ -206,35 +225,32 @@ def append_metrics(folder: Path, line: dict[str, Any]) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-def _train_loader(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> DataLoader[Batch]:
+def _training_order(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> TrainingOrder:
     """Shuffled batches, shared out over the devices."""
-    shared: DistributedSampler[Any] | None
-    shared = DistributedSampler(dataset, seed=parameters.seed) if fabric.world_size > 1 else None
-    return DataLoader(
-        dataset,  # type: ignore[arg-type]
-        parameters.batch_size // fabric.world_size,
-        shuffle=shared is None,
-        sampler=shared,
-        collate_fn=collate,
-        num_workers=parameters.workers,
-        pin_memory=fabric.device.type == "cuda",
-        drop_last=len(dataset) >= parameters.batch_size,  # a lone image would upset BatchNorm
-    )
+    batch_size = parameters.batch_size // fabric.world_size
+    hw = dataset.annotations.records.hw
+    return TrainingOrder(hw, batch_size, parameters.seed, fabric.global_rank, fabric.world_size)
 
 
-def _val_loader(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> DataLoader[Batch]:
+def _evaluation_order(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> list[list[int]]:
     """All images on each device, in batches without more padding than each image alone has, so that AP does not depend
     on the batch size."""
-    batch_size = parameters.batch_size // fabric.world_size
-    resized = (
-        resized_hw(record.hw, parameters.test_short_side, parameters.long_side)
-        for record in dataset.annotations.records
-    )
+    sizes = [
+        resized_hw((height, width), parameters.test_short_side, parameters.long_side)
+        for height, width in dataset.annotations.records.hw.tolist()
+    ]
+    return batches_of_one_size(sizes, parameters.batch_size // fabric.world_size)
+
+
+def _loader(
+    dataset: CocoDataset, batches: TrainingOrder | list[list[int]], parameters: Parameters, fabric: Fabric
+) -> DataLoader[Batch]:
     return DataLoader(
         dataset,  # type: ignore[arg-type]
-        batch_sampler=batches_of_one_size(list(resized), batch_size),
+        batch_sampler=batches,
         collate_fn=collate,
         num_workers=parameters.workers,
+        persistent_workers=parameters.workers > 0,
         pin_memory=fabric.device.type == "cuda",
     )
 

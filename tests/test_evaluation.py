@@ -1,15 +1,28 @@
-"""The twelve numbers, judged by pycocotools."""
+"""The twelve numbers, judged by pycocotools, and by faster-coco-eval alike."""
 
 import json
 import math
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning.fabric import Fabric
 
 from lad.data import CocoDataset, collate, eval_transform, find_split, read_annotations
 from lad.data.shapes import write_shapes
-from lad.evaluation import METRICS, coco_metrics, coco_results, evaluate
+from lad.evaluation import (
+    EVALUATORS,
+    METRICS,
+    class_metrics,
+    coco_metrics,
+    coco_results,
+    evaluate,
+    judge,
+    metrics_of,
+    precision_recall,
+)
 from lad.geometry import encode_deltas, make_anchors
 from lad.models import HeadOutputs
 from lad.postprocess import Detections
@@ -20,14 +33,69 @@ PUBLISHED = {
 }  # fmt: skip
 
 
-def test_the_published_numbers_of_cocos_own_example(real_data):
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_the_published_numbers_of_cocos_own_example(real_data, evaluator):
     folder = real_data("coco_eval_fixture")
     results = json.loads((folder / "instances_val2014_fakebbox100_results.json").read_text())
     for truth in ("instances_val2014_100.json", "instances_val2014_100_bboxonly.json"):
-        metrics = coco_metrics(folder / truth, results)
+        metrics = coco_metrics(folder / truth, results, evaluator=evaluator)
         assert tuple(metrics) == METRICS
         for name, value in PUBLISHED.items():
             assert metrics[name] == pytest.approx(value, abs=1e-6), name
+
+
+def numbers(judged) -> np.ndarray:
+    """Every number that we read from a judgement."""
+    of_classes = [(category, *row.values()) for category, row in class_metrics(judged).items()]
+    curves = precision_recall(judged).values()
+    return np.concatenate([list(metrics_of(judged).values()), *of_classes, *curves, judged.eval["recall"].ravel()])
+
+
+def assert_evaluators_agree(annotations: Path, results: list[dict], image_ids: list[int] | None = None) -> None:
+    first, second = (numbers(judge(annotations, results, image_ids, evaluator)) for evaluator in EVALUATORS)
+    np.testing.assert_allclose(second, first, rtol=0, atol=1e-9)
+
+
+def test_the_evaluators_agree_on_cocos_own_example(real_data):
+    folder = real_data("coco_eval_fixture")
+    results = json.loads((folder / "instances_val2014_fakebbox100_results.json").read_text())
+    assert_evaluators_agree(folder / "instances_val2014_100.json", results)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_evaluators_agree_where_scores_and_overlaps_tie(tmp_path, seed):
+    """60 images in 80 classes, boxes on a coarse grid, few different scores; crowds, and images and classes without
+    gts, without detections, or without either."""
+    rng = np.random.default_rng(seed)
+
+    def some(count: int) -> list[dict]:
+        image, label = rng.integers(1, 61, count).tolist(), rng.integers(1, 81, count).tolist()
+        boxes = (rng.integers(4, size=(count, 4)) * 40 + [0, 0, 40, 40]).tolist()
+        return [{"image_id": i, "category_id": c, "bbox": box} for i, c, box in zip(image, label, boxes, strict=True)]
+
+    gts = [one for one in some(500) if one["image_id"] % 7 and one["category_id"] % 9]
+    found = some(4000) + [gts[place] for place in rng.integers(len(gts), size=800)]
+    scores = rng.choice([0.1, 0.3, 0.5, 0.9], size=len(found)).tolist()
+    results = [{**one, "score": score} for one, score in zip(found, scores, strict=True) if one["image_id"] % 5]
+    content = {
+        "images": [{"id": image, "width": 240, "height": 240} for image in range(1, 61)],
+        "categories": [{"id": label, "name": str(label)} for label in range(1, 81)],
+        "annotations": [{**gt, "iscrowd": int(rng.random() < 0.1)} for gt in gts],
+    }
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(content))
+    assert 0 < coco_metrics(path, results)["AP"] < 1
+    assert_evaluators_agree(path, results)
+    assert_evaluators_agree(path, results, image_ids=[59, 3, 7, 20, 22])
+    assert_evaluators_agree(path, [])
+
+
+def test_an_evaluator_that_cannot_be_had_is_one_clear_line(val_set, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    with pytest.raises(ValueError, match=r"'faster_coco_eval' is not installed; pip install 'lad\[fast\]', or use"):
+        coco_metrics(val_set.annotations.path, [], evaluator="faster_coco_eval")
+    with pytest.raises(ValueError, match="'evaluator' = 'pycoco' is not one of pycocotools, faster_coco_eval; did you"):
+        coco_metrics(val_set.annotations.path, [], evaluator="pycoco")
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +125,13 @@ class Oracle(torch.nn.Module):
         return HeadOutputs(logits, deltas, torch.full((len(images), len(anchors)), 10.0))
 
 
-def test_a_detector_that_knows_the_answers_has_ap_1_also_after_resizing(val_set):
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_a_detector_that_knows_the_answers_has_ap_1_also_after_resizing(val_set, evaluator):
     doubled = CocoDataset(val_set.images, val_set.annotations, eval_transform(256, 256))
     for dataset in (val_set, doubled):
         batch = collate([dataset[index] for index in range(6)])
-        metrics = evaluate(Oracle(batch.targets), [batch], dataset.annotations, Fabric(accelerator="cpu", devices=1))
+        fabric = Fabric(accelerator="cpu", devices=1)
+        metrics = evaluate(Oracle(batch.targets), [batch], dataset.annotations, fabric, evaluator)
         assert metrics["AP"] == pytest.approx(1) and metrics["AR100"] == pytest.approx(1)
 
 
@@ -70,6 +140,21 @@ def test_without_detections_ap_is_zero_and_sizes_that_do_not_occur_are_nan(val_s
     assert metrics["AP"] == 0 and metrics["AR100"] == 0
     only_first = coco_metrics(val_set.annotations.path, [], [val_set.annotations.records[0].image_id])
     assert any(math.isnan(only_first[name]) for name in ("APs", "APm", "APl"))
+
+
+def test_results_are_judged_as_they_are_and_only_on_images_that_are_listed(val_set):
+    image_id = val_set.annotations.records[0].image_id
+    result = {
+        "image_id": image_id,
+        "category_id": val_set.annotations.category_ids[0],
+        "bbox": [1, 2, 3, 4],
+        "score": 1,
+    }
+    given = dict(result)
+    coco_metrics(val_set.annotations.path, [given])
+    assert given == result
+    with pytest.raises(ValueError, match=r"does not list, such as image_id=-1"):
+        coco_metrics(val_set.annotations.path, [{**result, "image_id": -1}])
 
 
 def test_results_are_in_cocos_format():

@@ -82,7 +82,7 @@ def interrupt(parameters: Parameters, epochs_done: int) -> None:
     train_epoch = training.train_epoch
 
     def interrupted(*arguments):
-        if arguments[-2] == epochs_done:
+        if arguments[-2] == epochs_done:  # the epoch's number
             raise KeyboardInterrupt
         return train_epoch(*arguments)
 
@@ -117,8 +117,10 @@ def test_lad_trains_its_teacher_first_and_records_it(shapes, tmp_path):
     assert weights(runs["plain student"].folder) != weights(runs["LAD student"].folder)
 
 
-def test_two_devices_train_one_run_with_a_teacher(shapes, tmp_path):
-    run = run_experiment(tiny(shapes, tmp_path, method="lad", teacher="r18", devices=2, epochs=1))
+@pytest.mark.parametrize("remembered", [False, True])
+def test_two_devices_train_one_run_with_a_teacher(shapes, tmp_path, remembered):
+    changes = {"method": "lad", "teacher": "r18", "devices": 2, "epochs": 1, "cache_teacher": remembered}
+    run = run_experiment(tiny(shapes, tmp_path, **changes))
     assert run.results["hardware"]["devices"] == 2 and run.results["metrics"]["AP"] is not None
     assert len(run.epochs) == 1  # one line, though two processes trained
     assert len(finished_runs(tmp_path)) == 2
@@ -130,6 +132,48 @@ def test_worker_processes_and_mixed_precision_are_as_reproducible(shapes, tmp_pa
         run_experiment(tiny(shapes, tmp_path / name, epochs=1, workers=workers, precision=precision)) for name in "ab"
     )
     assert weights(first.folder) == weights(second.folder)
+
+
+def test_worker_processes_change_nothing(shapes, tmp_path):
+    alone, helped = (run_experiment(tiny(shapes, tmp_path / str(n), epochs=3, workers=n)) for n in (0, 2))
+    assert weights(alone.folder) == weights(helped.folder)
+
+
+def test_a_teacher_whose_assignments_are_remembered_teaches_the_same(shapes, tmp_path, monkeypatch):
+    """Equal losses and weights, while the teacher sees each image and its mirror image once."""
+    parameters = tiny(shapes, tmp_path, method="lad", teacher="r18", epochs=4)
+    asking = run_experiment(parameters)
+    seen = []
+    look = training._look
+    monkeypatch.setattr(
+        training, "_look", lambda teacher, images, fabric: (seen.append(len(images)), look(teacher, images, fabric))[1]
+    )
+    remembering = run_experiment(parameters.model_copy(update={"cache_teacher": True}))
+    assert remembering.folder != asking.folder and weights(remembering.folder) == weights(asking.folder)
+    assert 12 < sum(seen) <= 24
+    for one, other in zip(asking.epochs, remembering.epochs, strict=True):
+        assert one["loss"] == other["loss"] and one["agreement"] == other["agreement"]
+    assert not list(remembering.folder.glob("assignments*"))
+
+
+def test_what_was_remembered_survives_an_interruption(shapes, tmp_path):
+    parameters = tiny(shapes, tmp_path, method="lad", teacher="r18", epochs=3)
+    asking = run_experiment(parameters)
+    remembering = parameters.model_copy(update={"cache_teacher": True})
+    interrupt(remembering, epochs_done=2)
+    folder = Path(remembering.out) / remembering.run_name
+    assert (folder / "assignments.0.bin").stat().st_size > 1000
+    assert weights(run_experiment(remembering).folder) == weights(asking.folder)
+
+
+def test_assignments_of_another_teacher_are_refused(shapes, tmp_path):
+    parameters = tiny(shapes, tmp_path, method="lad", teacher="r18", epochs=3, cache_teacher=True)
+    teacher = run_experiment(parameters.of_teacher())
+    interrupt(parameters, epochs_done=2)
+    results = {**teacher.results, "weights_sha256": "other"}
+    (teacher.folder / "results.json").write_text(json.dumps(results))
+    with pytest.raises(ValueError, match=r"assignments\.0\.bin: holds assignments made with teacher=.*has 'other'"):
+        run_experiment(parameters)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
@@ -241,7 +285,7 @@ def test_co_learning_trains_judges_and_keeps_both_networks(shapes, tmp_path):
     assert {"teacher_cls", "teacher_box", "teacher_iou", "teacher_AP", "agreement", "cost_mean", "cost_std"} <= set(
         line
     )
-    assert 0 < line["teacher_chosen"] < 1
+    assert any(0 < line["teacher_chosen"] < 1 for line in run.epochs)
     table = results_table(runs)
     assert table.loc["CoLAD student", "network"] == "r18 ↔ r34"
     assert table.loc["CoLAD teacher", "network"] == "r34 ↔ r18"

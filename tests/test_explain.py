@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from lad.assignment import match_candidates
 from lad.data import CocoDataset, eval_transform, find_split, read_annotations
 from lad.data.shapes import write_shapes
 from lad.explain import (
@@ -38,7 +39,8 @@ def opinions(val_set):
 def test_an_opinion_is_what_the_method_would_learn_from(val_set):
     batch = first_images(val_set, 3)
     one = opinion(build_detector("r18", 6, width=0.25, channels=64), batch)
-    learned = METHODS["baseline"](one.outputs, None, one.anchors, batch.targets)
+    candidates = match_candidates(one.anchors, batch.targets)
+    learned = METHODS["baseline"](one.outputs, None, candidates, one.anchors, batch.targets)
     assert torch.equal(one.gt_index, learned.gt_index)
     per_gt = torch.bincount(one.gt_index[one.gt_index >= 0], minlength=len(one.count))
     assert torch.equal(one.positive.sum(dim=1), per_gt)
@@ -83,4 +85,4 @@ def test_first_images_are_those_with_gts(val_set):
 def test_detections_stay_inside_their_image(val_set, opinions):
     batch = first_images(val_set, 3)
     for found in detections_of(opinions["student"], batch):
-        assert (found.boxes >= 0).all() and (found.boxes <= 128).all()
+        assert (found.boxes >= 0).all() and (found.boxes <= 128 + 1e-4).all()  # a voted mean is rounded

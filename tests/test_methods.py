@@ -4,6 +4,7 @@ import pytest
 import torch
 from reference import reference_detector
 
+from lad.assignment import match_candidates
 from lad.data import Targets
 from lad.geometry import make_anchors
 from lad.losses import detection_loss
@@ -22,6 +23,7 @@ def test_reference_trajectory(golden, method, column):
     case = golden("trajectory")
     anchors = make_anchors((256, 320))
     targets = Targets(case.gt_boxes, case.gt_labels, case.gt_image, torch.tensor([[256, 320], [256, 320]]))
+    candidates = match_candidates(anchors, targets)
     student = reference_detector("r18", 20).train()
     teacher = reference_detector("r50", 20, "teacher.").eval() if method in METHODS_WITH_TEACHER else None
     trainable = [parameter for parameter in student.parameters() if parameter.requires_grad]
@@ -31,7 +33,7 @@ def test_reference_trajectory(golden, method, column):
     for step, expected in enumerate(case[column]):
         with torch.no_grad():
             teacher_outputs = teacher(case.image) if teacher is not None else None
-        losses = METHODS[method](student(case.image), teacher_outputs, anchors, targets).terms
+        losses = METHODS[method](student(case.image), teacher_outputs, candidates, anchors, targets).terms
         optimizer.zero_grad()
         sum(losses.values()).backward()
         grad_norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in trainable])
@@ -43,7 +45,7 @@ def test_reference_trajectory(golden, method, column):
 
 def test_lad_without_a_teacher_says_so():
     with pytest.raises(ValueError, match="method 'lad' needs a teacher"):
-        METHODS["lad"](None, None, None, None)
+        METHODS["lad"](None, None, None, None, None)
 
 
 def test_co_learning_teaches_both_networks_the_one_assignment(golden):
@@ -56,7 +58,7 @@ def test_co_learning_teaches_both_networks_the_one_assignment(golden):
         HeadOutputs(*(source[prefix + name].clone().requires_grad_() for name in names))
         for source, prefix in ((case, ""), (lad_case, "teacher_"))
     )
-    learned = colad(student, teacher, anchors, targets)
+    learned = colad(student, teacher, match_candidates(anchors, targets), anchors, targets)
     labels = torch.where(learned.gt_index >= 0, targets.labels[learned.gt_index.clamp(min=0)], int(case.num_classes))
     assert torch.equal(labels, golden("colad_stdmean").labels)
     for prefix, outputs in (("", student), ("teacher_", teacher)):
@@ -77,7 +79,8 @@ def test_a_fixed_choice_is_that_networks_own_assignment(golden, criterion, whose
         "student": HeadOutputs(*(case[name] for name in names)),
         "teacher": HeadOutputs(*(lad_case[f"teacher_{name}"] for name in names)),
     }
-    learned = find_method("colad", criterion=criterion)(outputs["student"], outputs["teacher"], anchors, targets)
-    own = METHODS["baseline"](outputs[whose], None, anchors, targets)
+    scene = (match_candidates(anchors, targets), anchors, targets)
+    learned = find_method("colad", criterion=criterion)(outputs["student"], outputs["teacher"], *scene)
+    own = METHODS["baseline"](outputs[whose], None, *scene)
     assert torch.equal(learned.gt_index, own.gt_index)
     assert learned.from_teacher.all() if criterion == "teacher" else not learned.from_teacher.any()

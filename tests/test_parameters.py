@@ -1,5 +1,6 @@
 """Parameters are checked before any work, and what is wrong is one clear line."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ def test_every_profile_is_complete(profile, method):
         ({"batch_size": 9, "devices": 2}, "batch_size=9 does not divide over devices=2"),
         ({"short_sides": [900]}, "must lie between 32 and long_side=128"),
         ({"test_short_side": 900}, "test_short_side=900 is more than long_side=128"),
+        ({"evaluator": "pycoco"}, "'evaluator' = 'pycoco' is not one of pycocotools, faster_coco_eval; did you mean"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line_with_the_nearest_right_value(given, message):
@@ -47,6 +49,12 @@ def test_what_is_wrong_is_one_line_with_the_nearest_right_value(given, message):
         make_parameters(given)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_evaluator_that_is_not_installed_is_missed_before_any_work(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    with pytest.raises(ValueError, match="evaluator 'faster_coco_eval' is not installed"):
+        make_parameters({"evaluator": "faster_coco_eval"})
 
 
 def test_several_mistakes_are_told_at_once():
@@ -67,6 +75,7 @@ def test_none_is_the_profiles_value():
 def test_the_hash_knows_what_matters_and_ignores_where_it_runs(tmp_path):
     one = make_parameters({})
     assert one.hash == make_parameters({"out": str(tmp_path), "workers": 3, "devices": 2}).hash
+    assert one.hash == make_parameters({"evaluator": "faster_coco_eval"}).hash  # its numbers are the same
     assert one.hash != make_parameters({"seed": 1}).hash
     assert make_parameters({"lr": "0.002"}).hash == make_parameters({"lr": 2e-3}).hash
 
@@ -137,3 +146,25 @@ def test_what_later_cells_define_is_no_parameter():
     ]
     namespace = {"In": [own, *later, own], "epochs": 2, "gt": 3, "name": "teacher", "scratch": 1}
     assert notebook_parameters(namespace).epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"method": "baseline"}, "method 'baseline' has no teacher"),
+        ({"method": "soft_label"}, "method 'soft_label' needs the teacher's outputs"),
+        ({"method": "solad"}, "method 'solad' needs the teacher's outputs"),
+        ({"method": "colad"}, "method 'colad' trains its teacher"),
+        ({"profile": "coco_2x_ms"}, "needs images of a fixed size, but short_sides holds 161 to draw from"),
+        ({"assigner": "atss"}, "asks no network"),
+    ],
+)
+def test_a_teacher_is_remembered_only_where_its_assignments_stay_the_same(given, reason):
+    with pytest.raises(ValueError, match=reason):
+        make_parameters({"cache_teacher": True, **given})
+
+
+def test_a_remembered_teacher_is_a_run_of_its_own_with_the_same_teacher_and_student():
+    asking, remembering = make_parameters({}), make_parameters({"cache_teacher": True})
+    assert asking.hash != remembering.hash
+    assert asking.of_teacher() == remembering.of_teacher() and asking.plain() == remembering.plain()

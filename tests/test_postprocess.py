@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from lad.geometry import make_anchors
+from lad.geometry import Anchors, decode_deltas, make_anchors
 from lad.models import HeadOutputs
-from lad.postprocess import Detections, detect, vote_boxes
+from lad.postprocess import MIN_SCORE, TOP_PER_LEVEL, Detections, class_scores, detect, score_candidates, vote_boxes
 
 
 @pytest.mark.parametrize(("vote", "kind"), [(False, "nms"), (True, "voted")])
@@ -26,6 +26,47 @@ def test_reference_detections(golden, vote, kind):
             assert same.any()
             errors = (boxes[same] - box).abs().amax(dim=1)
             assert (errors < 1e-2).any() or errors.isnan().any()
+
+
+def random_outputs(anchors: Anchors, has_iou_branch: bool, dtype: torch.dtype = torch.float32) -> HeadOutputs:
+    """Of two images in five classes, almost every second box over the threshold."""
+    count = len(anchors.boxes)
+    fields = 3 * torch.randn(2, count, 5) - 5, torch.randn(2, count, 4), torch.randn(2, count)
+    outputs = HeadOutputs(*(field.to(dtype) for field in fields))
+    return outputs if has_iou_branch else outputs._replace(iou_logits=None)
+
+
+@pytest.mark.parametrize("has_iou_branch", [True, False])
+@pytest.mark.parametrize("seed", range(5))
+def test_candidates_are_those_of_scoring_every_anchor_and_class(seed, has_iou_branch):
+    """Where P3 has more anchors than are kept. torch rounds σ a little differently at the end of an array."""
+    torch.manual_seed(seed)
+    anchors, hw = make_anchors((256, 320)), torch.tensor([[256, 320], [200, 320]])
+    outputs = random_outputs(anchors, has_iou_branch)
+    first = [sum(anchors.level_counts[:level]) for level in range(5)]
+    score = class_scores(outputs)
+    for image, found in enumerate(score_candidates(outputs, anchors, hw)):
+        on_levels = score[image].amax(dim=1).split(anchors.level_counts)
+        best = [one.topk(min(TOP_PER_LEVEL, len(one))).indices for one in on_levels]
+        keep = torch.cat([start + place for start, place in zip(first, best, strict=True)])
+        boxes = decode_deltas(anchors.boxes[keep], outputs.box_deltas[image, keep], clip_hw=hw[image])
+        row, label = (score[image, keep] > MIN_SCORE).nonzero(as_tuple=True)
+        expected = Detections(boxes[row], score[image, keep[row], label], label)
+        torch.testing.assert_close(in_order(found), in_order(expected), rtol=0, atol=1e-6)
+
+
+def in_order(found: Detections) -> torch.Tensor:
+    """Box, label and score [D, 6], sorted."""
+    return torch.cat([found.boxes, found.labels[:, None], found.scores[:, None]], dim=1).unique(dim=0)
+
+
+def test_half_precision_outputs_are_scored_and_decoded_in_float32():
+    torch.manual_seed(0)
+    anchors, hw = make_anchors((256, 320)), torch.tensor([[256, 320], [200, 320]])
+    halves = random_outputs(anchors, True, torch.bfloat16)
+    exact = HeadOutputs(*(field.float() for field in halves))
+    for ours, theirs in zip(score_candidates(halves, anchors, hw), score_candidates(exact, anchors, hw), strict=True):
+        assert torch.equal(ours.boxes, theirs.boxes) and torch.equal(ours.scores, theirs.scores)
 
 
 def one_box_outputs(logits: torch.Tensor) -> tuple[HeadOutputs, torch.Tensor]:

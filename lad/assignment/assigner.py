@@ -17,9 +17,9 @@ from lad.models.outputs import HeadOutputs
 
 
 class Assigner(NamedTuple):
-    """match: which anchors could belong to which gt, from geometry. weigh: what a network says of these candidates,
-    [M, E], with its cost in the first column. assign: the assignment gt_index [N, A] from both. is_static: nothing is
-    asked of any network, so that a teacher cannot change the assignment."""
+    """match: which anchors could belong to which gt, from geometry, on the host. weigh: what a network says of these
+    candidates, [M, E], with its cost in the first column. assign: the assignment gt_index [N, A] from both. is_static:
+    nothing is asked of any network, so that a teacher cannot change the assignment."""
 
     match: Callable[[Anchors, Targets], Candidates]
     weigh: Callable[[HeadOutputs, Candidates, Anchors, Targets], Tensor]
@@ -27,9 +27,12 @@ class Assigner(NamedTuple):
     is_static: bool = False
 
 
-def own_assignment(assigner: Assigner, outputs: HeadOutputs, anchors: Anchors, targets: Targets) -> Tensor:
-    """The assignment gt_index [N, A] that a network's outputs make by themselves."""
-    candidates = assigner.match(anchors, targets)
+def own_assignment(
+    assigner: Assigner, outputs: HeadOutputs, anchors: Anchors, targets: Targets, candidates: Candidates | None = None
+) -> Tensor:
+    """The assignment gt_index [N, A] that a network's outputs make by themselves. candidates: the assigner's, if they
+    are at hand."""
+    candidates = candidates or assigner.match(anchors, targets)
     return assigner.assign(candidates, assigner.weigh(outputs, candidates, anchors, targets), anchors, targets)
 
 

@@ -25,11 +25,15 @@ class Candidates:
     gt: Tensor
     level: Tensor
 
+    def to(self, device: torch.device | str) -> "Candidates":
+        fields = (self.image, self.anchor, self.gt, self.level)
+        return Candidates(*(field.to(device, non_blocking=True) for field in fields))
+
 
 def match_candidates(anchors: Anchors, targets: Targets, min_iou: float = MIN_IOU) -> Candidates:
     """Every anchor goes to the gt of its image that it overlaps most, if the IoU is at least `min_iou`; then every gt
     claims the anchor(s) that overlap it most, whoever had them; a later gt wins a tie. Anchors in the padding take no
-    part.
+    part. To be called on the host, where gts come from: it would have to wait for a device's count of candidates.
 
     Source: PAA (Kim and Lee, ECCV 2020), with the thresholds and tie rules of OpenMMLab's MaxIoUAssigner.
     """
@@ -54,3 +58,9 @@ def match_candidates(anchors: Anchors, targets: Targets, min_iou: float = MIN_IO
     image = torch.div(candidate, num_anchors, rounding_mode="floor")
     anchor = candidate - image * num_anchors
     return Candidates(image, anchor, gt_of[candidate], anchors.level[anchor])
+
+
+def group_sizes(group: Tensor, num_groups: int) -> Tensor:
+    """How often each of the numbers 0 … num_groups − 1 stands in `group` [M] int64. Unlike torch.bincount, it does not
+    make the host wait for the device."""
+    return torch.zeros(num_groups, dtype=group.dtype, device=group.device).scatter_add(0, group, torch.ones_like(group))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lad.assignment.candidates import Candidates
+from lad.assignment.candidates import Candidates, group_sizes
 from lad.assignment.mixture import fit_mixture
 from lad.assignment.paa import pool_cheapest
 from lad.data.batch import Targets
@@ -25,7 +25,7 @@ def choose_cost_std_mean(
     """
     group = candidates.gt * len(STRIDES) + candidates.level
     num_groups = len(targets.boxes) * len(STRIDES)
-    size = torch.bincount(group, minlength=num_groups)
+    size = group_sizes(group, num_groups)
     student, teacher = (_std_over_mean(cost, group, size) for cost in (student_cost, teacher_cost))
     spreads_more = (teacher > student)[group]
     from_teacher = torch.where(size[group] == 1, teacher_cost < student_cost, spreads_more)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lad.assignment.candidates import Candidates
+from lad.assignment.candidates import Candidates, group_sizes
 from lad.assignment.pairs import is_within_and_near, settle
 from lad.data.batch import Targets
 from lad.geometry import Anchors, box_iou, decode_deltas
@@ -38,7 +38,7 @@ def assign_aligned(candidates: Candidates, evidence: Tensor, anchors: Anchors, t
     Differs from OpenMMLab: only anchors within the gt compete for the 13 places, as in later implementations.
     """
     cost, iou = evidence.unbind(dim=1)
-    is_wanted = (_rank_by_cost(candidates, cost) < ALIGNED) & (iou > 0)
+    is_wanted = (_rank_by_cost(candidates, cost, len(targets.boxes)) < ALIGNED) & (iou > 0)
     return settle(candidates, is_wanted, iou, anchors, targets)
 
 
@@ -65,10 +65,11 @@ def assign_transported(candidates: Candidates, evidence: Tensor, anchors: Anchor
     """SimOTA: each gt takes as many of its cheapest candidates as the ten highest IoUs among them add up to, at least
     one; an anchor that several gts take goes to the one it is cheapest for."""
     cost, iou = evidence.unbind(dim=1)
-    is_high = _rank_by_cost(candidates, -iou) < MOST_TRANSPORTED
-    total = iou.new_zeros(len(targets.boxes)).scatter_add(0, candidates.gt, iou * is_high)
+    num_gts = len(targets.boxes)
+    is_high = _rank_by_cost(candidates, -iou, num_gts) < MOST_TRANSPORTED
+    total = iou.new_zeros(num_gts).scatter_add(0, candidates.gt, iou * is_high)
     number = total.long().clamp(min=1)
-    is_taken = _rank_by_cost(candidates, cost) < number[candidates.gt]
+    is_taken = _rank_by_cost(candidates, cost, num_gts) < number[candidates.gt]
     return settle(candidates, is_taken, -cost, anchors, targets)
 
 
@@ -77,11 +78,11 @@ def _predicted_iou(outputs: HeadOutputs, candidates: Candidates, anchors: Anchor
     return box_iou(decode_deltas(anchors.boxes[candidates.anchor], deltas), targets.boxes[candidates.gt])
 
 
-def _rank_by_cost(candidates: Candidates, cost: Tensor) -> Tensor:
+def _rank_by_cost(candidates: Candidates, cost: Tensor, num_gts: int) -> Tensor:
     """Place [M] of each candidate among those of its gt, the cheapest first; candidates are ordered by gt."""
     by_cost = cost.argsort(stable=True)
     order = by_cost[candidates.gt[by_cost].argsort(stable=True)]  # by gt, then cost
-    size = torch.bincount(candidates.gt, minlength=1)
+    size = group_sizes(candidates.gt, num_gts)
     start = (size.cumsum(0) - size)[candidates.gt[order]]
     place = torch.arange(len(order), device=order.device) - start
     return torch.empty_like(place).scatter(0, order, place)

@@ -1,6 +1,7 @@
 """A two-component Gaussian mixture per gt, all gts at once: scikit-learn's GaussianMixture, batched in PyTorch.
 
-Step 4 of the PAA assignment. The published code fits gt after gt on the CPU; here one EM runs over padded rows.
+Step 4 of the PAA assignment. The published code fits gt after gt on the CPU; here one EM runs over padded rows, and
+goes on with those that have not converged.
 """
 
 import math
@@ -13,7 +14,7 @@ MAX_ITERATIONS = 100
 TOLERANCE = 1e-3
 VARIANCE_FLOOR = 1e-6
 LOG_2PI = math.log(2 * math.pi)
-# On an accelerator, asking whether every row has converged makes the host wait, so it is asked once, after this many
+# On an accelerator, asking which rows have converged makes the host wait, so it is asked once, after this many
 # iterations: most batches are done by then.
 ITERATIONS_BEFORE_ASKING = 24
 
@@ -45,39 +46,54 @@ def fit_mixture(cost: Tensor, count: Tensor) -> Mixture:
     """
     valid = torch.arange(cost.shape[1], device=cost.device) < count[:, None]  # [G, K]
     x = torch.where(valid, cost.double(), 0.0)
-    number = count.clamp(min=1).double()
     highest = x.gather(1, (count - 1).clamp(min=0)[:, None]).squeeze(1)
-    weight = x.new_full((len(x), 2), 0.5)
-    mean = torch.stack([x[:, 0], highest], dim=1)
-    variance = torch.ones_like(weight)
+    means = torch.stack([x[:, 0], highest])
+    start = torch.stack([torch.full_like(means, 0.5), means, torch.ones_like(means)])  # [weight mean variance, 2, G]
 
-    running = count > 0
-    likelihood = x.new_full((len(x),), -math.inf)
-    iterations = torch.zeros_like(count)
+    fitted, taken = start.clone(), torch.zeros_like(count)
+    row = torch.arange(len(x), device=x.device)  # those still fitted, and what is known of them
+    now, mask, number, running = start, valid.double(), count.clamp(min=1).double(), count > 0
+    samples, likelihood, iterations = x, x.new_full((len(x),), -math.inf), taken
     for iteration in range(MAX_ITERATIONS):
-        component_density, log_density = _log_densities(x, weight, mean, variance)
-        responsibility = (component_density - log_density[..., None]).exp() * valid[..., None]  # [G, K, 2]
-        mass = responsibility.sum(dim=1) + 10 * torch.finfo(x.dtype).eps
-        new_mean = (responsibility * x[..., None]).sum(dim=1) / mass
-        new_variance = (responsibility * (x[..., None] - new_mean[:, None]) ** 2).sum(dim=1) / mass + VARIANCE_FLOOR
-        new_likelihood = (log_density * valid).sum(dim=1) / number
-
-        weight = torch.where(running[:, None], mass / mass.sum(dim=1, keepdim=True), weight)
-        mean = torch.where(running[:, None], new_mean, mean)
-        variance = torch.where(running[:, None], new_variance, variance)
+        new, new_likelihood = em_step(samples, mask, number, now)
+        now = torch.where(running, new, now)
         iterations = iterations + running
         running = running & ~((new_likelihood - likelihood).abs() < TOLERANCE)
         likelihood = new_likelihood
-        if (not x.is_cuda or iteration == ITERATIONS_BEFORE_ASKING) and not running.any():
+        if x.is_cuda and iteration != ITERATIONS_BEFORE_ASKING:
+            continue
+        left = running.nonzero().squeeze(1)
+        if 2 * len(left) <= len(row):  # worth going on with these alone
+            fitted[..., row], taken[row] = now, iterations
+            row, samples, mask, number = row[left], samples[left], mask[left], number[left]
+            now, running, likelihood, iterations = now[..., left], running[left], likelihood[left], iterations[left]
+        if not len(left):
             break
+    fitted[..., row], taken[row] = now, iterations
 
-    component_density, log_density = _log_densities(x, weight, mean, variance)
-    return Mixture(component_density.argmax(dim=-1), log_density, weight, mean, variance, iterations)
+    weight, mean, variance = fitted
+    component_density, log_density = log_densities(x, fitted)
+    component = (component_density[1] > component_density[0]).long()
+    return Mixture(component, log_density, weight.T, mean.T, variance.T, taken)
 
 
-def _log_densities(x: Tensor, weight: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted log-density of each component [G, K, 2] and of the mixture [G, K]."""
-    squared_distance = (x[..., None] - mean[:, None]) ** 2
-    normaliser = (weight.log() - 0.5 * (variance.log() + LOG_2PI))[:, None]
-    component_density = normaliser - 0.5 * squared_distance / variance[:, None]
-    return component_density, torch.logsumexp(component_density, dim=-1)
+def em_step(x: Tensor, mask: Tensor, number: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """One iteration: new parameters [weight mean variance, 2, G] and each row's mean log-likelihood [G] under the old.
+
+    x: [G, K]. mask: [G, K], 1 where a sample is valid, else 0. number: [G] of valid samples.
+    """
+    component_density, log_density = log_densities(x, parameters)
+    responsibility = (component_density - log_density).exp() * mask  # [2, G, K]
+    mass = responsibility.sum(dim=-1) + 10 * torch.finfo(x.dtype).eps  # [2, G]
+    mean = (responsibility * x).sum(dim=-1) / mass
+    squared_distance = (x - mean[..., None]).square()
+    variance = (responsibility * squared_distance).sum(dim=-1) / mass + VARIANCE_FLOOR
+    return torch.stack([mass / mass.sum(dim=0), mean, variance]), (log_density * mask).sum(dim=-1) / number
+
+
+def log_densities(x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted log-density of each component [2, G, K] and of the mixture [G, K]."""
+    weight, mean, variance = parameters[..., None]
+    normaliser = weight.log() - 0.5 * (variance.log() + LOG_2PI)
+    component_density = normaliser - 0.5 * (x - mean).square() / variance
+    return component_density, torch.logaddexp(component_density[0], component_density[1])

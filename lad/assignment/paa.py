@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lad.assignment.candidates import Candidates
+from lad.assignment.candidates import Candidates, group_sizes
 from lad.assignment.mixture import Mixture, fit_mixture
 from lad.data.batch import BACKGROUND, IGNORED, Targets
 from lad.geometry import STRIDES, Anchors, inside_images
@@ -28,7 +28,7 @@ def assign(candidates: Candidates, cost: Tensor, anchors: Anchors, targets: Targ
     gt_index = torch.where(inside, BACKGROUND, IGNORED)
     # One place too many takes what is not positive, so that shapes do not depend on values and the host need not wait.
     flat = torch.cat([gt_index.flatten(), gt_index.new_full((1,), BACKGROUND)])
-    location = torch.cat([candidates.image * inside.shape[1] + candidates.anchor, flat.new_tensor([len(flat) - 1])])
+    location = torch.cat([candidates.image * inside.shape[1] + candidates.anchor, flat.new_full((1,), len(flat) - 1)])
     pooled_location = torch.where(positive, location[pooled_candidate], len(flat) - 1)
     row = torch.arange(len(positive), device=flat.device)[:, None].expand_as(positive)
     return flat.scatter(0, pooled_location.flatten(), row.flatten())[:-1].view_as(gt_index)
@@ -40,26 +40,23 @@ def pool_cheapest(candidates: Candidates, cost: Tensor, num_gts: int) -> tuple[T
     Returns cost [T, 45] (inf beyond the count), candidate [T, 45] (row of `candidates`; M beyond the count) and
     count [T].
     """
-    by_cost = cost.argsort(stable=True)
+    cost = cost.nan_to_num(nan=torch.finfo(cost.dtype).max)  # what overflowed is dear, and not lost
     group = candidates.gt * len(STRIDES) + candidates.level
+    num_groups = num_gts * len(STRIDES)
+    by_cost = cost.argsort(stable=True)
     order = by_cost[group[by_cost].argsort(stable=True)]  # by gt and level, then cost
-    group_size = torch.bincount(group, minlength=num_gts * len(STRIDES))
-    is_kept = _rank_in_group(group[order], group_size) < CHEAPEST_PER_LEVEL
+    group_size = group_sizes(group, num_groups)
+    rank = _rank_in_group(group[order], group_size)
 
-    # Sort again by gt, then cost, with what was not kept moved behind the last gt.
-    gt = torch.where(is_kept, candidates.gt[order], num_gts)
-    again = cost[order].argsort(stable=True)
-    again = again[gt[again].argsort(stable=True)]
-    order, gt = order[again], gt[again]
-    kept_per_level = group_size.view(num_gts, len(STRIDES)).clamp(max=CHEAPEST_PER_LEVEL)
-    count = kept_per_level.sum(dim=1)
-    column = _rank_in_group(gt, torch.cat([count, (len(cost) - count.sum())[None]])).clamp(max=POOL_SIZE - 1)
-
-    pooled_candidate = torch.full((num_gts + 1, POOL_SIZE), len(cost), device=cost.device)
-    pooled_candidate[gt, column] = order
-    pooled_candidate = pooled_candidate[:num_gts]
-    pooled_cost = torch.cat([cost, cost.new_full((1,), torch.inf)])[pooled_candidate]
-    return pooled_cost, pooled_candidate, count
+    # Every gt and level has 9 places, and one place too many takes what is not among its cheapest.
+    num_places = num_groups * CHEAPEST_PER_LEVEL
+    place = torch.where(rank < CHEAPEST_PER_LEVEL, group[order] * CHEAPEST_PER_LEVEL + rank, num_places)
+    candidate = torch.full((num_places + 1,), len(cost), device=cost.device).scatter(0, place, order)
+    candidate = candidate[:-1].view(num_gts, POOL_SIZE)
+    pooled_cost = torch.cat([cost, cost.new_full((1,), torch.inf)])[candidate]
+    pooled_cost, by_cost = pooled_cost.sort(dim=1, stable=True)
+    count = group_size.view(num_gts, len(STRIDES)).clamp(max=CHEAPEST_PER_LEVEL).sum(dim=1)
+    return pooled_cost, candidate.gather(1, by_cost), count
 
 
 def separate(mixture: Mixture, cost: Tensor, count: Tensor) -> Tensor:

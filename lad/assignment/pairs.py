@@ -13,12 +13,14 @@ CENTRE_RADIUS = 2.5  # strides
 
 def within_gts(anchors: Anchors, targets: Targets) -> Candidates:
     """Anchors whose centre lies in the gt's box. An anchor stands in as many pairs as gts contain it."""
-    return _pairs(_is_within(anchors, targets), anchors, targets)
+    return _pairs(_is_within(anchors.center, targets.boxes[:, None]), anchors, targets)
 
 
 def within_or_near_gts(anchors: Anchors, targets: Targets) -> Candidates:
     """Anchors whose centre lies in the gt's box or, per axis, within 2.5 strides of its centre."""
-    return _pairs(_is_within(anchors, targets) | _is_near(anchors, targets), anchors, targets)
+    gt_boxes = targets.boxes[:, None]
+    is_near = _is_near(anchors.center, gt_boxes, anchors.stride)
+    return _pairs(_is_within(anchors.center, gt_boxes) | is_near, anchors, targets)
 
 
 def closest_to_gts(anchors: Anchors, targets: Targets) -> Candidates:
@@ -36,8 +38,8 @@ def closest_to_gts(anchors: Anchors, targets: Targets) -> Candidates:
 
 def is_within_and_near(candidates: Candidates, anchors: Anchors, targets: Targets) -> Tensor:
     """Which pairs [M] have the anchor's centre both in the gt's box and within 2.5 strides of its centre."""
-    both = _is_within(anchors, targets) & _is_near(anchors, targets)
-    return both[candidates.gt, candidates.anchor]
+    center, box = anchors.center[candidates.anchor], targets.boxes[candidates.gt]
+    return _is_within(center, box) & _is_near(center, box, anchors.stride[candidates.anchor])
 
 
 def settle(candidates: Candidates, is_wanted: Tensor, priority: Tensor, anchors: Anchors, targets: Targets) -> Tensor:
@@ -56,18 +58,15 @@ def settle(candidates: Candidates, is_wanted: Tensor, priority: Tensor, anchors:
     return padded.scatter(0, torch.where(wins, location, len(gt_index)), candidates.gt)[:-1].view_as(inside)
 
 
-def _is_within(anchors: Anchors, targets: Targets) -> Tensor:
-    """[T, A]"""
-    low = anchors.center > targets.boxes[:, None, :2]
-    high = anchors.center < targets.boxes[:, None, 2:]
-    return (low & high).all(dim=-1)
+def _is_within(center: Tensor, boxes: Tensor) -> Tensor:
+    """Whether points [..., 2] lie in boxes [..., 4]; shapes broadcast."""
+    return ((center > boxes[..., :2]) & (center < boxes[..., 2:])).all(dim=-1)
 
 
-def _is_near(anchors: Anchors, targets: Targets) -> Tensor:
-    """[T, A]"""
-    gt_center = (targets.boxes[:, :2] + targets.boxes[:, 2:]) / 2
-    offset = (anchors.center - gt_center[:, None]).abs().amax(dim=-1)
-    return offset < CENTRE_RADIUS * anchors.stride
+def _is_near(center: Tensor, boxes: Tensor, stride: Tensor) -> Tensor:
+    """Whether points [..., 2] lie, per axis, within 2.5 strides [...] of the boxes' centres."""
+    offset = (center - (boxes[..., :2] + boxes[..., 2:]) / 2).abs().amax(dim=-1)
+    return offset < CENTRE_RADIUS * stride
 
 
 def _pairs(is_pair: Tensor, anchors: Anchors, targets: Targets) -> Candidates:

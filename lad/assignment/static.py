@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lad.assignment.candidates import Candidates, match_candidates
+from lad.assignment.candidates import Candidates, group_sizes, match_candidates
 from lad.assignment.pairs import settle
 from lad.data.batch import IGNORED, Targets
 from lad.geometry import Anchors, box_iou
@@ -19,7 +19,7 @@ def assign_adaptively(candidates: Candidates, _evidence: Tensor, anchors: Anchor
     Source: ATSS (Zhang et al., CVPR 2020), as in OpenMMLab's ATSSAssigner.
     """
     iou = box_iou(targets.boxes[candidates.gt], anchors.boxes[candidates.anchor])
-    zeros, size = iou.new_zeros(len(targets.boxes)), torch.bincount(candidates.gt, minlength=len(targets.boxes))
+    zeros, size = iou.new_zeros(len(targets.boxes)), group_sizes(candidates.gt, len(targets.boxes))
     mean = zeros.scatter_add(0, candidates.gt, iou) / size.clamp(min=1)
     squares = zeros.scatter_add(0, candidates.gt, (iou - mean[candidates.gt]) ** 2)
     threshold = mean + (squares / (size - 1).clamp(min=1)).sqrt()

@@ -28,13 +28,18 @@ class Targets:
         fields = (self.boxes, self.labels, self.image, self.image_hw)
         return Targets(*(field.to(device, non_blocking=True) for field in fields))
 
+    def pin_memory(self) -> "Targets":
+        fields = (self.boxes, self.labels, self.image, self.image_hw)
+        return Targets(*(field.pin_memory() for field in fields))
+
 
 @dataclass(frozen=True)
 class Sample:
     """One image of a data set after its transforms.
 
     image: [3, h, w] float32, normalised. boxes: [t, 4] xyxy pixels of this image. labels: [t] int64.
-    image_id: the COCO image id. original_hw: (height, width) of the image as annotated.
+    image_id: the COCO image id. original_hw: (height, width) of the image as annotated. is_flipped: whether it is
+    mirrored.
     """
 
     image: Tensor
@@ -42,6 +47,7 @@ class Sample:
     labels: Tensor
     image_id: int
     original_hw: tuple[int, int]
+    is_flipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,22 +56,45 @@ class Batch:
 
     images: [N, 3, H, W] float32, normalised, zero-padded right and bottom to multiples of 32. targets: their gts.
     image_id: [N] int64 COCO image ids. original_hw: [N, 2] int64, (height, width) before resizing.
+    is_flipped: [N] bool, whether the image is mirrored.
     """
 
     images: Tensor
     targets: Targets
     image_id: Tensor
     original_hw: Tensor
+    is_flipped: Tensor
 
     @property
     def padded_hw(self) -> tuple[int, int]:
         return self.images.shape[-2], self.images.shape[-1]
 
     def to(self, device: torch.device | str) -> "Batch":
-        images, image_id, original_hw = (
-            field.to(device, non_blocking=True) for field in (self.images, self.image_id, self.original_hw)
+        images, *others = (
+            field.to(device, non_blocking=True)
+            for field in (self.images, self.image_id, self.original_hw, self.is_flipped)
         )
-        return Batch(images, self.targets.to(device), image_id, original_hw)
+        return Batch(images, self.targets.to(device), *others)
+
+    def pin_memory(self) -> "Batch":  # asked for by the data loader, which knows only the containers of Python
+        images, *others = (
+            field.pin_memory() for field in (self.images, self.image_id, self.original_hw, self.is_flipped)
+        )
+        return Batch(images, self.targets.pin_memory(), *others)
+
+    def take(self, rows: Sequence[int]) -> "Batch":
+        """The images of these rows, ascending, padded as they are."""
+        chosen = torch.tensor(rows, device=self.image_id.device)
+        is_theirs = torch.isin(self.targets.image, chosen)
+        targets = Targets(
+            self.targets.boxes[is_theirs],
+            self.targets.labels[is_theirs],
+            torch.searchsorted(chosen, self.targets.image[is_theirs]),
+            self.targets.image_hw[chosen],
+        )
+        return Batch(
+            self.images[chosen], targets, self.image_id[chosen], self.original_hw[chosen], self.is_flipped[chosen]
+        )
 
 
 def padded_hw(hw: Sequence[int]) -> tuple[int, int]:
@@ -96,5 +125,10 @@ def collate(samples: Sequence[Sample]) -> Batch:
         image=torch.repeat_interleave(torch.arange(len(samples)), counts),
         image_hw=image_hw,
     )
-    image_id = torch.tensor([sample.image_id for sample in samples])
-    return Batch(images, targets, image_id, torch.tensor([sample.original_hw for sample in samples]))
+    return Batch(
+        images,
+        targets,
+        torch.tensor([sample.image_id for sample in samples]),
+        torch.tensor([sample.original_hw for sample in samples]),
+        torch.tensor([sample.is_flipped for sample in samples]),
+    )

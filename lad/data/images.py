@@ -50,4 +50,4 @@ def to_rgb(image: Image.Image) -> np.ndarray:
         return np.repeat(high_byte[:, :, None], 3, axis=2)
     if image.mode == "F":
         raise ValueError("mode F, floating-point pixels; save it with 8 bits a channel")
-    return np.asarray(image.convert("RGB")).copy()
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # converting RGB would copy it once more

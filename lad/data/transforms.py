@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
@@ -30,6 +31,19 @@ class ResizeKeepRatio(v2.Transform):
         return self._call_kernel(F.resize, inpt, list(params["size"]), antialias=False)
 
 
+class RandomFlip(nn.Module):
+    """A horizontal flip of images and boxes, and of a truth value beside them that says whether they are flipped."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, *inputs: Any) -> Any:
+        if torch.rand(()) < self.probability:
+            inputs = tuple(not one if isinstance(one, bool) else F.horizontal_flip(one) for one in inputs)
+        return inputs if len(inputs) > 1 else inputs[0]
+
+
 def resized_hw(hw: tuple[int, int], short_side: int, long_side: int) -> tuple[int, int]:
     """(height, width) after scaling `hw` to the short side, or less where the long side would pass its limit."""
     scale = min(short_side / min(hw), long_side / max(hw))
@@ -37,14 +51,14 @@ def resized_hw(hw: tuple[int, int], short_side: int, long_side: int) -> tuple[in
 
 
 def train_transform(short_sides: Sequence[int], long_side: int, flip_probability: float = 0.5) -> v2.Transform:
-    """Resize (multi-scale when several short sides are given), flip horizontally, normalise."""
-    flip = v2.RandomHorizontalFlip(flip_probability)
-    return v2.Compose([ResizeKeepRatio(short_sides, long_side), flip, *_normalise()])
+    """Resize (multi-scale when several short sides are given), flip horizontally, normalise. Called with (image, boxes,
+    False), it tells in the third place whether it flipped them."""
+    return v2.Compose([ResizeKeepRatio(short_sides, long_side), RandomFlip(flip_probability), *_normalise()])
 
 
 def eval_transform(short_side: int, long_side: int, flip: bool = False) -> v2.Transform:
     """Resize, flip horizontally if told to, normalise."""
-    return v2.Compose([ResizeKeepRatio([short_side], long_side), v2.RandomHorizontalFlip(float(flip)), *_normalise()])
+    return v2.Compose([ResizeKeepRatio([short_side], long_side), RandomFlip(float(flip)), *_normalise()])
 
 
 def _normalise() -> list[v2.Transform]:

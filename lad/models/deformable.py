@@ -30,5 +30,5 @@ class DeformConv2d(nn.Conv2d):
         taps = predicted.shape[1] // 3
         offset, mask = predicted.split([2 * taps, taps], dim=1)
         return deform_conv2d(
-            input.contiguous(), offset, self.weight, None, self.stride, self.padding, mask=torch.sigmoid(mask)
+            input.contiguous(), offset, self.weight, self.bias, self.stride, self.padding, mask=torch.sigmoid(mask)
         )

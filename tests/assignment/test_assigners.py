@@ -161,7 +161,9 @@ def test_every_method_learns_with_every_assigner_that_a_teacher_can_change(name,
     assert make_parameters({"method": method, "assigner": name}).assigner == name
     targets, student = scene(3)
     student = HeadOutputs(*(tensor.clone().requires_grad_() for tensor in student))
-    learned = find_method(method, name)(student, scene(4)[1], make_anchors(PADDED_HW), targets)
+    anchors = make_anchors(PADDED_HW)
+    candidates = ASSIGNERS[name].match(anchors, targets)
+    learned = find_method(method, name)(student, scene(4)[1], candidates, anchors, targets)
     sum(learned.terms.values()).backward()
     assert all(tensor.grad.isfinite().all() and tensor.grad.any() for tensor in student)
     assert len(learned.cost) > 0 and learned.cost.isfinite().all()

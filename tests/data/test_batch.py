@@ -1,5 +1,7 @@
 """Batches: padding and the concatenation of gts."""
 
+import dataclasses
+
 import torch
 
 from lad.data import Sample, collate
@@ -29,6 +31,26 @@ def test_a_batch_without_gts_keeps_its_shapes():
     assert targets.boxes.shape == (0, 4) and targets.labels.shape == (0,) and targets.image.dtype == torch.int64
 
 
+def tensors(batch) -> list[torch.Tensor]:
+    whole = (getattr(one, field.name) for one in (batch, batch.targets) for field in dataclasses.fields(one))
+    return [value for value in whole if isinstance(value, torch.Tensor)]
+
+
 def test_a_batch_moves_as_a_whole():
     batch = collate([sample(32, 32, 2, 5)]).to("meta")
-    assert {t.device.type for t in (batch.images, batch.image_id, batch.original_hw, batch.targets.boxes)} == {"meta"}
+    assert {one.device.type for one in tensors(batch)} == {"meta"} and len(tensors(batch)) == 8
+
+
+def test_a_batch_is_pinned_as_a_whole(monkeypatch):
+    """The data loader asks for it by this name; without a CUDA device it cannot be done, only asked for."""
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor.to("meta"))
+    pinned = collate([sample(32, 32, 2, 5)]).pin_memory()
+    assert {one.device.type for one in tensors(pinned)} == {"meta"}
+
+
+def test_some_images_of_a_batch_are_a_batch_with_the_same_padding():
+    samples = [sample(40, 70, 1, 5), sample(64, 33, 0, 6), sample(32, 32, 3, 7), sample(33, 33, 2, 8)]
+    taken = collate(samples).take([0, 2, 3])
+    alone = collate([samples[0], samples[2], samples[3]])
+    assert taken.images.shape == (3, 3, 64, 96) and alone.images.shape == (3, 3, 64, 96)
+    assert all(torch.equal(one, other) for one, other in zip(tensors(taken), tensors(alone), strict=True))

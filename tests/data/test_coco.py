@@ -2,14 +2,25 @@
 
 import json
 import logging
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
-from lad.data import CocoDataset, collate, eval_transform, find_split, read_annotations, train_transform
+from lad.data import (
+    CocoAnnotations,
+    CocoDataset,
+    Draw,
+    collate,
+    eval_transform,
+    find_split,
+    read_annotations,
+    train_transform,
+)
 
 IMAGE = {"id": 7, "file_name": "a.png", "width": 40, "height": 30}
 CATEGORIES = [{"id": 90, "name": "zebra"}, {"id": 3, "name": "car"}]
@@ -55,8 +66,13 @@ def test_a_box_outside_its_image_is_clipped_and_said_once(tmp_path, caplog):
     [
         ('{"images": [', "is not valid JSON (Expecting value: line 1 column 13"),
         ("[1, 2]", "is not a COCO instances JSON"),
-        ("{}", "has no list 'images'"),
-        ('{"images": [], "annotations": {}, "categories": []}', "has no list 'annotations'"),
+        ("", "is not valid JSON"),
+        ("{}", "is not a COCO instances JSON (Object missing required field `images`)"),
+        ('{"images": [], "categories": []}', "has no list 'annotations'"),
+        (
+            '{"images": [], "annotations": {}, "categories": []}',
+            "is not a COCO instances JSON (Expected `array | null`, got `object` - at `$.annotations`)",
+        ),
         ('{"images": [], "annotations": [], "categories": []}', "lists no categories"),
     ],
 )
@@ -78,7 +94,15 @@ def test_a_malformed_json_is_one_clear_line(tmp_path, text, message):
         ({"annotations": [gt(5, bbox=[1, 2, 3])]}, "annotation 5 has bbox [1, 2, 3]; four finite numbers are needed"),
         ({"annotations": [gt(5, bbox=[1, 2, 3, None])]}, "annotation 5 has bbox [1, 2, 3, None]"),
         ({"annotations": [gt(5, bbox=[1, 2, 3, float("nan")])]}, "annotation 5 has bbox [1, 2, 3, nan]"),
-        ({"annotations": ["x"]}, "annotation ? has no whole number 'image_id'"),
+        ({"annotations": [gt(5, bbox=[1, 2, 3, 10**400])]}, "annotation 5 has bbox [1, 2, 3, 1000"),
+        (
+            {"annotations": [gt(5, image_id=7.0)]},
+            "annotation 5 has no whole number 'image_id' of at most 64 bits (7.0)",
+        ),
+        ({"annotations": [gt(5, image_id=True)]}, "annotation 5 has no whole number 'image_id'"),
+        ({"annotations": [{"bbox": [1, 2, 3, 4]}]}, "annotation ? has no whole number 'image_id'"),
+        ({"annotations": [gt(5), "x"]}, "(Expected `object`, got `str` - at `$.annotations[1]`)"),
+        ({"images": [{**IMAGE, "id": 2**63}]}, "image 9223372036854775808 has no whole number 'id' of at most 64 bits"),
         ({"images": [IMAGE, IMAGE]}, "image ids are not unique"),
         ({"images": [{"id": 7, "file_name": "a.png", "width": 40}]}, "image 7 has no whole number 'height'"),
         ({"images": [{**IMAGE, "height": 0}]}, "image 7 has size 40 x 0"),
@@ -91,6 +115,84 @@ def test_what_the_format_forbids_is_named(tmp_path, changes, message):
     with pytest.raises(ValueError) as caught:
         read_annotations(write(tmp_path, **{"annotations": [], **changes}))
     assert message in str(caught.value)
+
+
+def test_what_is_not_needed_is_not_read(tmp_path):
+    polygon, runs = [[5, 6, 15, 6, 15, 18.5]], {"counts": [3, 4], "size": [30, 40]}
+    entries = [gt(segmentation=polygon, attributes={"occluded": True}), gt("a", segmentation=runs, area=float("nan"))]
+    path = write(tmp_path, entries, info=None, licenses=[{"id": 1}], images=[{**IMAGE, "date_captured": 0}])
+    (record,) = read_annotations(path).records
+    assert len(record.boxes) == 2
+
+
+def test_a_byte_order_mark_is_no_part_of_the_json(tmp_path):
+    path = write(tmp_path, [gt()])
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert len(read_annotations(path).records) == 1
+
+
+@pytest.fixture
+def mixed(tmp_path) -> CocoAnnotations:
+    """Images 0 to 3 with 2, 0, 1 and 3 gts, which the file has in another order; box x0 is the annotation's id."""
+    names = ["a.png", "folder/é and 日.png", "", "not \udce9 unicode.png"]
+    images = [{"id": i, "file_name": name, "width": 40 + i, "height": 30} for i, name in enumerate(names)]
+    entries = [gt(number, image_id=i, bbox=[number, 0, 2, 2]) for number, i in enumerate([3, 0, 2, 3, 0, 3])]
+    return read_annotations(write(tmp_path, entries, images=images))
+
+
+def test_records_are_a_sequence(mixed):
+    records = mixed.records
+    assert len(records) == 4 and [record.image_id for record in records] == [0, 1, 2, 3]
+    assert [record.boxes[:, 0].tolist() for record in records] == [[1, 4], [], [2], [0, 3, 5]]
+    assert [len(record.labels) for record in records] == [2, 0, 1, 3]
+    assert records[1].file_name == "folder/é and 日.png" and records[1].hw == (30, 41)
+    assert records[-1].file_name == "not \udce9 unicode.png" and records[np.int64(2)].file_name == ""
+    assert records[0].boxes.dtype == np.float32 and records[0].labels.dtype == np.int64
+    with pytest.raises(IndexError):
+        records[4]
+
+
+@pytest.mark.parametrize("part", [slice(2), slice(1, None), slice(None, None, -1), slice(9, None)])
+def test_a_slice_of_records_has_those_of_a_list(mixed, part):
+    assert [repr(record) for record in mixed.records[part]] == [repr(record) for record in list(mixed.records)[part]]
+
+
+def test_a_subset_has_the_chosen_images_in_their_order(mixed, tmp_path):
+    subset = CocoDataset(tmp_path, mixed).subset([3, 1, -4, 3])
+    expected = [repr(mixed.records[index]) for index in (3, 1, 0, 3)]
+    assert [repr(record) for record in subset.annotations.records] == expected
+    assert len(subset.subset([])) == 0 and list(subset.subset([]).annotations.records) == []
+    with pytest.raises(IndexError):
+        subset.subset([4])
+
+
+def test_a_record_does_not_share_its_arrays_with_others(mixed):
+    mixed.records[0].boxes[:] = 0
+    assert mixed.records[0].boxes[:, 0].tolist() == [1, 4]
+
+
+def test_no_images_are_no_records(tmp_path):
+    path = tmp_path / "instances_train.json"
+    path.write_text(json.dumps({"images": [], "annotations": [], "categories": CATEGORIES}))
+    assert list(read_annotations(path).records) == []
+
+
+def test_gts_are_shared_with_workers_rather_than_sent(tmp_path):
+    dataset = CocoDataset(tmp_path, read_annotations(write(tmp_path, [gt(number) for number in range(5000)])))
+    assert len(ForkingPickler.dumps(dataset)) < 5000
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_a_worker_sees_the_same_samples(tmp_path, start_method):
+    images = [{**IMAGE, "id": i, "file_name": f"{i}.png"} for i in range(3)]
+    for i in range(3):
+        Image.new("RGB", (40, 30), (9 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    dataset = CocoDataset(tmp_path, read_annotations(write(tmp_path, [gt(image_id=2), gt(image_id=0)], images=images)))
+    loader = DataLoader(dataset, batch_size=3, num_workers=1, collate_fn=collate, multiprocessing_context=start_method)
+    (batch,) = loader
+    here = collate([dataset[index] for index in range(3)])
+    assert torch.equal(batch.images, here.images) and torch.equal(batch.image_id, here.image_id)
+    assert torch.equal(batch.targets.boxes, here.targets.boxes) and batch.targets.image.tolist() == [0, 2]
 
 
 def test_validation_must_share_the_categories_of_training(tmp_path):
@@ -135,8 +237,22 @@ def test_a_sample_follows_its_transform(tmp_path):
     flipped = CocoDataset(tmp_path, annotations, train_transform([60], 80, flip_probability=1))[0]
     assert flipped.image.shape == (3, 60, 80)
     assert flipped.boxes.tolist() == [[50, 12, 70, 36]]
+    assert flipped.is_flipped and not plain.is_flipped
     inside = flipped.image[:, 13:35, 51:69]
     assert inside.min() > flipped.image[:, :, :48].max()  # the white moved with its box
+
+
+def test_the_seed_of_a_draw_alone_decides_its_transforms(tmp_path):
+    Image.fromarray(np.arange(3600, dtype=np.uint8).reshape(30, 40, 3)).save(tmp_path / "a.png")
+    dataset = CocoDataset(tmp_path, read_annotations(write(tmp_path, [gt()])), train_transform([30, 60], 80))
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    first = [dataset[Draw(0, seed)] for seed in range(20)]
+    assert torch.equal(torch.get_rng_state(), state)  # nobody else's randomness is touched
+    torch.manual_seed(1)
+    again = [dataset[Draw(0, seed)] for seed in range(20)]
+    assert all(torch.equal(one.image, other.image) for one, other in zip(first, again, strict=True))
+    assert len({(one.is_flipped, one.image.shape) for one in first}) == 4
 
 
 def test_real_photographs_load(real_data):

@@ -9,6 +9,7 @@ from torchvision import tv_tensors
 from lad.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    RandomFlip,
     ResizeKeepRatio,
     eval_transform,
     resized_hw,
@@ -48,9 +49,24 @@ def test_several_short_sides_are_all_drawn():
     assert {transform(image, boxes)[0].shape[-1] for _ in range(40)} == {32, 48, 64}
 
 
+@pytest.mark.parametrize("probability", [0, 0.5, 1])
+def test_a_flip_mirrors_image_and_boxes_and_says_so(probability):
+    image = tv_tensors.Image(torch.arange(4.0).expand(3, 2, 4))
+    boxes = tv_tensors.BoundingBoxes([[0.0, 0, 1, 2]], format="XYXY", canvas_size=(2, 4))
+    torch.manual_seed(0)
+    seen = set()
+    for _ in range(30):
+        mirrored, mirrored_boxes, is_flipped = RandomFlip(probability)(image, boxes, False)
+        assert mirrored[0, 0].tolist() == ([3, 2, 1, 0] if is_flipped else [0, 1, 2, 3])
+        assert mirrored_boxes.tolist() == ([[3, 0, 4, 2]] if is_flipped else [[0, 0, 1, 2]])
+        seen.add(is_flipped)
+    assert seen == ({True, False} if probability == 0.5 else {probability == 1})
+
+
 def test_colours_are_normalised_to_imagenets():
     image = tv_tensors.Image(torch.full((3, 64, 64), 255, dtype=torch.uint8))
     boxes = tv_tensors.BoundingBoxes(torch.zeros((0, 4)), format="XYXY", canvas_size=(64, 64))
-    normalised, _ = eval_transform(64, 64)(image, boxes)
+    normalised, _, is_flipped = eval_transform(64, 64)(image, boxes, False)
+    assert is_flipped is False
     expected = (1 - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)
     torch.testing.assert_close(normalised.as_subclass(torch.Tensor).mean(dim=(1, 2)), expected)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from lad.assignment import match_candidates
 from lad.geometry import make_anchors
 from lad.losses import background_focal, detection_loss, foreground_focal
 from lad.methods import METHODS
@@ -74,7 +75,7 @@ def test_every_head_learns_by_every_method(head, iou_branch, method, targets):
         taught = teacher(images)
     outputs = student(images)
     assert (outputs.iou_logits is None) == (not iou_branch)
-    terms = METHODS[method](outputs, taught, anchors, targets).terms
+    terms = METHODS[method](outputs, taught, match_candidates(anchors, targets), anchors, targets).terms
     assert any("iou" in name for name in terms) == iou_branch
     sum(terms.values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in student.parameters())
@@ -86,6 +87,6 @@ def test_heads_without_the_iou_branch_do_not_weight_boxes(targets):
     torch.manual_seed(0)
     detector = build_detector("r18", 4, 0.25, channels=64, iou_branch=False)
     outputs, anchors = detector(torch.randn(2, 3, 96, 128)), make_anchors((96, 128))
-    learned = METHODS["baseline"](outputs, None, anchors, targets)
+    learned = METHODS["baseline"](outputs, None, match_candidates(anchors, targets), anchors, targets)
     expected = detection_loss(outputs, learned.gt_index, anchors, targets, box_weighting="none")
     assert torch.equal(learned.terms["box"], expected["box"]) and "iou" not in learned.terms

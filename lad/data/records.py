@@ -1,0 +1,88 @@
+"""The annotated images of a data set, as flat tensors that worker processes share."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+UTF8 = ("utf-8", "surrogatepass")  # a file name need not be valid Unicode, and JSON can escape such a one
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One annotated image. boxes: [t, 4] float32 xyxy pixels, inside the image. labels: [t] int64."""
+
+    image_id: int
+    file_name: str
+    hw: tuple[int, int]
+    boxes: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRecords(Sequence[ImageRecord]):
+    """The records of I images and their T gts, each made when it is asked for.
+
+    Objects would be copied into every worker process, by pickling or by their reference counts; tensors are shared.
+
+    image_id: [I] int64. hw: [I, 2] int64, (height, width). boxes: [T, 4] float32 xyxy pixels. labels: [T] int64.
+    gt_start: [I + 1] int64; image i has the gts gt_start[i] … gt_start[i + 1] − 1.
+    names: uint8, all file names in UTF-8. name_start: [I + 1] int64, the same for their bytes.
+    """
+
+    image_id: Tensor
+    hw: Tensor
+    boxes: Tensor
+    labels: Tensor
+    gt_start: Tensor
+    names: Tensor
+    name_start: Tensor
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+    @overload
+    def __getitem__(self, index: int) -> ImageRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> "ImageRecords": ...
+    def __getitem__(self, index: int | slice) -> "ImageRecord | ImageRecords":
+        chosen = range(len(self))[index]
+        if isinstance(chosen, range):
+            return self.take(chosen)
+        gts, name = (slice(*start[chosen : chosen + 2].tolist()) for start in (self.gt_start, self.name_start))
+        height, width = self.hw[chosen].tolist()
+        # Copies, since a NumPy view dangles once torch moves its tensor to shared memory, as it does for new workers.
+        return ImageRecord(
+            image_id=int(self.image_id[chosen]),
+            file_name=self.names[name].numpy().tobytes().decode(*UTF8),
+            hw=(height, width),
+            boxes=self.boxes[gts].numpy().copy(),
+            labels=self.labels[gts].numpy().copy(),
+        )
+
+    def take(self, indices: Iterable[int]) -> "ImageRecords":
+        """The records of these images, in this order."""
+        chosen = torch.tensor(list(indices), dtype=torch.int64)
+        gts, gt_start = _members(chosen, self.gt_start)
+        letters, name_start = _members(chosen, self.name_start)
+        return ImageRecords(
+            self.image_id[chosen],
+            self.hw[chosen],
+            self.boxes[gts],
+            self.labels[gts],
+            gt_start,
+            self.names[letters],
+            name_start,
+        )
+
+
+def _members(groups: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows start[g] … start[g + 1] − 1 of each of these groups, concatenated, and where each group starts there."""
+    sizes = start.diff()[groups]
+    new_start = F.pad(sizes.cumsum(dim=0), (1, 0))
+    shift = start[:-1][groups] - new_start[:-1]
+    return torch.arange(int(new_start[-1])) + shift.repeat_interleave(sizes), new_start
