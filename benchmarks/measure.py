@@ -4,7 +4,7 @@ import multiprocessing
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -31,13 +31,13 @@ def median_ratio(first: list[float], second: list[float]) -> float:
 
 def peak_memory(task: Callable[..., object], *arguments: object) -> float:
     """MB at the peak of a process of its own that calls task(*arguments). Linux only."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_report_memory, args=(sender, task, arguments))
-    process.start()
-    peak = receiver.recv()
-    process.join()
-    return peak
+    return _in_a_process(_report_memory, task, arguments)
+
+
+def extra_memory(prepare: Callable[..., Callable[[], object]], *arguments: object) -> float:
+    """MB by which a process of its own grows at the most while it runs the task that prepare(*arguments) returned.
+    Linux only."""
+    return _in_a_process(_report_growth, prepare, arguments)
 
 
 def machine() -> str:
@@ -49,8 +49,36 @@ def machine() -> str:
     )
 
 
+def slope(x: Sequence[float], y: Sequence[float]) -> float:
+    """What one more of x adds to y: the slope of the line of least squares."""
+    return statistics.linear_regression(x, y).slope
+
+
+def _in_a_process(report: Callable, *arguments: object) -> float:
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=report, args=(sender, *arguments))
+    process.start()
+    figure = receiver.recv()
+    process.join()
+    return figure
+
+
 def _report_memory(sender, task, arguments) -> None:
     task(*arguments)
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):  # unlike getrusage, it knows nothing of the parent
-            sender.send(int(line.split()[1]) / 1024)
+    sender.send(_memory("VmHWM"))  # unlike getrusage, it knows nothing of the parent
+
+
+def _report_growth(sender, prepare, arguments) -> None:
+    task = prepare(*arguments)
+    before = _memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    task()
+    sender.send(_memory("VmHWM") - before)
+
+
+def _memory(kind: str) -> float:
+    """MB of this process: VmRSS now, VmHWM at its peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith(kind))
+    return int(line.split()[1]) / 1024

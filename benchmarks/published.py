@@ -80,6 +80,16 @@ def reassign(candidate: Tensor, cost: Tensor, level_of: Tensor) -> Tensor:
     candidate = torch.cat(chosen)[order]
     if len(cost) < 2:
         return candidate
+    component, score = fit_published(cost)
+    foreground = component == 0
+    if not foreground.any():
+        return candidate
+    peak = score[foreground].argmax()
+    return candidate[foreground][: peak + 1]
+
+
+def fit_published(cost: Tensor) -> tuple[Tensor, Tensor]:
+    """Component and log-density of each of one gt's costs [K], ascending, at least two."""
     samples = cost.view(-1, 1).numpy()
     means = np.array([samples.min(), samples.max()]).reshape(2, 1)
     fit = GaussianMixture(
@@ -87,13 +97,7 @@ def reassign(candidate: Tensor, cost: Tensor, level_of: Tensor) -> Tensor:
         covariance_type="full",
     )  # fmt: skip
     fit.fit(samples)
-    component = torch.from_numpy(fit.predict(samples))
-    score = torch.from_numpy(fit.score_samples(samples))
-    foreground = component == 0
-    if not foreground.any():
-        return candidate
-    peak = score[foreground].argmax()
-    return candidate[foreground][: peak + 1]
+    return torch.from_numpy(fit.predict(samples)), torch.from_numpy(fit.score_samples(samples))
 
 
 @torch.no_grad()

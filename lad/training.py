@@ -1,11 +1,10 @@
 """One training run: optimizer, schedule, epochs, checkpoints. A straight line from the data loader to the weights."""
 
-import functools
 import json
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from lad.assignment import ASSIGNERS, Assigner, own_assignment
+from lad.assignment import ASSIGNERS, own_assignment
 from lad.assignment_cache import AssignmentCache
 from lad.data import Batch, CocoDataset, TrainingOrder, batches_of_one_size, collate
 from lad.data.transforms import resized_hw
@@ -54,10 +53,10 @@ def train(
         network.compile()
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     model, optimizer = fabric.setup(network, build_optimizer(parameters, trainable))
-    order = _training_order(train_set, parameters, fabric)
-    train_loader = _loader(train_set, order, parameters, fabric)
-    val_loader = _loader(val_set, _evaluation_order(val_set, parameters, fabric), parameters, fabric)
-    steps_per_epoch = len(train_loader)
+    order = training_order(train_set, parameters, fabric)
+    train_batches = load_batches(train_set, order, parameters, fabric)
+    val_batches = load_batches(val_set, evaluation_order(val_set, parameters, fabric), parameters, fabric)
+    steps_per_epoch = len(train_batches)
     first_epoch = load_checkpoint(folder, network, optimizer)
     if fabric.is_global_zero:
         _keep_metrics(folder, first_epoch)
@@ -71,12 +70,12 @@ def train(
             cache.refresh()
         title = f"{parameters.student} {parameters.method} · epoch {epoch + 1}/{parameters.epochs}"
         line: dict[str, Any] = {"epoch": epoch + 1, "lr": learning_rate(parameters, epoch, 0, steps_per_epoch)}
-        batches = bar(train_loader, title)
+        batches = bar(train_batches, title)
         line |= train_epoch(parameters, model, optimizer, teacher, cache, batches, fabric, epoch, steps_per_epoch)
         line["train_seconds"] = time.perf_counter() - started
         is_last = epoch + 1 == parameters.epochs
         if is_last or (epoch + 1) % parameters.eval_every == 0:
-            metrics = _judge(network, bar(val_loader, f"{title} · evaluation"), val_set, fabric, parameters.evaluator)
+            metrics = _judge(network, bar(val_batches, f"{title} · evaluation"), val_set, fabric, parameters.evaluator)
             line |= metrics
         line["seconds"] = time.perf_counter() - started
         if fabric.is_global_zero:
@@ -85,7 +84,7 @@ def train(
             judged = f" · AP {line['AP']:.3f}" if "AP" in line else ""
             say(f"{title} · loss {line['loss']:.3f}{judged} · {line['seconds']:.0f} s")
         fabric.barrier()
-    return metrics or _judge(network, val_loader, val_set, fabric, parameters.evaluator)
+    return metrics or _judge(network, val_batches, val_set, fabric, parameters.evaluator)
 
 
 def train_epoch(
@@ -110,12 +109,7 @@ def train_epoch(
         learned, seen = learn(parameters, model, teacher, cache, batch, fabric, observed=step % OBSERVE_EVERY == 0)
         observed += [seen] if seen is not None else []
         loss = torch.stack(list(learned.terms.values())).sum()
-        optimizer.zero_grad()
-        fabric.backward(loss)
-        grad_norm = fabric.clip_gradients(
-            model, optimizer, max_norm=parameters.clip_grad or math.inf, error_if_nonfinite=False
-        )
-        optimizer.step()
+        grad_norm = descend(parameters, model, optimizer, loss, fabric)
         # Sums stay on the device: nothing here waits for it.
         positives = (learned.gt_index >= 0).sum()
         values = {"loss": loss, **learned.terms, "grad_norm": grad_norm, "positives": positives}
@@ -128,6 +122,19 @@ def train_epoch(
     per_gt = sums.pop("positives") / max(sums.pop("gts"), 1)
     means = {name: float(torch.stack([one[name] for one in observed]).mean()) for name in observed[0]}
     return {**{name: value / steps_per_epoch for name, value in sums.items()}, "positives_per_gt": per_gt, **means}
+
+
+def descend(
+    parameters: Parameters, model: nn.Module, optimizer: Optimizer, loss: Tensor, fabric: Fabric
+) -> Tensor | None:
+    """One step of the optimizer down the gradient of `loss`; returns the gradient's norm before it was clipped."""
+    optimizer.zero_grad()
+    fabric.backward(loss)
+    grad_norm = fabric.clip_gradients(
+        model, optimizer, max_norm=parameters.clip_grad or math.inf, error_if_nonfinite=False
+    )
+    optimizer.step()
+    return grad_norm
 
 
 def learn(
@@ -150,7 +157,7 @@ def learn(
     images = batch.images.contiguous(memory_format=torch.channels_last)
     student_outputs = model(images)
     if cache is not None and teacher is not None:
-        gt_index = cache.recall(on_host, host_anchors, functools.partial(_taught, assigner, teacher, fabric))
+        gt_index = cache.recall(on_host, host_anchors, teacher_assignment(parameters, teacher, fabric))
         gt_index = gt_index.to(fabric.device, non_blocking=True)
         learned = MethodLoss(learn_assignment(student_outputs, gt_index, anchors, batch.targets), gt_index)
     else:
@@ -169,13 +176,19 @@ def _look(teacher: nn.Module, images: Tensor, fabric: Fabric) -> HeadOutputs:
         return teacher(images)
 
 
-def _taught(assigner: Assigner, teacher: nn.Module, fabric: Fabric, on_host: Batch) -> Tensor:
-    """The assignment gt_index [n, A] that the teacher makes of a batch."""
-    anchors = make_anchors(on_host.padded_hw)
-    candidates = assigner.match(anchors, on_host.targets).to(fabric.device)
-    batch = on_host.to(fabric.device)
-    outputs = _look(teacher, batch.images.contiguous(memory_format=torch.channels_last), fabric)
-    return own_assignment(assigner, outputs, make_anchors(batch.padded_hw, fabric.device), batch.targets, candidates)
+def teacher_assignment(parameters: Parameters, teacher: nn.Module, fabric: Fabric) -> Callable[[Batch], Tensor]:
+    """A function from a batch on the host to the assignment gt_index [N, A] that the teacher makes of it."""
+    assigner = ASSIGNERS[parameters.assigner]
+
+    def assign(on_host: Batch) -> Tensor:
+        candidates = assigner.match(make_anchors(on_host.padded_hw), on_host.targets).to(fabric.device)
+        batch = on_host.to(fabric.device)
+        outputs = _look(teacher, batch.images.contiguous(memory_format=torch.channels_last), fabric)
+        return own_assignment(
+            assigner, outputs, make_anchors(batch.padded_hw, fabric.device), batch.targets, candidates
+        )
+
+    return assign
 
 
 def _judge(
@@ -225,14 +238,14 @@ def append_metrics(folder: Path, line: dict[str, Any]) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-def _training_order(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> TrainingOrder:
+def training_order(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> TrainingOrder:
     """Shuffled batches, shared out over the devices."""
     batch_size = parameters.batch_size // fabric.world_size
     hw = dataset.annotations.records.hw
     return TrainingOrder(hw, batch_size, parameters.seed, fabric.global_rank, fabric.world_size)
 
 
-def _evaluation_order(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> list[list[int]]:
+def evaluation_order(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> list[list[int]]:
     """All images on each device, in batches without more padding than each image alone has, so that AP does not depend
     on the batch size."""
     sizes = [
@@ -242,7 +255,7 @@ def _evaluation_order(dataset: CocoDataset, parameters: Parameters, fabric: Fabr
     return batches_of_one_size(sizes, parameters.batch_size // fabric.world_size)
 
 
-def _loader(
+def load_batches(
     dataset: CocoDataset, batches: TrainingOrder | list[list[int]], parameters: Parameters, fabric: Fabric
 ) -> DataLoader[Batch]:
     return DataLoader(

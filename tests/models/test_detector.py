@@ -6,6 +6,7 @@ import pytest
 import torch
 from reference import reference_detector
 
+from lad.assignment import match_candidates
 from lad.geometry import level_sizes, make_anchors
 from lad.methods import baseline
 from lad.models import build_detector
@@ -169,7 +170,7 @@ def test_every_backbone_takes_a_training_step_and_predicts(backbone, targets):
     detector.configuration = dataclasses.replace(detector.configuration, short_side=96, long_side=128)
     images, anchors = torch.randn(2, 3, 96, 128), make_anchors((96, 128))
     before = {name: parameter.clone() for name, parameter in detector.named_parameters() if parameter.requires_grad}
-    loss = sum(baseline(detector(images), None, anchors, targets).terms.values())
+    loss = sum(baseline(detector(images), None, match_candidates(anchors, targets), anchors, targets).terms.values())
     loss.backward()
     torch.optim.SGD((p for p in detector.parameters() if p.requires_grad), lr=0.01).step()
     assert loss.isfinite()
