@@ -2,7 +2,7 @@
 
     python benchmarks/teacher.py [--teacher r101] [--device cpu] [--height 256] [--width 320] [--batch 2] [--rounds 9]
 
-Each row adds one saving to those above it; a round runs all of them, in turn.
+Each row changes one thing of the row above it; a round runs all of them, in turn.
 """
 
 import argparse
@@ -52,7 +52,8 @@ def main() -> None:
         "+ inference mode": forward(plain, images, torch.inference_mode),
         "+ channels last": forward(last, images_last, torch.inference_mode),
         "+ BatchNorm folded": forward(folded, images_last, torch.inference_mode),
-        "+ autocast to bfloat16": forward(folded, images_last, torch.inference_mode, autocast=True),
+        "without inference mode (lad)": forward(folded, images_last, torch.no_grad),
+        "+ autocast to bfloat16 (lad, with bf16-mixed)": forward(folded, images_last, torch.no_grad, autocast=True),
     }
     seconds = alternate(tasks, given.rounds)
     where = torch.cuda.get_device_name() if given.device == "cuda" else machine()

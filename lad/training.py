@@ -172,7 +172,7 @@ def learn(
 
 
 def _look(teacher: nn.Module, images: Tensor, fabric: Fabric) -> HeadOutputs:
-    with torch.inference_mode(), fabric.autocast():
+    with torch.no_grad(), fabric.autocast():
         return teacher(images)
 
 

@@ -16,6 +16,8 @@ from lad.experiment import compare, find_run, finished_runs, is_training, open_d
 from lad.parameters import Parameters, make_parameters
 from lad.results import results_table
 
+inplace = torch.nn.Module.compile
+
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory) -> Path:
@@ -132,6 +134,18 @@ def test_worker_processes_and_mixed_precision_are_as_reproducible(shapes, tmp_pa
         run_experiment(tiny(shapes, tmp_path / name, epochs=1, workers=workers, precision=precision)) for name in "ab"
     )
     assert weights(first.folder) == weights(second.folder)
+
+
+def test_a_compiled_run_learns_the_same(shapes, tmp_path, monkeypatch):
+    """Compiled without code generation, which would take minutes; benchmarks/step.py does it in earnest."""
+    compiled = []
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self: (compiled.append(self), inplace(self, backend="eager"))
+    )
+    plain, same = (run_experiment(tiny(shapes, tmp_path, epochs=1, compile=chosen)) for chosen in (False, True))
+    assert len(compiled) == 1 and plain.folder != same.folder
+    assert same.epochs[0]["loss"] == pytest.approx(plain.epochs[0]["loss"], rel=1e-3)
+    assert same.load_detector().state_dict().keys() == plain.load_detector().state_dict().keys()
 
 
 def test_worker_processes_change_nothing(shapes, tmp_path):

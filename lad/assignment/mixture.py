@@ -1,7 +1,6 @@
 """A two-component Gaussian mixture per gt, all gts at once: scikit-learn's GaussianMixture, batched in PyTorch.
 
-Step 4 of the PAA assignment. The published code fits gt after gt on the CPU; here one EM runs over padded rows, and
-goes on with those that have not converged.
+Step 4 of the PAA assignment. The published code fits gt after gt on the CPU; here one EM runs over padded rows.
 """
 
 import math
@@ -14,7 +13,7 @@ MAX_ITERATIONS = 100
 TOLERANCE = 1e-3
 VARIANCE_FLOOR = 1e-6
 LOG_2PI = math.log(2 * math.pi)
-# On an accelerator, asking which rows have converged makes the host wait, so it is asked once, after this many
+# On an accelerator, asking whether every row has converged makes the host wait, so it is asked once, after this many
 # iterations: most batches are done by then.
 ITERATIONS_BEFORE_ASKING = 24
 
@@ -46,35 +45,27 @@ def fit_mixture(cost: Tensor, count: Tensor) -> Mixture:
     """
     valid = torch.arange(cost.shape[1], device=cost.device) < count[:, None]  # [G, K]
     x = torch.where(valid, cost.double(), 0.0)
+    mask, number = valid.double(), count.clamp(min=1).double()
     highest = x.gather(1, (count - 1).clamp(min=0)[:, None]).squeeze(1)
-    means = torch.stack([x[:, 0], highest])
-    start = torch.stack([torch.full_like(means, 0.5), means, torch.ones_like(means)])  # [weight mean variance, 2, G]
+    mean = torch.stack([x[:, 0], highest])
+    parameters = torch.stack([torch.full_like(mean, 0.5), mean, torch.ones_like(mean)])  # [weight mean variance, 2, G]
 
-    fitted, taken = start.clone(), torch.zeros_like(count)
-    row = torch.arange(len(x), device=x.device)  # those still fitted, and what is known of them
-    now, mask, number, running = start, valid.double(), count.clamp(min=1).double(), count > 0
-    samples, likelihood, iterations = x, x.new_full((len(x),), -math.inf), taken
+    running = count > 0
+    likelihood = x.new_full((len(x),), -math.inf)
+    iterations = torch.zeros_like(count)
     for iteration in range(MAX_ITERATIONS):
-        new, new_likelihood = em_step(samples, mask, number, now)
-        now = torch.where(running, new, now)
+        new_parameters, new_likelihood = em_step(x, mask, number, parameters)
+        parameters = torch.where(running, new_parameters, parameters)
         iterations = iterations + running
         running = running & ~((new_likelihood - likelihood).abs() < TOLERANCE)
         likelihood = new_likelihood
-        if x.is_cuda and iteration != ITERATIONS_BEFORE_ASKING:
-            continue
-        left = running.nonzero().squeeze(1)
-        if 2 * len(left) <= len(row):  # worth going on with these alone
-            fitted[..., row], taken[row] = now, iterations
-            row, samples, mask, number = row[left], samples[left], mask[left], number[left]
-            now, running, likelihood, iterations = now[..., left], running[left], likelihood[left], iterations[left]
-        if not len(left):
+        if (not x.is_cuda or iteration == ITERATIONS_BEFORE_ASKING) and not running.any():
             break
-    fitted[..., row], taken[row] = now, iterations
 
-    weight, mean, variance = fitted
-    component_density, log_density = log_densities(x, fitted)
+    component_density, log_density = log_densities(x, parameters)
     component = (component_density[1] > component_density[0]).long()
-    return Mixture(component, log_density, weight.T, mean.T, variance.T, taken)
+    weight, mean, variance = parameters
+    return Mixture(component, log_density, weight.T, mean.T, variance.T, iterations)
 
 
 def em_step(x: Tensor, mask: Tensor, number: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:

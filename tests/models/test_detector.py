@@ -9,7 +9,7 @@ from reference import reference_detector
 from lad.assignment import match_candidates
 from lad.geometry import level_sizes, make_anchors
 from lad.methods import baseline
-from lad.models import build_detector
+from lad.models import HEADS, build_detector
 from lad.models.backbone import ARCHITECTURES, BACKBONES
 
 
@@ -178,3 +178,15 @@ def test_every_backbone_takes_a_training_step_and_predicts(backbone, targets):
     assert {name.split(".")[0] for name in moved} == {"backbone", "fpn", "head"}
     (found,) = detector.predict(torch.rand(3, 90, 120))
     assert found.boxes.isfinite().all() and found.boxes.shape == (len(found.scores), 4)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_detector_compiles_without_a_break_in_its_graph(head):
+    """`fullgraph` raises where Python would have to take over; images of another size need no break either."""
+    torch.manual_seed(0)
+    detector = build_detector("r18", 3, 0.25, head, channels=64).train()
+    compiled = torch.compile(detector, backend="eager", fullgraph=True)
+    for size in ((64, 96), (96, 64)):
+        images = torch.randn(2, 3, *size)
+        for ours, plain in zip(compiled(images), detector(images), strict=True):
+            torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,82 @@
+"""How often a remembered assignment differs from the one that the teacher would make now.
+
+    python benchmarks/cache_padding.py FOLDER [--teacher r50] [--epochs 10] [--short-side 240] [--long-side 320]
+
+FOLDER: a data set in COCO format whose images have several sizes. A teacher is trained on it first. Then every training
+image, and its mirror image, is put into as many batches as there are rounds, with other images each time; the padding
+follows from the largest of them. The first assignment is kept, as `cache_teacher` does, and compared with the others.
+"""
+
+import argparse
+import tempfile
+
+import torch
+from lightning.fabric import Fabric
+from measure import machine
+
+from lad.assignment_cache import AssignmentCache
+from lad.experiment import open_data, run_experiment
+from lad.geometry import make_anchors
+from lad.models.folding import fold_batchnorm
+from lad.observe import jaccard
+from lad.parameters import make_parameters
+from lad.training import load_batches, teacher_assignment, training_order
+
+ROUNDS = 12  # epochs of batches
+NO_IMAGES = {"images": 0, "differing images": 0, "padded alike": 0, "differing though padded alike": 0}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder")
+    parser.add_argument("--teacher", default="r50")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--short-side", type=int, default=240)
+    parser.add_argument("--long-side", type=int, default=320)
+    parser.add_argument("--batch-size", type=int, default=4)
+    given = parser.parse_args()
+    fabric = Fabric(accelerator="cpu", devices=1)
+    with tempfile.TemporaryDirectory() as folder:
+        parameters = make_parameters(
+            {
+                "data": given.folder, "out": folder, "method": "baseline", "student": given.teacher,
+                "epochs": given.epochs, "batch_size": given.batch_size, "accelerator": "cpu", "lr": 1e-3,
+                "short_sides": [given.short_side], "test_short_side": given.short_side, "long_side": given.long_side,
+            }
+        )  # fmt: skip
+        run = run_experiment(parameters)
+        teacher = fold_batchnorm(run.load_detector()).to(memory_format=torch.channels_last)
+        assign = teacher_assignment(parameters, teacher, fabric)
+        train_set, _ = open_data(parameters)
+        order = training_order(train_set, parameters, fabric)
+        cache = AssignmentCache(run.folder, {})
+        first_padding: dict[tuple[int, bool], tuple[int, int]] = {}
+        seen, agreement = dict(NO_IMAGES), []
+        for order.epoch in range(ROUNDS):
+            for batch in load_batches(train_set, order, parameters, fabric):
+                anchors, now = make_anchors(batch.padded_hw), assign(batch)
+                kept = cache.recall(batch, anchors, assign)
+                for row, sight in enumerate(zip(batch.image_id.tolist(), batch.is_flipped.tolist(), strict=True)):
+                    if sight not in first_padding:
+                        first_padding[sight] = batch.padded_hw
+                        continue
+                    differs = not torch.equal(now[row], kept[row])
+                    alike = first_padding[sight] == batch.padded_hw
+                    seen["images"] += 1
+                    seen["differing images"] += differs
+                    seen["padded alike"] += alike
+                    seen["differing though padded alike"] += alike and differs
+                    if not alike and (kept[row] >= 0).any():
+                        agreement.append(jaccard(now[row], kept[row]).item())
+    otherwise = seen["images"] - seen["padded alike"]
+    differing = seen["differing images"] - seen["differing though padded alike"]
+    print(f"\n{machine()}; PAA-{given.teacher}, {given.epochs} epochs, AP {run.metrics['AP']:.3f}\n")
+    print("| padding of the batch | images | whose assignment differs | positives that agree, mean |")
+    print("|---|---:|---:|---:|")
+    print(f"| as at first sight | {seen['padded alike']} | {seen['differing though padded alike']} | – |")
+    mean = sum(agreement) / max(len(agreement), 1)
+    print(f"| another | {otherwise} | {differing} ({differing / max(otherwise, 1):.0%}) | {mean:.1%} |")
+
+
+if __name__ == "__main__":
+    main()

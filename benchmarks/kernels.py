@@ -1,0 +1,80 @@
+"""Operations of one assignment and its losses, and how often they make the host wait for the device.
+
+    python benchmarks/kernels.py [--gts 8] [--device cpu]
+
+Two images of 800 x 1344, 80 classes. On a CUDA device kernels and synchronisations are counted; elsewhere the
+operations that torch dispatches, and those among them whose result's shape or value the host must know, for which it
+would wait there. Forward passes only.
+"""
+
+import argparse
+from collections.abc import Callable
+
+import torch
+from assignment import scene
+from torch.profiler import ProfilerActivity, profile
+
+from lad.assignment import PAA, match_candidates
+from lad.assignment.mixture import fit_mixture
+from lad.assignment.paa import pool_cheapest, separate
+from lad.geometry import make_anchors
+from lad.losses import detection_loss
+from lad.models import HeadOutputs
+
+HW = (800, 1344)
+WAITS = ("aten::nonzero", "aten::_local_scalar_dense", "aten::bincount", "aten::masked_select", "aten::_unique2")
+VIEWS = {  # these compute nothing
+    f"aten::{name}"
+    for name in (
+        "alias", "as_strided", "detach", "empty", "empty_like", "empty_strided", "expand", "resize_", "select", "slice",
+        "split", "squeeze", "t", "transpose", "unbind", "unsqueeze", "view", "_unsafe_view",
+    )
+}  # fmt: skip
+SYNCHRONISATIONS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaMemcpy")
+
+
+def count(task: Callable[[], object], is_cuda: bool) -> tuple[int, int]:
+    task()
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if is_cuda else [])]
+    with profile(activities=activities) as profiler:
+        task()
+    events = profiler.events()
+    if is_cuda:
+        kernels = sum(event.device_type == torch.autograd.DeviceType.CUDA for event in events)
+        return kernels, sum(event.name.startswith(SYNCHRONISATIONS) for event in events)
+    leaves = [event.name for event in events if event.name.startswith("aten::") and not event.cpu_children]
+    return sum(name not in VIEWS for name in leaves), sum(event.name in WAITS for event in events)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gts", type=int, default=8, help="per image")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    given = parser.parse_args()
+    outputs, host_anchors, host_targets = scene(given.gts, HW)
+    outputs = HeadOutputs(*(one.to(given.device) for one in outputs))
+    anchors, targets = make_anchors(HW, given.device), host_targets.to(given.device)
+    candidates = match_candidates(host_anchors, host_targets).to(given.device)
+    evidence = PAA.weigh(outputs, candidates, anchors, targets)
+    cost, _, number = pool_cheapest(candidates, evidence[:, 0], len(targets.boxes))
+    mixture = fit_mixture(cost, number)
+    gt_index = PAA.assign(candidates, evidence, anchors, targets)
+    tasks = {
+        "match, on the host": lambda: match_candidates(host_anchors, host_targets),
+        "cost": lambda: PAA.weigh(outputs, candidates, anchors, targets),
+        "pool": lambda: pool_cheapest(candidates, evidence[:, 0], len(targets.boxes)),
+        f"mixture, {int(mixture.iterations.max())} iterations": lambda: fit_mixture(cost, number),
+        "separate": lambda: separate(mixture, cost, number),
+        "assign: pool, mixture, separate, place": lambda: PAA.assign(candidates, evidence, anchors, targets),
+        "losses": lambda: detection_loss(outputs, gt_index, anchors, targets, "iou"),
+    }
+    kind = ("kernels", "synchronisations") if given.device == "cuda" else ("operations", "that would wait")
+    print(f"torch {torch.__version__.split('+')[0]} on {given.device}; {given.gts} gts per image\n")
+    print(f"| part | {kind[0]} | {kind[1]} |\n|---|---:|---:|")
+    for name, task in tasks.items():
+        operations, waits = count(task, given.device == "cuda")
+        print(f"| {name} | {operations} | {waits} |")
+
+
+if __name__ == "__main__":
+    main()
