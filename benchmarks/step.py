@@ -1,7 +1,7 @@
 """A training step of each method, beside forward and backward of the bare network, and what assignment and loss take.
 
     python benchmarks/step.py                                       # PAA-R50, two images of 256 x 320, on the CPU
-    python benchmarks/step.py --compile                             # with torch.compile
+    python benchmarks/step.py --compile --plain                     # with torch.compile
     python benchmarks/step.py --device cuda --batch 8 --height 800 --width 1344 --precision bf16-mixed [--student r101]
 
 Random images with gts as in `assignment.py`; the backbone's stem and first stage are frozen and BatchNorm uses its
@@ -73,14 +73,15 @@ def steps(given: argparse.Namespace, fabric: Fabric, folder: Path) -> dict[str, 
 
         return step
 
-    return {
+    tasks = {
         "bare network": bare(given, batch, fabric),
         "assignment and loss": on_given_outputs(batch, fabric),
         "baseline": trained("baseline"),
-        "LAD": trained("lad"),
-        "LAD, teacher remembered": trained("lad", cached=True),
-        "CoLAD": trained("colad"),
     }
+    if given.plain:
+        return tasks
+    taught = {"LAD": trained("lad"), "LAD, teacher remembered": trained("lad", cached=True), "CoLAD": trained("colad")}
+    return tasks | taught
 
 
 def parameters_of(given: argparse.Namespace, method: str, cached: bool) -> Parameters:
@@ -140,6 +141,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=int, default=320)
     parser.add_argument("--gts", type=int, default=8, help="per image")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--plain", action="store_true", help="the baseline alone, no method with a teacher")
     parser.add_argument("--rounds", type=int, default=7)
 
 

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from lad.assignment import ASSIGNERS, own_assignment
 from lad.assignment_cache import AssignmentCache
 from lad.data import Batch, CocoDataset, TrainingOrder, batches_of_one_size, collate
+from lad.data.batch import send
 from lad.data.transforms import resized_hw
 from lad.evaluation import Evaluator, evaluate
 from lad.geometry import make_anchors
@@ -158,7 +159,7 @@ def learn(
     student_outputs = model(images)
     if cache is not None and teacher is not None:
         gt_index = cache.recall(on_host, host_anchors, teacher_assignment(parameters, teacher, fabric))
-        gt_index = gt_index.to(fabric.device, non_blocking=True)
+        gt_index = send(gt_index, fabric.device)
         learned = MethodLoss(learn_assignment(student_outputs, gt_index, anchors, batch.targets), gt_index)
     else:
         teacher_outputs = _look(teacher, images, fabric) if teacher is not None else None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lad.assignment.reach import pairs_in_reach
-from lad.data.batch import Targets
+from lad.data.batch import Targets, send
 from lad.geometry import Anchors, box_iou
 
 MIN_IOU = 0.1
@@ -27,7 +27,7 @@ class Candidates:
 
     def to(self, device: torch.device | str) -> "Candidates":
         fields = (self.image, self.anchor, self.gt, self.level)
-        return Candidates(*(field.to(device, non_blocking=True) for field in fields))
+        return Candidates(*(send(field, device) for field in fields))
 
 
 def match_candidates(anchors: Anchors, targets: Targets, min_iou: float = MIN_IOU) -> Candidates:

@@ -26,7 +26,7 @@ class Targets:
 
     def to(self, device: torch.device | str) -> "Targets":
         fields = (self.boxes, self.labels, self.image, self.image_hw)
-        return Targets(*(field.to(device, non_blocking=True) for field in fields))
+        return Targets(*(send(field, device) for field in fields))
 
     def pin_memory(self) -> "Targets":
         fields = (self.boxes, self.labels, self.image, self.image_hw)
@@ -71,8 +71,7 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         images, *others = (
-            field.to(device, non_blocking=True)
-            for field in (self.images, self.image_id, self.original_hw, self.is_flipped)
+            send(field, device) for field in (self.images, self.image_id, self.original_hw, self.is_flipped)
         )
         return Batch(images, self.targets.to(device), *others)
 
@@ -95,6 +94,14 @@ class Batch:
         return Batch(
             self.images[chosen], targets, self.image_id[chosen], self.original_hw[chosen], self.is_flipped[chosen]
         )
+
+
+def send(value: Tensor, device: torch.device | str) -> Tensor:
+    """A host's tensor on a device, without waiting for what the device is still at: only pinned memory allows that."""
+    is_sent = torch.device(device).type == "cuda" and value.device.type == "cpu"
+    if is_sent and not value.is_pinned():
+        value = value.pin_memory()
+    return value.to(device, non_blocking=True)
 
 
 def padded_hw(hw: Sequence[int]) -> tuple[int, int]:

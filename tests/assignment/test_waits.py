@@ -4,6 +4,8 @@ Fake tensors on a CUDA device that need not be there: an operation whose result'
 values raises an error, and so does a copy between host and device.
 """
 
+import dataclasses
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
@@ -41,7 +43,11 @@ def learn(method: str, targets) -> None:
             )
             for _ in range(2)
         )
-        scene = (candidates.to(cuda), make_anchors.__wrapped__((96, 128), cuda), targets.to(cuda))
+        candidates, targets = (
+            dataclasses.replace(one, **{name: value.to(cuda) for name, value in vars(one).items()})
+            for one in (candidates, targets)
+        )
+        scene = (candidates, make_anchors.__wrapped__((96, 128), cuda), targets)
         with NothingCrosses():
             METHODS[method](student, teacher, *scene)
 

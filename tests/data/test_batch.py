@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import pytest
 import torch
 
 from lad.data import Sample, collate
+from lad.data.batch import send
 
 
 def sample(height: int, width: int, gts: int, image_id: int) -> Sample:
@@ -46,6 +48,20 @@ def test_a_batch_is_pinned_as_a_whole(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor.to("meta"))
     pinned = collate([sample(32, 32, 2, 5)]).pin_memory()
     assert {one.device.type for one in tensors(pinned)} == {"meta"}
+
+
+@pytest.mark.parametrize("is_pinned", [False, True])
+def test_what_goes_to_a_cuda_device_goes_from_pinned_memory(monkeypatch, is_pinned):
+    """Without such a device: what is asked for, and in which order."""
+    asked = []
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: is_pinned)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: (asked.append("pinned"), tensor)[1])
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device, **options: (asked.append(options), tensor)[1])
+    send(torch.zeros(2), "cuda:1")
+    assert asked == [*([] if is_pinned else ["pinned"]), {"non_blocking": True}]
+    asked.clear()
+    send(torch.zeros(2), "cpu")
+    assert asked == [{"non_blocking": True}]
 
 
 def test_some_images_of_a_batch_are_a_batch_with_the_same_padding():
