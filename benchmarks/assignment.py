@@ -1,6 +1,6 @@
 """PAA's assignment against the published way: image after image, gt after gt, a scikit-learn mixture each.
 
-    python benchmarks/assignment.py [--rounds 7] [--height 800] [--width 1344]
+    python benchmarks/assignment.py [--rounds 7] [--height 800] [--width 1344] [--figure FILE]
 
 A batch of two images with 80 classes; gts are of COCO's mixed sizes. A round runs everything once. Memory is by how
 much a fresh process grows while it assigns.
@@ -10,7 +10,9 @@ import argparse
 import functools
 import statistics
 from collections.abc import Callable
+from pathlib import Path
 
+import matplotlib.pyplot as plt
 import torch
 from measure import alternate, extra_memory, machine, median_ratio
 from published import assign_published
@@ -60,30 +62,55 @@ def prepare(gts: int, hw: tuple[int, int]) -> Callable[[], object]:
     return functools.partial(own_assignment, PAA, *scene(gts, hw))
 
 
+def draw(medians: dict[str, dict[int, float]], path: Path) -> None:
+    figure, axis = plt.subplots(figsize=(5, 3.6), layout="constrained")
+    for name, marker, colour in (("published", "s--", "#d55e00"), ("lad", "o-", "#0072b2")):
+        gts, milliseconds = list(medians[name]), list(medians[name].values())
+        axis.loglog(gts, milliseconds, marker, color=colour)
+        label = "published way:\na scikit-learn fit per gt" if name == "published" else "lad:\nall gts at once"
+        axis.annotate(
+            label, (gts[-2], milliseconds[-2]), (-10, 8), textcoords="offset points", ha="right", color=colour
+        )
+    ticks = (5, 10, 50, 100, 500)
+    axis.set(
+        xlabel="gts per image", ylabel="milliseconds", xticks=GTS, xticklabels=GTS, yticks=ticks, yticklabels=ticks
+    )
+    axis.minorticks_off()
+    axis.set_title("Assignment of two images of 800 × 1344, two CPU cores", fontsize=10)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    figure.savefig(path, dpi=130)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--height", type=int, default=800)
     parser.add_argument("--width", type=int, default=1344)
+    parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
     hw = (given.height, given.width)
     print(f"{machine()}; 2 images of {hw[0]} x {hw[1]}, {given.rounds} rounds\n")
     print("| gts per image | published way, ms | lad, ms | times faster | extra memory, MB |")
     print("|---:|---:|---:|---:|---:|")
+    medians: dict[str, dict[int, float]] = {"published": {}, "lad": {}}  # milliseconds
     for gts in GTS:
         one = scene(gts, hw)
         tasks = {"lad": lambda one=one: own_assignment(PAA, *one)}
         if gts <= PUBLISHED_UP_TO:
             tasks["published"] = lambda one=one: assign_published(*one)
         seconds = alternate(tasks, given.rounds)
-        ours = f"{1000 * statistics.median(seconds['lad']):.0f}"
+        for name, own in seconds.items():
+            medians[name][gts] = 1000 * statistics.median(own)
         extra = extra_memory(prepare, gts, hw)
         if "published" in seconds:
-            theirs = f"{1000 * statistics.median(seconds['published']):.0f}"
+            theirs = f"{medians['published'][gts]:.0f}"
             ratio = f"{median_ratio(seconds['published'], seconds['lad']):.1f}"
         else:
             theirs = ratio = "–"
-        print(f"| {gts} | {theirs} | {ours} | {ratio} | {extra:.0f} |", flush=True)
+        print(f"| {gts} | {theirs} | {medians['lad'][gts]:.1f} | {ratio} | {extra:.0f} |", flush=True)
+    if given.figure:
+        draw(medians, given.figure)
 
 
 if __name__ == "__main__":

@@ -76,6 +76,7 @@ def draw(measured: list[tuple[str, list[float], list[float], list[float]]], path
         beside.yaxis.label.set_color(ORANGE)
         for one in (axis, beside):
             one.spines["top"].set_visible(False)
+    figure.get_layout_engine().set(wspace=0.08)
     figure.suptitle(f"A training step of PAA-{student.upper()} on two CPU cores")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
@@ -99,14 +100,14 @@ def main() -> None:
             print(f"| {value:g} | {second:.2f} | {peak:.2f} |")
         unit = name.removesuffix("s per image").removesuffix("s of an image").removesuffix("s in a batch")
         milliseconds, megabytes = 1000 * slope(values, seconds), 1024 * slope(values, memory)
-        print(f"\nOne more {unit} takes {milliseconds:.1f} ms and {megabytes:.1f} MB.", flush=True)
+        print(f"\nOne more {unit} takes {milliseconds:.2g} ms and {megabytes:.2g} MB.", flush=True)
     fabric = Fabric(accelerator="cpu", devices=1)
     tasks = {str(gts): on_given_outputs(random_batch(2, (800, 1344), gts), fabric) for gts in GTS}
     seconds = [statistics.median(own) for own in alternate(tasks, given.rounds).values()]
     print("\n| gts per image, 800 x 1344 | assignment and loss, ms |\n|---:|---:|")
     for gts, second in zip(GTS, seconds, strict=True):
         print(f"| {gts} | {1000 * second:.0f} |")
-    print(f"\nOne more gt per image takes {1000 * slope(GTS, seconds):.2f} ms.")
+    print(f"\nOne more gt per image takes {1000 * slope(GTS, seconds):.2g} ms.")
     if given.figure:
         draw(measured, given.figure, given.student)
 

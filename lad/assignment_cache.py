@@ -67,7 +67,8 @@ class AssignmentCache:
         sights = list(zip(batch.image_id.tolist(), batch.is_flipped.tolist(), strict=True))
         new = [row for row, sight in enumerate(sights) if sight not in self.places]
         if new:
-            self._remember([sights[row] for row in new], assign(batch.take(new)).cpu(), batch.take(new), anchors)
+            unseen = batch.take(new)
+            self._remember([sights[row] for row in new], unseen, assign(unseen).cpu(), anchors)
         positives = [file.read(offset, count) for file, offset, count in map(self.places.__getitem__, sights)]
         image = np.repeat(np.arange(len(sights)), list(map(len, positives)))
         level, row, column, gt = (np.concatenate(positives)[name].astype(np.int64) for name in POSITIVE.names or ())
@@ -77,7 +78,7 @@ class AssignmentCache:
         gt_index[image, location] = torch.from_numpy(gt + _first_gt(batch).numpy()[image])
         return gt_index
 
-    def _remember(self, sights: list[Sight], gt_index: Tensor, batch: Batch, anchors: Anchors) -> None:
+    def _remember(self, sights: list[Sight], batch: Batch, gt_index: Tensor, anchors: Anchors) -> None:
         image, location = (gt_index >= 0).nonzero(as_tuple=True)
         width, start = _layout(anchors)
         level = anchors.level[location].numpy()

@@ -123,6 +123,11 @@ def test_training_draws_any_logged_numbers_in_one_colour_per_row_of_a_table():
     assert [text.get_text() for text in legend.get_texts()] == list("abcd")
 
 
+def test_what_was_not_logged_is_said():
+    ax, empty = drawn(figures.draw_training({"a": [{"epoch": 1, "cls": 1.0}]}, {"cls": "loss", "cost": "cost"})).axes
+    assert not ax.texts and [text.get_text() for text in empty.texts] == ["not logged"]
+
+
 def test_a_comparison_shows_every_seed_its_mean_and_what_was_not_run():
     (ax,) = drawn(figures.draw_comparison({"baseline": [60.0, 62.0], "LAD": []})).axes
     seeds, mean = ax.lines

@@ -36,6 +36,8 @@ def draw_training(
         ax.spines[["top", "right"]].set_visible(False)
         if key in SHARES:
             ax.set_ylim(bottom=0)
+        if not ax.lines:  # a remembered teacher has no costs, for instance
+            ax.text(0.5, 0.5, "not logged", transform=ax.transAxes, ha="center", va="center", color=NEITHER)
     if 1 <= len(epochs_of) <= 3:
         axes[0].legend(fontsize=8, frameon=False)
     elif epochs_of:  # too many for a panel
