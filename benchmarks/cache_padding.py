@@ -20,7 +20,8 @@ from lad.geometry import make_anchors
 from lad.models.folding import fold_batchnorm
 from lad.observe import jaccard
 from lad.parameters import make_parameters
-from lad.training import load_batches, teacher_assignment, training_order
+from lad.step import teacher_assignment
+from lad.training import load_batches, training_order
 
 ROUNDS = 12  # epochs of batches
 NO_IMAGES = {"images": 0, "differing images": 0, "padded alike": 0, "differing though padded alike": 0}

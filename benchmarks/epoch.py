@@ -25,7 +25,8 @@ from lad.geometry import make_anchors
 from lad.models.folding import fold_batchnorm
 from lad.optimization import build_optimizer
 from lad.parameters import Parameters, make_parameters
-from lad.training import load_batches, teacher_assignment, train_epoch, training_order
+from lad.step import teacher_assignment
+from lad.training import load_batches, train_epoch, training_order
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from step import CLASSES, PAPER, on_given_outputs, parameters_of, random_batch
 
 from lad.models import build_detector
 from lad.optimization import build_optimizer
-from lad.training import descend, learn
+from lad.step import descend, learn
 
 GTS = (2, 8, 32, 100, 250, 500)
 SIZES = ((128, 160), (192, 256), (256, 320), (384, 480), (512, 640))

@@ -31,7 +31,7 @@ from lad.models import HeadOutputs, Pair, build_detector
 from lad.models.folding import fold_batchnorm
 from lad.optimization import build_optimizer
 from lad.parameters import Parameters, make_parameters
-from lad.training import descend, learn
+from lad.step import descend, learn
 
 CLASSES = 80
 PAPER = {"frozen_stages": 1, "norm_eval": True}

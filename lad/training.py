@@ -4,7 +4,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from lad.assignment import ASSIGNERS, own_assignment
 from lad.assignment_cache import AssignmentCache
 from lad.data import Batch, CocoDataset, TrainingOrder, batches_of_one_size, collate
-from lad.data.batch import send
 from lad.data.transforms import resized_hw
 from lad.evaluation import Evaluator, evaluate
-from lad.geometry import make_anchors
-from lad.methods import CO_LEARNING, MethodLoss, find_method, learn_assignment
-from lad.models import Detector, HeadOutputs, Pair
-from lad.observe import observe
+from lad.models import Detector, Pair
 from lad.optimization import build_optimizer, learning_rate
 from lad.parameters import Parameters
 from lad.progress import bar, say
+from lad.step import descend, learn
 
 OBSERVE_EVERY = 10  # steps
 METRICS_FILE, CHECKPOINT_FILE = "metrics.jsonl", "last.pt"
@@ -123,73 +119,6 @@ def train_epoch(
     per_gt = sums.pop("positives") / max(sums.pop("gts"), 1)
     means = {name: float(torch.stack([one[name] for one in observed]).mean()) for name in observed[0]}
     return {**{name: value / steps_per_epoch for name, value in sums.items()}, "positives_per_gt": per_gt, **means}
-
-
-def descend(
-    parameters: Parameters, model: nn.Module, optimizer: Optimizer, loss: Tensor, fabric: Fabric
-) -> Tensor | None:
-    """One step of the optimizer down the gradient of `loss`; returns the gradient's norm before it was clipped."""
-    optimizer.zero_grad()
-    fabric.backward(loss)
-    grad_norm = fabric.clip_gradients(
-        model, optimizer, max_norm=parameters.clip_grad or math.inf, error_if_nonfinite=False
-    )
-    optimizer.step()
-    return grad_norm
-
-
-def learn(
-    parameters: Parameters,
-    model: nn.Module,
-    teacher: nn.Module | None,
-    cache: AssignmentCache | None,
-    on_host: Batch,
-    fabric: Fabric,
-    observed: bool = False,
-) -> tuple[MethodLoss, dict[str, Tensor] | None]:
-    """The losses of one batch under the run's method and, if asked for, what `observe` sees."""
-    assigner = ASSIGNERS[parameters.assigner]
-    # Geometry is the host's: it knows how many candidates there are, and the device need not be waited for.
-    host_anchors = make_anchors(on_host.padded_hw)
-    candidates = None
-    if cache is None or observed:
-        candidates = assigner.match(host_anchors, on_host.targets).to(fabric.device)
-    batch, anchors = on_host.to(fabric.device), make_anchors(on_host.padded_hw, fabric.device)
-    images = batch.images.contiguous(memory_format=torch.channels_last)
-    student_outputs = model(images)
-    if cache is not None and teacher is not None:
-        gt_index = cache.recall(on_host, host_anchors, teacher_assignment(parameters, teacher, fabric))
-        gt_index = send(gt_index, fabric.device)
-        learned = MethodLoss(learn_assignment(student_outputs, gt_index, anchors, batch.targets), gt_index)
-    else:
-        teacher_outputs = _look(teacher, images, fabric) if teacher is not None else None
-        if parameters.method in CO_LEARNING:
-            student_outputs, teacher_outputs = student_outputs
-        method = find_method(parameters.method, parameters.assigner, parameters.criterion)
-        learned = method(student_outputs, teacher_outputs, candidates, anchors, batch.targets)
-    if not observed or candidates is None:
-        return learned, None
-    return learned, observe(learned, student_outputs, candidates, anchors, batch.targets, assigner)
-
-
-def _look(teacher: nn.Module, images: Tensor, fabric: Fabric) -> HeadOutputs:
-    with torch.no_grad(), fabric.autocast():
-        return teacher(images)
-
-
-def teacher_assignment(parameters: Parameters, teacher: nn.Module, fabric: Fabric) -> Callable[[Batch], Tensor]:
-    """A function from a batch on the host to the assignment gt_index [N, A] that the teacher makes of it."""
-    assigner = ASSIGNERS[parameters.assigner]
-
-    def assign(on_host: Batch) -> Tensor:
-        candidates = assigner.match(make_anchors(on_host.padded_hw), on_host.targets).to(fabric.device)
-        batch = on_host.to(fabric.device)
-        outputs = _look(teacher, batch.images.contiguous(memory_format=torch.channels_last), fabric)
-        return own_assignment(
-            assigner, outputs, make_anchors(batch.padded_hw, fabric.device), batch.targets, candidates
-        )
-
-    return assign
 
 
 def _judge(

@@ -9,7 +9,7 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
-from lad import experiment, training
+from lad import experiment, step, training
 from lad.data.shapes import write_shapes
 from lad.evaluation import METRICS
 from lad.experiment import compare, find_run, finished_runs, is_training, open_data, run_experiment
@@ -158,9 +158,9 @@ def test_a_teacher_whose_assignments_are_remembered_teaches_the_same(shapes, tmp
     parameters = tiny(shapes, tmp_path, method="lad", teacher="r18", epochs=4)
     asking = run_experiment(parameters)
     seen = []
-    look = training._look
+    look = step.look
     monkeypatch.setattr(
-        training, "_look", lambda teacher, images, fabric: (seen.append(len(images)), look(teacher, images, fabric))[1]
+        step, "look", lambda teacher, images, _: (seen.append(len(images)), look(teacher, images, _))[1]
     )
     remembering = run_experiment(parameters.model_copy(update={"cache_teacher": True}))
     assert remembering.folder != asking.folder and weights(remembering.folder) == weights(asking.folder)

@@ -39,7 +39,10 @@ def test_parameter_files_it_names_are_there(path):
 
 def test_links_and_files_it_names_are_there():
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
-        assert (PROJECT / target).exists(), target
+        file, _, heading = target.partition("#")
+        assert (PROJECT / file).exists(), target
+        headings = re.findall(r"^#+ (.+)$", (PROJECT / file).read_text(), re.MULTILINE) if heading else []
+        assert not heading or heading in {title.lower().replace(" ", "-") for title in headings}, target
     for name in re.findall(r"`((?:notebooks|lad|docs|tests)/[\w./]+)`", README):
         assert (PROJECT / name).exists(), name
 

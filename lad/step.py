@@ -1,0 +1,87 @@
+"""One step of training: from a batch on the host to losses, and down their gradient."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lad.assignment import ASSIGNERS, own_assignment
+from lad.assignment_cache import AssignmentCache
+from lad.data import Batch
+from lad.data.batch import send
+from lad.geometry import make_anchors
+from lad.methods import CO_LEARNING, MethodLoss, find_method, learn_assignment
+from lad.models import HeadOutputs
+from lad.observe import observe
+from lad.parameters import Parameters
+
+
+def learn(
+    parameters: Parameters,
+    model: nn.Module,
+    teacher: nn.Module | None,
+    cache: AssignmentCache | None,
+    on_host: Batch,
+    fabric: Fabric,
+    observed: bool = False,
+) -> tuple[MethodLoss, dict[str, Tensor] | None]:
+    """The losses of one batch under the run's method and, if asked for, what `observe` sees."""
+    assigner = ASSIGNERS[parameters.assigner]
+    # Geometry is the host's: it knows how many candidates there are, and the device need not be waited for.
+    host_anchors = make_anchors(on_host.padded_hw)
+    candidates = None
+    if cache is None or observed:
+        candidates = assigner.match(host_anchors, on_host.targets).to(fabric.device)
+    batch, anchors = on_host.to(fabric.device), make_anchors(on_host.padded_hw, fabric.device)
+    images = batch.images.contiguous(memory_format=torch.channels_last)
+    student_outputs = model(images)
+    if cache is not None and teacher is not None:
+        gt_index = cache.recall(on_host, host_anchors, teacher_assignment(parameters, teacher, fabric))
+        gt_index = send(gt_index, fabric.device)
+        learned = MethodLoss(learn_assignment(student_outputs, gt_index, anchors, batch.targets), gt_index)
+    else:
+        teacher_outputs = look(teacher, images, fabric) if teacher is not None else None
+        if parameters.method in CO_LEARNING:
+            student_outputs, teacher_outputs = student_outputs
+        method = find_method(parameters.method, parameters.assigner, parameters.criterion)
+        learned = method(student_outputs, teacher_outputs, candidates, anchors, batch.targets)
+    if not observed or candidates is None:
+        return learned, None
+    return learned, observe(learned, student_outputs, candidates, anchors, batch.targets, assigner)
+
+
+def descend(
+    parameters: Parameters, model: nn.Module, optimizer: Optimizer, loss: Tensor, fabric: Fabric
+) -> Tensor | None:
+    """One step of the optimizer down the gradient of `loss`; returns the gradient's norm before it was clipped."""
+    optimizer.zero_grad()
+    fabric.backward(loss)
+    grad_norm = fabric.clip_gradients(
+        model, optimizer, max_norm=parameters.clip_grad or math.inf, error_if_nonfinite=False
+    )
+    optimizer.step()
+    return grad_norm
+
+
+def look(teacher: nn.Module, images: Tensor, fabric: Fabric) -> HeadOutputs:
+    """What a frozen teacher says of images [N, 3, H, W], at the run's precision."""
+    with torch.no_grad(), fabric.autocast():
+        return teacher(images)
+
+
+def teacher_assignment(parameters: Parameters, teacher: nn.Module, fabric: Fabric) -> Callable[[Batch], Tensor]:
+    """A function from a batch on the host to the assignment gt_index [N, A] that the teacher makes of it."""
+    assigner = ASSIGNERS[parameters.assigner]
+
+    def assign(on_host: Batch) -> Tensor:
+        candidates = assigner.match(make_anchors(on_host.padded_hw), on_host.targets).to(fabric.device)
+        batch = on_host.to(fabric.device)
+        outputs = look(teacher, batch.images.contiguous(memory_format=torch.channels_last), fabric)
+        return own_assignment(
+            assigner, outputs, make_anchors(batch.padded_hw, fabric.device), batch.targets, candidates
+        )
+
+    return assign

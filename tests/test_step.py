@@ -1,0 +1,75 @@
+"""One step: from a batch to losses, by whichever method, and down their gradient."""
+
+import copy
+
+import pytest
+import torch
+from lightning.fabric import Fabric
+
+from lad.assignment import match_candidates
+from lad.assignment_cache import AssignmentCache
+from lad.data import Batch
+from lad.geometry import make_anchors
+from lad.methods import METHODS
+from lad.models import Pair, build_detector
+from lad.optimization import build_optimizer
+from lad.parameters import make_parameters
+from lad.step import descend, learn
+
+
+@pytest.fixture
+def fabric() -> Fabric:
+    return Fabric(accelerator="cpu", devices=1)
+
+
+@pytest.fixture
+def batch(targets) -> Batch:
+    torch.manual_seed(0)
+    image_id, is_flipped = torch.tensor([7, 8]), torch.tensor([False, True])
+    return Batch(torch.randn(2, 3, 96, 128), targets, image_id, targets.image_hw, is_flipped)
+
+
+def networks():
+    torch.manual_seed(1)
+    return (build_detector("r18", 3, 0.25, channels=64).eval() for _ in range(2))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_batch_is_learned_as_the_method_says(method, batch, fabric):
+    student, teacher = networks()
+    anchors = make_anchors((96, 128))
+    scene = (match_candidates(anchors, batch.targets), anchors, batch.targets)
+    expected = METHODS[method](student(batch.images), teacher(batch.images), *scene)
+    model = fabric.setup_module(Pair(student, teacher) if method == "colad" else student)
+    asked = teacher if method in ("lad", "soft_label", "solad") else None
+    learned, seen = learn(make_parameters({"method": method}), model, asked, None, batch, fabric)
+    assert seen is None and torch.equal(learned.gt_index, expected.gt_index)
+    for name, term in expected.terms.items():
+        torch.testing.assert_close(learned.terms[name], term, rtol=1e-5, atol=1e-6)
+
+
+def test_a_remembered_teacher_gives_the_same_losses_and_no_costs(batch, fabric, tmp_path):
+    student, teacher = networks()
+    model, parameters = fabric.setup_module(student), make_parameters({"method": "lad"})
+    asked, seen = learn(parameters, model, teacher, None, batch, fabric, observed=True)
+    cache = AssignmentCache(tmp_path, {})
+    for _ in range(2):
+        learned, seen_too = learn(parameters, model, teacher, cache, batch, fabric, observed=True)
+        assert all(torch.equal(learned.terms[name], term) for name, term in asked.terms.items())
+        assert seen_too["agreement"] == seen["agreement"] and "cost_mean" in seen and "cost_mean" not in seen_too
+    teacher.forward = pytest.fail  # it is not asked a second time
+    learn(parameters, model, teacher, cache, batch, fabric)
+
+
+@pytest.mark.parametrize("clip_grad", [0, 0.5])
+def test_a_gradient_is_clipped_if_the_run_says_so_and_its_norm_told_as_it_was(clip_grad, fabric):
+    weight = torch.nn.Linear(3, 1, bias=False)
+    before = copy.deepcopy(weight.weight)
+    parameters = make_parameters(
+        {"clip_grad": clip_grad, "optimizer": "sgd", "lr": 0.1, "weight_decay": 0, "method": "baseline"}
+    )
+    model, optimizer = fabric.setup(weight, build_optimizer(parameters, list(weight.parameters())))
+    norm = descend(parameters, model, optimizer, model(torch.tensor([[3.0, 4.0, 0.0]])).sum(), fabric)
+    assert norm == pytest.approx(5)
+    moved = (before - weight.weight).norm().item()
+    assert moved == pytest.approx(0.1 * (clip_grad or 5), rel=1e-4)
