@@ -38,28 +38,28 @@ class AssignmentCache:
         Raises ValueError, naming the file and what differs, if one was made under another key.
         """
         self.folder, self.key = folder, {"format": FORMAT, **key}
-        own = folder / CACHE_FILES.replace("*", str(rank))
-        if not own.exists():
-            unfinished = own.with_suffix(".unfinished")
+        self.path = folder / CACHE_FILES.replace("*", str(rank))
+        if not self.path.exists():
+            unfinished = self.path.with_suffix(".unfinished")
             unfinished.write_bytes(json.dumps(self.key).encode() + b"\n")
-            os.replace(unfinished, own)
+            os.replace(unfinished, self.path)
         self.files: dict[Path, _File] = {}
         self.places: dict[Sight, tuple[_File, int, int]] = {}  # file, offset, number of positives
         self.refresh()
-        self.own = self.files[own]
+        self.own = self.files[self.path]
         self.own.begin_writing()
 
     def __len__(self) -> int:
         return len(self.places)
 
     def refresh(self) -> None:
-        """Take up what all processes have written; to be called between epochs."""
-        for path in sorted(self.folder.glob(CACHE_FILES)):
+        """Take up what all processes have written; to be called between epochs. Of two records the own one counts."""
+        for path in sorted(self.folder.glob(CACHE_FILES), key=lambda path: (path != self.path, path)):
             if path not in self.files:
                 self.files[path] = _File(path, self.key)
             file = self.files[path]
             for sight, offset, count in file.new_records():
-                self.places[sight] = (file, offset, count)
+                self.places.setdefault(sight, (file, offset, count))
 
     def recall(self, batch: Batch, anchors: Anchors, assign: Callable[[Batch], Tensor]) -> Tensor:
         """The assignment gt_index [N, A] of a batch, on the host. assign: makes that of a batch of images not seen
@@ -67,7 +67,7 @@ class AssignmentCache:
         sights = list(zip(batch.image_id.tolist(), batch.is_flipped.tolist(), strict=True))
         new = [row for row, sight in enumerate(sights) if sight not in self.places]
         if new:
-            unseen = batch.take(new)
+            unseen = batch.take(new) if len(new) < len(sights) else batch
             self._remember([sights[row] for row in new], unseen, assign(unseen).cpu(), anchors)
         positives = [file.read(offset, count) for file, offset, count in map(self.places.__getitem__, sights)]
         image = np.repeat(np.arange(len(sights)), list(map(len, positives)))
@@ -99,8 +99,8 @@ class _File:
         self.path = path
         self.reader = path.open("rb")
         try:
-            found = json.loads(self.reader.readline())
-        except ValueError:
+            found = dict(json.loads(self.reader.readline()))
+        except (ValueError, TypeError):
             raise ValueError(f"{path}: damaged; remove it, and its assignments are made anew") from None
         if found != key:
             name = next(name for name in {**key, **found} if found.get(name) != key.get(name))

@@ -192,4 +192,4 @@ def evaluate(
 ) -> dict[str, float]:
     """The twelve COCO numbers of a detector on the images of `annotations`, which `batches` must cover."""
     results = predict_batches(detector, batches, annotations, fabric)
-    return coco_metrics(annotations.path, results, [record.image_id for record in annotations.records], evaluator)
+    return coco_metrics(annotations.path, results, annotations.records.image_id.tolist(), evaluator)

@@ -353,6 +353,8 @@ def _readable(dataset: CocoDataset, parameters: Parameters) -> CocoDataset:
     more = f" and {len(problems) - 1} more images" if len(problems) > 1 else ""
     if parameters.bad_images == "stop":
         raise ValueError(f"{first}{more}; mend or remove what is wrong, or give bad_images=skip to go on without")
+    if len(problems) == len(dataset):
+        raise ValueError(f"{first}{more}; none of {dataset.annotations.path}'s images can be used")
     say(f"left out: {first}{more}")
     return dataset.subset([index for index in range(len(dataset)) if index not in problems])
 

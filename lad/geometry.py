@@ -44,7 +44,7 @@ def level_sizes(padded_hw: tuple[int, int]) -> list[tuple[int, int]]:
     return [(math.ceil(height / stride), math.ceil(width / stride)) for stride in STRIDES]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)  # multi-scale training on COCO has some 300 sizes, on host and device
 def make_anchors(padded_hw: tuple[int, int], device: torch.device | str = "cpu") -> Anchors:
     """Anchors of an image of padded size (height, width), in pixels; see `Anchors` for the order.
 

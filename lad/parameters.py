@@ -96,7 +96,8 @@ class Parameters(BaseModel):
     warmup: int = Field(ge=0)  # steps of linear warm-up from lr × .001, at most half the run
     clip_grad: float = Field(ge=0)  # largest gradient norm; 0 does not clip
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
-    compile: StrictBool = False  # the networks that train, by torch.compile: a slow start, then faster steps
+    # The networks that train, by torch.compile: a slow start, then faster steps; a teacher is then trained so, too.
+    compile: StrictBool = False
 
     width: float = Field(gt=0, le=4)  # factor on the backbone's channels
     channels: int = Field(ge=MIN_CHANNELS, multiple_of=NORM_GROUPS)  # of the pyramid and the head

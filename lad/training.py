@@ -47,6 +47,7 @@ def train(
     """
     network.to(memory_format=torch.channels_last)
     if parameters.compile:
+        torch.compiler.reset()  # of what other networks of this process left: it counts against a limit
         network.compile()
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     model, optimizer = fabric.setup(network, build_optimizer(parameters, trainable))
@@ -193,7 +194,7 @@ def load_batches(
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=parameters.workers,
-        persistent_workers=parameters.workers > 0,
+        persistent_workers=parameters.workers > 0 and isinstance(batches, TrainingOrder),
         pin_memory=fabric.device.type == "cuda",
     )
 

@@ -119,14 +119,33 @@ def test_processes_read_each_others_files_between_epochs(tmp_path):
     assert len(AssignmentCache(tmp_path, KEY)) == 2  # one process goes on where there were two
 
 
+def test_of_an_image_that_two_processes_saw_at_once_each_keeps_its_own_first_sight(tmp_path):
+    """As the devices may in an epoch that does not divide; a restarted process reads the same as before."""
+    first, second = (AssignmentCache(tmp_path, KEY, rank) for rank in (0, 1))
+    batch, anchors = batch_of(sample(1, 3))
+
+    def nothing(batch):
+        return torch.full((1, len(anchors.boxes)), -1)
+
+    kept = first.recall(batch, anchors, Teacher())
+    assert (second.recall(batch, anchors, nothing) >= 0).sum() == 0
+    for cache in (first, AssignmentCache(tmp_path, KEY, 0)):
+        cache.refresh()
+        assert torch.equal(cache.recall(batch, anchors, pytest.fail), kept)
+    for cache in (second, AssignmentCache(tmp_path, KEY, 1)):
+        cache.refresh()
+        assert (cache.recall(batch, anchors, pytest.fail) >= 0).sum() == 0
+
+
 @pytest.mark.parametrize("changed", KEY)
 def test_another_key_is_refused_and_named(tmp_path, changed):
     AssignmentCache(tmp_path, KEY)
     with pytest.raises(ValueError, match=rf"assignments\.0\.bin: holds assignments made with {changed}=.*has 'new'"):
         AssignmentCache(tmp_path, {**KEY, changed: "new"})
-    (tmp_path / "assignments.0.bin").write_bytes(b"\x80nonsense")
-    with pytest.raises(ValueError, match=r"assignments\.0\.bin: damaged"):
-        AssignmentCache(tmp_path, KEY)
+    for content in (b"\x80nonsense", b"[1, 2]\n", b""):
+        (tmp_path / "assignments.0.bin").write_bytes(content)
+        with pytest.raises(ValueError, match=r"assignments\.0\.bin: damaged"):
+            AssignmentCache(tmp_path, KEY)
 
 
 def test_it_is_compact(tmp_path):

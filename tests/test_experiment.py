@@ -238,6 +238,10 @@ def test_an_unreadable_image_stops_the_run_before_training_or_is_left_out(shapes
     assert not (tmp_path / "runs").exists()
     run = run_experiment(tiny(folder, tmp_path / "runs", bad_images="skip", epochs=1))
     assert run.results["training_images"] == 11
+    for image in (folder / "train").iterdir():
+        image.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"and 11 more images; none of .*instances_train\.json's images can be used"):
+        run_experiment(tiny(folder, tmp_path / "others", bad_images="skip"))
 
 
 def test_an_unreadable_validation_image_is_left_out_of_the_judgement(shapes, tmp_path):

@@ -32,7 +32,8 @@ def own_assignment(
 ) -> Tensor:
     """The assignment gt_index [N, A] that a network's outputs make by themselves. candidates: the assigner's, if they
     are at hand."""
-    candidates = candidates or assigner.match(anchors, targets)
+    if candidates is None:
+        candidates = assigner.match(anchors, targets)
     return assigner.assign(candidates, assigner.weigh(outputs, candidates, anchors, targets), anchors, targets)
 
 

@@ -101,7 +101,7 @@ def send(value: Tensor, device: torch.device | str) -> Tensor:
     is_sent = torch.device(device).type == "cuda" and value.device.type == "cpu"
     if is_sent and not value.is_pinned():
         value = value.pin_memory()
-    return value.to(device, non_blocking=True)
+    return value.to(device, non_blocking=is_sent)  # what comes back has to be waited for
 
 
 def padded_hw(hw: Sequence[int]) -> tuple[int, int]:

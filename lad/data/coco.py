@@ -19,7 +19,8 @@ from lad.data.order import Draw
 
 
 class CocoDataset(Dataset[Sample]):
-    """Images of a folder with their gts. transform: of torchvision.transforms.v2, or None: float images in [0, 1]."""
+    """Images of a folder with their gts. transform: of torchvision.transforms.v2, or None: float images in [0, 1]. A
+    sample knows of a flip if it is `lad.data.transforms.RandomFlip`'s."""
 
     def __init__(self, images: Path, annotations: CocoAnnotations, transform: Callable[..., Any] | None = None) -> None:
         self.images, self.annotations, self.transform = images, annotations, transform

@@ -21,9 +21,9 @@ class TrainingOrder(Sampler[list[Draw]]):
     number of worker processes nor an interruption changes which images come when, and how they are transformed.
 
     image_hw: [I, 2] (height, width) of the images. Batches hold images that are all at least as wide as high, or all
-    higher than wide, which saves padding; what is left of both at the end makes the last batches. One that is not full
-    is left out, unless it is the only one: a lone image would upset BatchNorm. Every device gets as many images, some
-    of them a second time.
+    higher than wide, which saves padding; what is left of both at the end makes the last ones. All batches are full,
+    since a lone image would upset BatchNorm: the images that are one too many sit out the epoch, others in each. Fewer
+    images than a batch are one batch. Every device gets as many images, some of them a second time.
 
     Source: the grouping of OpenMMLab's AspectRatioBatchSampler.
     """
@@ -44,18 +44,16 @@ class TrainingOrder(Sampler[list[Draw]]):
         order = torch.randperm(number, generator=generator)
         seeds = torch.randint(2**62, (number,), generator=generator).tolist()
         rounds = torch.arange(-(-number // self.world_size) * self.world_size) % number
-        mine = order[rounds[self.rank :: self.world_size]].tolist()
+        mine = order[rounds[self.rank :: self.world_size]][: len(self) * self.batch_size].tolist()
 
         is_wide = self.is_wide.tolist()
         waiting: dict[bool, list[Draw]] = {True: [], False: []}
-        batches = 0
         for index in mine:
             group = waiting[is_wide[index]]
             group.append(Draw(index, seeds[index]))
             if len(group) == self.batch_size:
                 yield list(group)
-                batches += 1
                 group.clear()
         left = waiting[True] + waiting[False]
-        for first in range(0, (len(self) - batches) * self.batch_size, self.batch_size):
+        for first in range(0, len(left), self.batch_size):
             yield left[first : first + self.batch_size]

@@ -61,7 +61,7 @@ def test_what_goes_to_a_cuda_device_goes_from_pinned_memory(monkeypatch, is_pinn
     assert asked == [*([] if is_pinned else ["pinned"]), {"non_blocking": True}]
     asked.clear()
     send(torch.zeros(2), "cpu")
-    assert asked == [{"non_blocking": True}]
+    assert asked == [{"non_blocking": False}]
 
 
 def test_some_images_of_a_batch_are_a_batch_with_the_same_padding():

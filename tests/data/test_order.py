@@ -34,6 +34,15 @@ def test_an_epoch_has_whole_batches_of_images_each_seen_once(wide, high, batch_s
         assert len(seen) > wide + high - batch_size
 
 
+@pytest.mark.parametrize(("wide", "high", "batch_size"), [(100, 3, 4), (3, 50, 4), (16, 2, 16), (40, 7, 8), (5, 0, 4)])
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_every_image_is_seen_in_some_epoch(wide, high, batch_size, world_size):
+    """Also of the rarer orientation, whose images alone do not fill a batch."""
+    shares = [TrainingOrder(sizes(wide, high), batch_size, 0, rank, world_size) for rank in range(world_size)]
+    seen = {index for number in range(60) for share in shares for batch in epoch(share, number) for index in batch}
+    assert seen == set(range(wide + high))
+
+
 def test_landscape_and_portrait_come_apart_but_for_what_is_left_over():
     order = TrainingOrder(sizes(30, 18), batch_size=4, seed=0)
     mixed = [batch for batch in epoch(order, 0) if len({index < 30 for index in batch}) > 1]
