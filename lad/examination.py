@@ -17,11 +17,12 @@ from lad.data import CocoDataset, find_split, read_annotations, shapes_folder
 from lad.data.shapes import DIFFICULTIES
 from lad.errors import KINDS, Diagnosis, JudgedImage, ap_lost, count_errors, diagnose
 from lad.evaluation import class_metrics, coco_results, judge, metrics_of
-from lad.experiment import WEIGHTS_FILE, find_accelerator, versions, write_json
+from lad.experiment import find_accelerator, versions, write_json
 from lad.inference import predict
 from lad.models import Configuration, Detector, load_detector
 from lad.progress import bar, say
 from lad.question import Question
+from lad.runs import WEIGHTS_FILE
 from lad.submission import write_submission
 from lad.views import STRONGEST, View, flipped_too
 

@@ -9,10 +9,10 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 import torch
@@ -25,56 +25,22 @@ from lad.data import CocoDataset, eval_transform, find_split, read_annotations, 
 from lad.data.shapes import DIFFICULTIES
 from lad.evaluation import METRICS
 from lad.methods import CO_LEARNING, METHODS_WITH_TEACHER, TITLES
-from lad.models import Detector, Pair, build_detector, load_detector, save_detector
+from lad.models import Detector, Pair, build_detector, save_detector
 from lad.models.folding import fold_batchnorm
 from lad.parameters import Parameters
 from lad.progress import say
+from lad.runs import (
+    LOCK_FILE,
+    PARAMETERS_FILE,
+    RESULTS_FILE,
+    SECOND_WEIGHTS_FILE,
+    WEIGHTS_FILE,
+    Run,
+    find_run,
+)
 from lad.training import CHECKPOINT_FILE, read_metrics, train
 
-PARAMETERS_FILE, RESULTS_FILE, WEIGHTS_FILE = "params.json", "results.json", "model.safetensors"
-LOCK_FILE = "lock"
-SECOND_WEIGHTS_FILE = "teacher.safetensors"
 VERSIONS_OF = ("lad", "torch", "torchvision", "lightning", "pycocotools", "numpy")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One finished experiment. results: what results.json holds: metrics, versions, hardware, times. network: whose
-    numbers and weights these are; "teacher" is the second network of co-learning."""
-
-    parameters: Parameters
-    folder: Path
-    results: dict[str, Any]
-    network: Literal["student", "teacher"] = "student"
-
-    @property
-    def metrics(self) -> dict[str, float | None]:
-        """The twelve COCO numbers on the validation set; None where no gt of that size exists."""
-        return self.results["metrics" if self.network == "student" else "teacher_metrics"]
-
-    @property
-    def backbone(self) -> str:
-        name = self.parameters.student if self.network == "student" else self.parameters.teacher
-        assert name is not None
-        return name
-
-    @property
-    def partner(self) -> str | None:
-        """Backbone of the network it learned from or with."""
-        return self.parameters.teacher if self.network == "student" else self.parameters.student
-
-    def second(self) -> "Run":
-        """The second network of co-learning."""
-        return replace(self, network="teacher")
-
-    @property
-    def epochs(self) -> list[dict[str, float]]:
-        """One mapping per epoch: losses, learning rate, seconds and, where evaluated, the COCO numbers."""
-        return read_metrics(self.folder)
-
-    def load_detector(self) -> Detector:
-        """The trained network on the CPU, in eval mode, its parameters frozen."""
-        return load_detector(self.folder / (WEIGHTS_FILE if self.network == "student" else SECOND_WEIGHTS_FILE))
 
 
 def run_experiment(parameters: Parameters) -> Run:
@@ -186,61 +152,6 @@ def compare(parameters: Parameters) -> dict[str, Run]:
         title = TITLES[parameters.method]
         finished[f"{title} teacher"] = finished[f"{title} student"].second()
     return finished
-
-
-def networks_of(run: Run) -> dict[str, Run]:
-    """The student and, where it has one and its run is still there, the teacher; in co-learning the second network."""
-    networks = {"student": run}
-    if run.parameters.method in CO_LEARNING:
-        networks["teacher"] = run.second()
-    elif run.parameters.method in METHODS_WITH_TEACHER:
-        teacher = find_run(run.parameters.of_teacher())
-        networks |= {"teacher": teacher} if teacher else {}
-    return networks
-
-
-def is_training(parameters: Parameters) -> bool:
-    """Whether a process trains this run at this moment."""
-    path = Path(parameters.out) / parameters.run_name / LOCK_FILE
-    if not path.parent.is_dir():
-        return False
-    try:
-        with FileLock(path, timeout=0):
-            return False
-    except Timeout:
-        return True
-
-
-def find_run(parameters: Parameters) -> Run | None:
-    """The finished run of these parameters, or None."""
-    return open_run(Path(parameters.out) / parameters.run_name)
-
-
-def open_run(folder: Path) -> Run | None:
-    """The finished run in this folder, or None."""
-    if not (folder / RESULTS_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
-        return None
-    try:
-        parameters = Parameters(**json.loads((folder / PARAMETERS_FILE).read_text()))
-    except ValueError:
-        raise ValueError(
-            f"{folder / PARAMETERS_FILE}: is not of this version's runs; move the folder away, or train it again"
-        ) from None
-    return Run(parameters, folder, json.loads((folder / RESULTS_FILE).read_text()))
-
-
-def finished_runs(out: Path) -> list[Run]:
-    """All finished runs in a folder of runs, oldest first; one that cannot be read is told and left out."""
-    runs = []
-    for path in out.glob(f"*/{RESULTS_FILE}"):
-        try:
-            run = open_run(path.parent)
-        except ValueError as error:
-            say(f"left out: {error}")
-            continue
-        if run is not None:
-            runs.append(run)
-    return sorted(runs, key=lambda run: run.results["finished"])
 
 
 def open_data(parameters: Parameters) -> tuple[CocoDataset, CocoDataset]:

@@ -34,7 +34,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     "toy": {
         **SLIM, **FROM_SCRATCH, **ADAMW, "data": "toy", "epochs": 7, "teacher_epochs": 12, "batch_size": 8,
         "eval_every": 2, "short_sides": [128], "test_short_side": 128, "long_side": 128,
-        "precision": "32-true", "workers": 0,
+        "precision": "32-true", "workers": 0, "save_epochs": True,
     },
     "mini": {
         **FROM_SCRATCH, **ADAMW, "data": "mini", "epochs": 24, "batch_size": 16, "eval_every": 4, "lr": 1e-3,
@@ -57,8 +57,8 @@ OWN_DATA_SIZES = {
 }
 DEFAULT_TEACHER = "r101"
 OF_TEACHER = ("teacher", "teacher_epochs", "teacher_width", "teacher_head", "teacher_iou_branch")
-# They say where a run happens and who counts, not what it is.
-NOT_HASHED = frozenset({"out", "devices", "accelerator", "workers", "evaluator"})
+# They say where a run happens, who counts and what is kept, not what it is.
+NOT_HASHED = frozenset({"out", "devices", "accelerator", "workers", "evaluator", "save_epochs"})
 
 
 class Parameters(BaseModel):
@@ -114,6 +114,7 @@ class Parameters(BaseModel):
 
     eval_every: int = Field(ge=1)  # epochs; the last one always is
     evaluator: Evaluator = "pycocotools"  # or faster_coco_eval: the same numbers sooner
+    save_epochs: StrictBool = False  # keep the weights of every epoch, for the explorer
     out: str = "runs"  # folder of the runs
     devices: int = Field(default=1, ge=1, le=1024)
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"  # the mixture needs float64, which Apple's mps lacks

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, 
 from lad.checks import explain, known_values, notebook_values, project_folder
 from lad.data.shapes import DIFFICULTIES
 from lad.evaluation import Evaluator, find_evaluator
-from lad.experiment import WEIGHTS_FILE, finished_runs, open_run
+from lad.runs import WEIGHTS_FILE, finished_runs, open_run
 
 
 class Question(BaseModel):

@@ -8,8 +8,8 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from lad.checks import project_folder
-from lad.experiment import Run, finished_runs
 from lad.methods import CO_LEARNING
+from lad.runs import Run, finished_runs
 
 COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 HEADINGS = {"APs": "S", "APm": "M", "APl": "L"}

@@ -23,12 +23,13 @@ import yaml
 
 from lad import figures
 from lad.checks import project_folder
-from lad.experiment import find_run, is_training, versions, write_json
+from lad.experiment import versions, write_json
 from lad.methods import CO_LEARNING, METHODS_WITH_TEACHER
 from lad.paper import TABLES
 from lad.parameters import PROFILES, Parameters
 from lad.progress import say
 from lad.results import format_table
+from lad.runs import find_run, is_training
 from lad.tables import Experiments, Results, answer, open_table, summary, to_json, to_markdown
 
 NOTEBOOK = "one_run.ipynb"

@@ -13,11 +13,12 @@ import yaml
 from scipy import stats
 
 from lad.checks import known_values, not_one_of, notebook_values, project_folder
-from lad.experiment import Run, find_run, run_experiment
+from lad.experiment import run_experiment
 from lad.methods import CO_LEARNING
 from lad.paper import PUBLISHED, TABLES, Published, Row, Table
 from lad.parameters import PROFILES, Parameters, make_parameters
 from lad.results import COLUMNS, HEADINGS
+from lad.runs import Run, find_run
 
 CONFIDENCE = 0.95
 

@@ -18,14 +18,14 @@ from lad.assignment_cache import AssignmentCache
 from lad.data import Batch, CocoDataset, TrainingOrder, batches_of_one_size, collate
 from lad.data.transforms import resized_hw
 from lad.evaluation import Evaluator, evaluate
-from lad.models import Detector, Pair
+from lad.models import Detector, Pair, save_detector
 from lad.optimization import build_optimizer, learning_rate
 from lad.parameters import Parameters
 from lad.progress import bar, say
 from lad.step import descend, learn
 
 OBSERVE_EVERY = 10  # steps
-METRICS_FILE, CHECKPOINT_FILE = "metrics.jsonl", "last.pt"
+METRICS_FILE, CHECKPOINT_FILE, EPOCHS_FOLDER = "metrics.jsonl", "last.pt", "epochs"
 
 
 def train(
@@ -41,8 +41,9 @@ def train(
     """Train `network` in place, from `folder`'s last checkpoint if there is one, and return its COCO numbers; those of
     a pair's second detector start with teacher_. cache: of the teacher's assignments.
 
-    Writes a line to metrics.jsonl and a checkpoint after every epoch. The same parameters give the same weights on the
-    same machine, interrupted or not: what is random in an epoch follows from the seed and the epoch's number alone.
+    Writes a line to metrics.jsonl and a checkpoint after every epoch and, with `save_epochs`, keeps its weights. The
+    same parameters give the same weights on the same machine, interrupted or not: what is random in an epoch follows
+    from the seed and the epoch's number alone.
     Raises ValueError when the loss is no longer finite.
     """
     network.to(memory_format=torch.channels_last)
@@ -58,6 +59,8 @@ def train(
     first_epoch = load_checkpoint(folder, network, optimizer)
     if fabric.is_global_zero:
         _keep_metrics(folder, first_epoch)
+        if parameters.save_epochs and first_epoch == 0:
+            save_epoch(folder, network, 0)
 
     metrics: dict[str, float] = {}
     for epoch in range(first_epoch, parameters.epochs):
@@ -78,6 +81,8 @@ def train(
         line["seconds"] = time.perf_counter() - started
         if fabric.is_global_zero:
             append_metrics(folder, line)
+            if parameters.save_epochs:
+                save_epoch(folder, network, epoch + 1)
             save_checkpoint(folder, network, optimizer, epoch + 1)
             judged = f" · AP {line['AP']:.3f}" if "AP" in line else ""
             say(f"{title} · loss {line['loss']:.3f}{judged} · {line['seconds']:.0f} s")
@@ -139,6 +144,21 @@ def save_checkpoint(folder: Path, detector: nn.Module, optimizer: Optimizer, epo
     unfinished = folder / f"{CHECKPOINT_FILE}.unfinished"
     torch.save(state, unfinished)
     os.replace(unfinished, folder / CHECKPOINT_FILE)
+
+
+def save_epoch(folder: Path, network: Detector | Pair, epochs_done: int) -> None:
+    """Keep the weights of a run, of both networks in co-learning, as they are after so many epochs."""
+    (folder / EPOCHS_FOLDER).mkdir(exist_ok=True)
+    if isinstance(network, Pair):
+        save_detector(network.teacher, epoch_file(folder, epochs_done, "teacher"))
+        network = network.student
+    save_detector(network, epoch_file(folder, epochs_done))
+
+
+def epoch_file(folder: Path, epochs_done: int, network: str = "student") -> Path:
+    """Where `save_epoch` keeps a network of the run in this folder."""
+    second = "" if network == "student" else f".{network}"
+    return folder / EPOCHS_FOLDER / f"{epochs_done:04}{second}.safetensors"
 
 
 def load_checkpoint(folder: Path, detector: nn.Module, optimizer: Optimizer) -> int:

@@ -12,9 +12,10 @@ from PIL import Image
 from lad import experiment, step, training
 from lad.data.shapes import write_shapes
 from lad.evaluation import METRICS
-from lad.experiment import compare, find_run, finished_runs, is_training, open_data, run_experiment
+from lad.experiment import compare, open_data, run_experiment
 from lad.parameters import Parameters, make_parameters
 from lad.results import results_table
+from lad.runs import find_run, finished_runs, is_training
 
 inplace = torch.nn.Module.compile
 
@@ -39,6 +40,28 @@ def weights(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
 
+def test_the_weights_of_every_epoch_are_kept_from_before_the_first(shapes, tmp_path):
+    run = run_experiment(tiny(shapes, tmp_path))
+    assert run.saved_epochs == [0, 1, 2]
+    first, last = (run.load_detector(epoch).state_dict() for epoch in (0, 2))
+    trained = run.load_detector().state_dict()
+    assert all(torch.equal(last[name], value) for name, value in trained.items())
+    assert not torch.equal(first["head.cls.bias"], trained["head.cls.bias"])
+
+
+def test_both_networks_of_co_learning_are_kept(shapes, tmp_path):
+    run = run_experiment(tiny(shapes, tmp_path, method="colad", teacher="r18", epochs=1))
+    assert run.saved_epochs == run.second().saved_epochs == [0, 1]
+    kept, trained = (run.second().load_detector(epoch).state_dict() for epoch in (1, None))
+    assert all(torch.equal(kept[name], value) for name, value in trained.items())
+
+
+def test_epochs_are_kept_only_if_asked_for_and_do_not_make_another_run(shapes, tmp_path):
+    parameters = tiny(shapes, tmp_path, save_epochs=False, epochs=1)
+    run = run_experiment(parameters)
+    assert run.saved_epochs == [] and parameters.hash == tiny(shapes, tmp_path, epochs=1).hash
+
+
 def without_times(run) -> list[dict]:
     return [{key: value for key, value in line.items() if "seconds" not in key} for line in run.epochs]
 
@@ -48,7 +71,7 @@ def test_a_run_leaves_its_parameters_metrics_results_and_weights(shapes, tmp_pat
     run = run_experiment(parameters)
     assert run.folder == tmp_path / parameters.run_name
     assert {path.name for path in run.folder.iterdir()} - {"lock"} == {
-        "metrics.jsonl", "model.safetensors", "params.json", "results.json",
+        "epochs", "metrics.jsonl", "model.safetensors", "params.json", "results.json",
     }  # fmt: skip
     assert Parameters(**json.loads((run.folder / "params.json").read_text())) == parameters
     assert set(run.results["metrics"]) == set(METRICS)

@@ -12,9 +12,10 @@ import yaml
 
 from lad.data import find_split
 from lad.data.shapes import write_shapes
-from lad.experiment import Run, finished_runs, run_experiment
+from lad.experiment import run_experiment
 from lad.models import build_detector, save_detector, save_openmmlab
 from lad.parameters import make_parameters
+from lad.runs import Run, finished_runs
 
 PROJECT = Path(__file__).parents[1]
 PAPERMILL = [sys.executable, "-m", "papermill"]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lad.experiment import Run
 from lad.parameters import make_parameters
 from lad.results import format_table, main, results_table, style_table
+from lad.runs import Run
 
 
 def run(ap: float, **given) -> Run:
