@@ -28,14 +28,15 @@ IMAGES_AT_ONCE = 4  # through a network: feature maps of many photographs would 
 @dataclass(frozen=True)
 class Opinion:
     """What one network says about a batch. gt_index: [N, A], its own assignment. PAA's pooled samples, which decide it
-    where PAA is the assigner: cost [T, 45] ascending, level [T, 45], positive [T, 45] bool; the first `count` [T] of
-    each row are valid."""
+    where PAA is the assigner: cost [T, 45] ascending, level and anchor [T, 45], positive [T, 45] bool; the first
+    `count` [T] of each row are valid."""
 
     outputs: HeadOutputs
     anchors: Anchors
     gt_index: Tensor
     cost: Tensor
     level: Tensor
+    anchor: Tensor
     count: Tensor
     positive: Tensor
     mixture: Mixture
@@ -51,18 +52,27 @@ def opinion(detector: nn.Module, batch: Batch, assigner: str = "paa") -> Opinion
         torch.cat([part.box_deltas for part in parts]),
         torch.cat([part.iou_logits for part in parts]) if parts[0].iou_logits is not None else None,
     )
+    return opinion_of(outputs, batch, assigner)
+
+
+def opinion_of(outputs: HeadOutputs, batch: Batch, assigner: str = "paa") -> Opinion:
+    """The same of the outputs that a network gave for the batch."""
     anchors = make_anchors(batch.padded_hw)
     candidates = match_candidates(anchors, batch.targets)
     cost = anchor_cost(outputs, candidates, anchors, batch.targets)
     pooled_cost, pooled_candidate, count = pool_cheapest(candidates, cost, len(batch.targets.boxes))
     mixture = fit_mixture(pooled_cost, count)
-    level = torch.cat([candidates.level, candidates.level.new_zeros(1)])[pooled_candidate]
+    level, anchor = (
+        torch.cat([of_candidate, of_candidate.new_zeros(1)])[pooled_candidate]
+        for of_candidate in (candidates.level, candidates.anchor)
+    )
     return Opinion(
         outputs=outputs,
         anchors=anchors,
         gt_index=own_assignment(ASSIGNERS[assigner], outputs, anchors, batch.targets),
         cost=pooled_cost,
         level=level,
+        anchor=anchor,
         count=count,
         positive=separate(mixture, pooled_cost, count),
         mixture=mixture,

@@ -3,7 +3,7 @@
 from lad.assignment.assigner import ASSIGNERS, PAA, Assigner, own_assignment
 from lad.assignment.candidates import Candidates, match_candidates
 from lad.assignment.colad import CRITERIA, choose_cost_fisher, choose_cost_std_mean
-from lad.assignment.cost import anchor_cost
+from lad.assignment.cost import anchor_cost, cost_terms
 from lad.assignment.mixture import Mixture, fit_mixture
 from lad.assignment.paa import assign, pool_cheapest, separate
 
@@ -18,6 +18,7 @@ __all__ = [
     "assign",
     "choose_cost_fisher",
     "choose_cost_std_mean",
+    "cost_terms",
     "fit_mixture",
     "match_candidates",
     "own_assignment",

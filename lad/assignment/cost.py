@@ -16,6 +16,15 @@ def anchor_cost(outputs: HeadOutputs, candidates: Candidates, anchors: Anchors, 
 
     Source: PAA (Kim and Lee, ECCV 2020), with OpenMMLab's weight on the box term.
     """
+    cls_cost, box_cost = cost_terms(outputs, candidates, anchors, targets)
+    return cls_cost + box_cost
+
+
+@torch.no_grad()
+def cost_terms(
+    outputs: HeadOutputs, candidates: Candidates, anchors: Anchors, targets: Targets
+) -> tuple[Tensor, Tensor]:
+    """The two terms of `anchor_cost`, [M] each: of the class, and of the box, its weight of 1.3 included."""
     boxes = targets.boxes[candidates.gt]  # [M, 4]
     labels = targets.labels[candidates.gt]  # [M]
     logits = outputs.cls_logits[candidates.image, candidates.anchor].float()  # [M, C]
@@ -24,4 +33,4 @@ def anchor_cost(outputs: HeadOutputs, candidates: Candidates, anchors: Anchors, 
     gt_logit = logits.gather(1, labels[:, None]).squeeze(1)
     cls_cost = background_focal(logits).sum(dim=1) - background_focal(gt_logit) + foreground_focal(gt_logit)
     box_cost = box_giou_loss(decode_deltas(anchors.boxes[candidates.anchor], deltas), boxes)
-    return cls_cost + BOX_WEIGHT * box_cost
+    return cls_cost, BOX_WEIGHT * box_cost

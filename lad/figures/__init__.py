@@ -2,7 +2,8 @@
 
 from lad.figures.assignment import draw_assignments, draw_levels, draw_mixtures
 from lad.figures.detection import draw_detections, draw_errors, draw_judged, draw_precision_recall
-from lad.figures.style import BOTH, GT, NEITHER, STUDENT, TAUGHT, TEACHER, network_colour, to_picture
+from lad.figures.exploration import draw_anchors, draw_claims, draw_cost_maps
+from lad.figures.style import BOTH, GT, NEITHER, STUDENT, TAUGHT, TEACHER, network_colour, to_picture, to_svg
 from lad.figures.training import draw_comparison, draw_gains, draw_training
 
 __all__ = [
@@ -12,8 +13,11 @@ __all__ = [
     "STUDENT",
     "TAUGHT",
     "TEACHER",
+    "draw_anchors",
     "draw_assignments",
+    "draw_claims",
     "draw_comparison",
+    "draw_cost_maps",
     "draw_detections",
     "draw_errors",
     "draw_gains",
@@ -24,4 +28,5 @@ __all__ = [
     "draw_training",
     "network_colour",
     "to_picture",
+    "to_svg",
 ]

@@ -67,13 +67,13 @@ def draw_mixtures(opinions: Mapping[str, Opinion], gt: int, gt_name: str = "") -
                 float(field[gt, component]) for field in (one.mixture.weight, one.mixture.mean, one.mixture.variance)
             )
             density = weight * np.exp(-((grid - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
-            ax.plot(grid, scale * density, style, color="#333333", lw=1.3, label=f"component {component}")
+            ax.plot(grid, scale * density, style, color="black", lw=1.3, label=f"component {component}")
         if positive.any():
             cut = cost[positive].max()
             ax.axvline(cut, color=colour, lw=1.2, ls=":")
             ax.annotate("cut", (cut, 1), xycoords=("data", "axes fraction"), xytext=(3, -10),
                         textcoords="offset points", color=colour, fontsize=9)  # fmt: skip
-        ax.set_ylim(0, 1.25 * max(1, np.histogram(cost, bins)[0].max()))
+        ax.set_ylim(0, 1.6 * max(1, np.histogram(cost, bins)[0].max()))
         ax.set_title(f"{name}: {gt_name or f'gt {gt}'}", fontsize=10)
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_xlabel("cost = focal loss + 1.3 · GIoU loss")

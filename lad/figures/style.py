@@ -3,10 +3,13 @@
 The colours are told apart by colour-blind readers (Okabe and Ito's palette).
 """
 
+import io
+import re
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -32,16 +35,32 @@ def series_colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def network_colour(name: str) -> str:
-    """The colour of a network named as in `lad.experiment.compare`."""
+    """The colour of a network named as in `lad.experiment.compare` or `lad.runs.networks_of`."""
     if name.endswith(" teacher"):  # the second network of co-learning
         return CO_TEACHER
-    return {"teacher": TEACHER, "plain student": STUDENT}.get(name, TAUGHT)
+    return {"teacher": TEACHER, "student": STUDENT, "plain student": STUDENT}.get(name, TAUGHT)
 
 
 def to_picture(image: Tensor) -> np.ndarray:
     """A normalised image [3, H, W] as [H, W, 3] in [0, 1]."""
     mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
     return (image.cpu() * std + mean).clamp(0, 1).permute(1, 2, 0).numpy()
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as an SVG element to stand within a page: sharp at any size, as wide as its place allows but not wider
+    than it was made, text and axes in the colour of the page's text, so that a dark page is as legible as a light one.
+    """
+    text = io.StringIO()
+    with rc_context({"svg.fonttype": "none"}):
+        figure.savefig(text, format="svg", dpi=2 * DPI, transparent=True)
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    wide = figure.get_size_inches()[0] * 96  # CSS pixels
+    opening = svg.index(">")
+    head = re.sub(r' (width|height)="[^"]*"', "", svg[:opening])
+    style = f"width: 100%; max-width: {wide:.0f}px; height: auto; fill: currentColor"
+    return f'{head} style="{style}">{svg[opening + 1 :]}'.replace("#000000", "currentColor")
 
 
 def image_grid(columns: Sequence[str], image_hw: Tensor) -> tuple[Figure, np.ndarray]:
@@ -55,16 +74,17 @@ def image_grid(columns: Sequence[str], image_hw: Tensor) -> tuple[Figure, np.nda
 
 def show_image(ax: Axes, image: Tensor, image_hw: Tensor) -> None:
     height, width = image_hw.tolist()
+    ax.add_patch(Rectangle((0, 0), width, height, color="white", lw=0, zorder=-1))  # on a dark page, too
     ax.imshow(to_picture(image)[:height, :width], extent=(0, width, height, 0), alpha=0.75)
     ax.set_xlim(0, width)
     ax.set_ylim(height, 0)
     ax.set_axis_off()
 
 
-def outline(ax: Axes, box: Sequence[float], colour: str, is_dashed: bool = False) -> None:
+def outline(ax: Axes, box: Sequence[float], colour: str, is_dashed: bool = False, width: float = 1.2) -> None:
     """The frame of a box [x0, y0, x1, y1]."""
     x0, y0, x1, y1 = box
-    line = {"edgecolor": colour, "lw": 1.2, "ls": "--" if is_dashed else "-"}
+    line = {"edgecolor": colour, "lw": width, "ls": "--" if is_dashed else "-"}
     ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, **line))  # type: ignore[arg-type]
 
 
