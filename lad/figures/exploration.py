@@ -144,7 +144,8 @@ def _draw_dots(ax: Axes, anchors: Anchors, targets: Targets, claims: Claims, alp
     ties = list(torch.stack([place, middle], dim=1).numpy())
     ax.add_collection(LineCollection(ties, colors=colours, lw=0.6, alpha=0.7 * alpha))
     sizes = [1.6 * MARKER_SIZE[level] for level in anchors.level[claims.anchor].tolist()]
-    ax.scatter(*place.T, s=sizes, c=colours, alpha=alpha, lw=0.6, edgecolors="white", zorder=3, clip_on=False)
+    x, y = place.unbind(dim=1)
+    ax.scatter(x, y, s=sizes, c=colours, alpha=alpha, lw=0.6, edgecolors="white", zorder=3, clip_on=False)
 
 
 def _draw_boxes(ax: Axes, boxes: Tensor, colours: str | list[str], style: str) -> None:
@@ -168,8 +169,8 @@ def _draw_level(ax: Axes, values: np.ndarray, anchors: Anchors, level: int, norm
 
 
 def _draw_rings(ax: Axes, anchors: Anchors, claims: Claims) -> None:
-    place, colours = anchors.center[claims.anchor].T, _colours(claims)
-    ax.scatter(*place, s=16, c=colours, edgecolors="white", lw=0.7, zorder=3, clip_on=False)
+    x, y = anchors.center[claims.anchor].unbind(dim=1)
+    ax.scatter(x, y, s=16, c=_colours(claims), edgecolors="white", lw=0.7, zorder=3, clip_on=False)
 
 
 def _colours(claims: Claims) -> list[str]:

@@ -74,8 +74,8 @@ def image_grid(columns: Sequence[str], image_hw: Tensor) -> tuple[Figure, np.nda
 
 def show_image(ax: Axes, image: Tensor, image_hw: Tensor) -> None:
     height, width = image_hw.tolist()
-    ax.add_patch(Rectangle((0, 0), width, height, color="white", lw=0, zorder=-1))  # on a dark page, too
-    ax.imshow(to_picture(image)[:height, :width], extent=(0, width, height, 0), alpha=0.75)
+    pale = 0.25 + 0.75 * to_picture(image)[:height, :width]  # so that what is drawn upon it stands out
+    ax.imshow(pale, extent=(0, width, height, 0))
     ax.set_xlim(0, width)
     ax.set_ylim(height, 0)
     ax.set_axis_off()
