@@ -1,5 +1,6 @@
 # make run: the main job, from nothing to an AP table.  make evaluate: where its newest detector fails.
 # make table TABLE=… TABLE_ARGS="…": a whole table of the paper, here Table 2 on generated pictures with three seeds.
+# make report: the main job, then all finished runs as one page to read, runs/report.html.
 # make test: lint, types and tests.  make lab: JupyterLab.
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ PARAMS ?= -p teacher r101
 TABLE ?= table2_soft_label_vs_lad
 TABLE_ARGS ?= --profile toy --seeds 3 --jobs 2
 
-.PHONY: setup run evaluate table test lint lab figures clean
+.PHONY: setup run evaluate table test lint lab report figures clean
 
 setup: $(VENV)/.installed
 
@@ -21,7 +22,7 @@ $(VENV)/.installed: pyproject.toml
 run: setup
 	@mkdir -p runs
 	$(BIN)/papermill --log-level ERROR --no-progress-bar --stdout-file - notebooks/run_lad.ipynb runs/run_lad.ipynb $(PARAMS)
-	$(BIN)/jupyter nbconvert --log-level ERROR --to html runs/run_lad.ipynb
+	@$(BIN)/python -m lad.report runs/run_lad.ipynb
 	@echo
 	@$(BIN)/python -m lad.results runs
 	@echo "\nexecuted notebook: runs/run_lad.ipynb   as a page: runs/run_lad.html"
@@ -29,8 +30,11 @@ run: setup
 evaluate: setup
 	@mkdir -p runs
 	$(BIN)/papermill --log-level ERROR --no-progress-bar --stdout-file - notebooks/evaluate.ipynb runs/evaluate.ipynb $(EVALUATE)
-	$(BIN)/jupyter nbconvert --log-level ERROR --to html runs/evaluate.ipynb
+	@$(BIN)/python -m lad.report runs/evaluate.ipynb
 	@echo "\nexecuted notebook: runs/evaluate.ipynb   as a page: runs/evaluate.html"
+
+report: run
+	$(BIN)/python -m lad.report runs
 
 table: setup
 	$(BIN)/python -m lad.run_table $(TABLE) $(TABLE_ARGS)

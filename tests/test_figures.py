@@ -76,8 +76,7 @@ def test_a_mixture_shows_every_candidate_and_the_cut(scene):
     gt = 0
     figure = drawn(figures.draw_mixtures(opinions, gt, "circle"))
     for ax, one in zip(figure.axes, opinions.values(), strict=True):
-        heights = sum(patch.get_height() for patch in ax.patches)
-        assert heights == one.count[gt]
+        assert sum(patch.get_data().values.sum() for patch in ax.patches) == one.count[gt]
         cut = one.cost[gt][one.positive[gt]].max().item()
         assert any(np.allclose(line.get_xdata(), cut) for line in ax.lines)
         assert f"{int(one.positive[gt].sum())} positive" in ax.get_legend_handles_labels()[1]

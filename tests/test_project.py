@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lad.look import Look
 from lad.parameters import Parameters
 from lad.question import Question
 
@@ -70,7 +71,7 @@ def test_notebooks_are_committed_stripped_thin_and_for_any_kernel(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_notebook_parameter_is_a_parameter_typed_and_explained(path):
     source = path.read_text()
-    model = Question if "lad.question" in source else Parameters
+    model = Question if "lad.question" in source else Look if "lad.look" in source else Parameters
     own = {"settings", "seeds", "train"} if "lad.tables" in source else {"settings"}
     first = next(cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code")
     lines = [line.rstrip("\n") for line in first["source"]]

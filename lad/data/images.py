@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -9,8 +10,8 @@ from PIL import Image, ImageOps
 ORIENTATION = 0x0112  # the EXIF tag
 
 
-def load_image(path: Path, annotated_hw: tuple[int, int] | None = None) -> np.ndarray:
-    """The image as [H, W, 3] uint8 RGB.
+def load_image(path: Path | BinaryIO, annotated_hw: tuple[int, int] | None = None) -> np.ndarray:
+    """The image of a file as [H, W, 3] uint8 RGB.
 
     Grayscale, palette, CMYK, alpha (dropped, as OpenCV does) and 16-bit (high byte) images are converted. An EXIF
     orientation is applied, unless only the image as stored has the annotated (height, width).
@@ -26,13 +27,17 @@ def load_image(path: Path, annotated_hw: tuple[int, int] | None = None) -> np.nd
     except FileNotFoundError:
         raise ValueError(f"{path}: no such image file") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: cannot be read as an image ({error})") from None
+        raise ValueError(f"{_name(path)}: cannot be read as an image ({error})") from None
     if annotated_hw is not None and (image.height, image.width) != annotated_hw:
         raise ValueError(
-            f"{path}: is {image.width} x {image.height} pixels but its annotations say "
+            f"{_name(path)}: is {image.width} x {image.height} pixels but its annotations say "
             f"{annotated_hw[1]} x {annotated_hw[0]}; correct width and height there"
         )
     return to_rgb(image)
+
+
+def _name(path: Path | BinaryIO) -> str:
+    return str(path if isinstance(path, Path) else getattr(path, "name", "the picture"))
 
 
 def _oriented(image: Image.Image, annotated_hw: tuple[int, int] | None) -> Image.Image:

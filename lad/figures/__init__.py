@@ -3,6 +3,7 @@
 from lad.figures.assignment import draw_assignments, draw_levels, draw_mixtures
 from lad.figures.detection import draw_detections, draw_errors, draw_judged, draw_precision_recall
 from lad.figures.exploration import draw_anchors, draw_claims, draw_cost_maps
+from lad.figures.history import draw_history, save_animation
 from lad.figures.style import BOTH, GT, NEITHER, STUDENT, TAUGHT, TEACHER, network_colour, to_picture, to_svg
 from lad.figures.training import draw_comparison, draw_gains, draw_training
 
@@ -21,12 +22,14 @@ __all__ = [
     "draw_detections",
     "draw_errors",
     "draw_gains",
+    "draw_history",
     "draw_judged",
     "draw_levels",
     "draw_mixtures",
     "draw_precision_recall",
     "draw_training",
     "network_colour",
+    "save_animation",
     "to_picture",
     "to_svg",
 ]

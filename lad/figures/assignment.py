@@ -51,15 +51,24 @@ def draw_assignments(
 def draw_mixtures(opinions: Mapping[str, Opinion], gt: int, gt_name: str = "") -> Figure:
     """One gt's candidate costs for each network: histogram of positives and background, the two fitted Gaussians, and
     the cut up to which component 0 is foreground. The networks keep their own axes: their costs differ in scale."""
-    figure = Figure(figsize=(4.2 * len(opinions), 3.3), layout="constrained", dpi=DPI)
-    axes = figure.subplots(1, len(opinions), squeeze=False)[0]
-    for ax, (name, one) in zip(axes, opinions.items(), strict=True):
+    wide, high = 4.6, 2.9  # inches of each panel; placed by hand, as finding a layout takes as long as drawing
+    figure = Figure(figsize=(wide * len(opinions), high), dpi=DPI)
+    for place, (name, one) in enumerate(opinions.items()):
+        ax = figure.add_axes(
+            (
+                (place * wide + 0.5) / (wide * len(opinions)),
+                0.48 / high,
+                (wide - 0.65) / (wide * len(opinions)),
+                2.1 / high,
+            )
+        )
         valid = slice(0, int(one.count[gt]))
         cost, positive = one.cost[gt, valid].double().numpy(), one.positive[gt, valid].numpy()
         bins = np.linspace(cost.min(), cost.max() + 1e-9, 25)
         colour = network_colour(name)
-        ax.hist(cost[~positive], bins, color="#C8C8C8", label=f"{(~positive).sum()} background")
-        ax.hist(cost[positive], bins, color=colour, label=f"{positive.sum()} positive")
+        parts = ((~positive, "#C8C8C8", "background"), (positive, colour, "positive"))
+        for part, shade, what in parts:
+            ax.stairs(np.histogram(cost[part], bins)[0], bins, fill=True, color=shade, label=f"{part.sum()} {what}")
         grid = np.linspace(max(0, cost.min() - 0.2 * np.ptp(cost)), cost.max() + 0.1 * np.ptp(cost), 400)
         scale = len(cost) * (bins[1] - bins[0])
         for component, style in ((0, "-"), (1, "--")):

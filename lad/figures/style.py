@@ -21,6 +21,7 @@ STUDENT, TEACHER, BOTH, NEITHER, TAUGHT = "#0072B2", "#D55E00", "#009E73", "#7F7
 CO_TEACHER = "#E69F00"
 GT = "#111111"
 DPI = 110
+FEW_PIXELS = 200
 
 
 OTHERS = (STUDENT, TEACHER, BOTH, TAUGHT, CO_TEACHER, "#56B4E9", NEITHER, GT)
@@ -72,10 +73,14 @@ def image_grid(columns: Sequence[str], image_hw: Tensor) -> tuple[Figure, np.nda
     return figure, figure.subplots(len(heights), len(columns), squeeze=False, height_ratios=heights)
 
 
-def show_image(ax: Axes, image: Tensor, image_hw: Tensor) -> None:
+def show_image(ax: Axes, image: Tensor | np.ndarray, image_hw: Tensor) -> None:
+    """A normalised, padded image [3, H, W], or the pixels [h, w, 3] uint8 it was made from, in the coordinates of the
+    unpadded (height, width)."""
     height, width = image_hw.tolist()
-    pale = 0.25 + 0.75 * to_picture(image)[:height, :width]  # so that what is drawn upon it stands out
-    ax.imshow(pale, extent=(0, width, height, 0))
+    picture = to_picture(image)[:height, :width] if isinstance(image, Tensor) else image / 255
+    pale = 0.25 + 0.75 * picture  # so that what is drawn upon it stands out
+    smoothing = "none" if max(picture.shape) <= FEW_PIXELS else None  # few pixels are shown as they are
+    ax.imshow(pale, extent=(0, width, height, 0), interpolation=smoothing)
     ax.set_xlim(0, width)
     ax.set_ylim(height, 0)
     ax.set_axis_off()

@@ -1,0 +1,267 @@
+"""The explorer's widgets: what can be chosen, and what is drawn when it is."""
+
+import functools
+import html
+import io
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from lad.data import CocoDataset
+from lad.figures import to_svg
+from lad.look import LEVELS, UNTRAINED
+from lad.runs import finished_runs
+from lad.scene import Box, Photo, assignments_for, gt_names, open_photo
+
+if TYPE_CHECKING:
+    from lad.explorer import Explorer
+
+THUMBNAILS = 8  # on show at once
+THUMBNAIL_SIDE = 60  # pixels
+LEAST_SIDE = 0.02  # of a box that is drawn, as a fraction of the picture
+AS_IT_IS = -1  # the place on the slider of a network without saved epochs, as it cannot be None
+OWN_TEACHER = "its own teacher, if any"
+STYLE = f"""<style>
+.lad-explorer .lad-column {{ flex: 1 1 380px; max-width: 450px; min-width: 0; margin: 0 14px 0 0; }}
+.lad-explorer .lad-column .widget-html, .lad-explorer .lad-column .widget-html-content {{ width: 100%; height: auto; }}
+.lad-explorer .lad-column .widget-html-content {{ line-height: normal; }}
+.lad-explorer .lad-table {{ width: 100%; height: auto; max-height: 22em; overflow: auto; }}
+.lad-explorer table {{ border-collapse: collapse; font-size: 12px; font-variant-numeric: tabular-nums; }}
+.lad-explorer th, .lad-explorer td {{ padding: 1px 9px; text-align: right; white-space: nowrap; }}
+.lad-explorer th {{ border-bottom: 1px solid currentColor; font-weight: 600; }}
+.lad-explorer tr.lad-positive td {{ font-weight: 600; }}
+.lad-explorer .lad-message {{ color: #D55E00; font-weight: 600; }}
+.lad-explorer button.lad-thumbnail {{
+  width: {THUMBNAIL_SIDE}px; height: {THUMBNAIL_SIDE}px; padding: 0; background-size: contain;
+  background-position: center; background-repeat: no-repeat; border: 2px solid transparent; }}
+.lad-explorer button.lad-chosen {{ border-color: #0072B2; }}
+</style>"""
+
+
+class Controls:
+    """The widgets of an explorer. page: all of them, to be displayed."""
+
+    def __init__(self, explorer: "Explorer") -> None:
+        self.explorer = explorer
+        self.run_names = [run.folder.name for run in reversed(finished_runs(explorer.look.out))]
+        self.first_thumbnail = explorer.look.image // THUMBNAILS * THUMBNAILS
+        self.shown_thumbnails: tuple[CocoDataset, int] | None = None
+        self.is_refreshing = False
+
+        self.run = widgets.Dropdown(description="run")
+        self.compare_with = widgets.Dropdown(description="teacher")
+        self.epoch = widgets.SelectionSlider(description="epoch", options=[("as it is", AS_IT_IS)])
+        self.back, self.forward = (
+            widgets.Button(description=sign, tooltip=f"{which} pictures", layout=widgets.Layout(width="2.6em"))
+            for sign, which in (("◀", "earlier"), ("▶", "further"))
+        )
+        self.thumbnails = [widgets.Button() for _ in range(THUMBNAILS)]
+        for place, button in enumerate(self.thumbnails):
+            button.add_class("lad-thumbnail")
+            button.add_class(f"lad-thumbnail-{place}")
+        self.thumbnail_style = widgets.HTML()
+        self.upload = widgets.FileUpload(accept="image/*", multiple=False, description="own picture")
+        self.gt = widgets.Dropdown(description="object")
+        self.assignment = widgets.Dropdown(description="assignment")
+        self.levels = [
+            widgets.ToggleButton(description=f"P{level}", layout=widgets.Layout(width="3.2em")) for level in LEVELS
+        ]
+        self.anchor_boxes = _checkbox("anchor boxes")
+        self.predicted_boxes = _checkbox("predicted boxes")
+        self.table_of = widgets.Dropdown(description="table of")
+        self.box_x, self.box_y = (
+            widgets.FloatRangeSlider(description=f"box {axis}", min=0, max=1, step=0.01, readout_format=".0%")
+            for axis in "xy"
+        )
+        self.box_class = widgets.Dropdown(description="class")
+        self.own_box = _row(self.box_x, self.box_y, self.box_class)
+        self.message = widgets.HTML()
+        self.message.add_class("lad-message")
+        self.panels = {name: widgets.HTML() for name in ("picture", "costs", "student mixture", "teacher mixture")}
+        self.table = widgets.HTML()
+        self.table.add_class("lad-table")
+        for name, panel in self.panels.items():
+            panel.add_class(f"lad-{name.replace(' ', '-')}")
+
+        panels = list(self.panels.values())
+        self.page = widgets.VBox(
+            [
+                widgets.HTML(STYLE),
+                _row(self.run, self.compare_with, self.epoch),
+                _row(self.back, *self.thumbnails, self.forward, self.upload),
+                self.thumbnail_style,
+                _row(self.gt, self.assignment, widgets.HBox(self.levels), self.anchor_boxes, self.predicted_boxes),
+                self.own_box,
+                self.message,
+                _row(_column(*panels[:2]), _column(*panels[2:]), align="flex-start"),
+                self.table_of,
+                self.table,
+            ]
+        )
+        self.page.add_class("lad-explorer")
+        self._listen()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show where the explorer looks now: every choice, and what is seen."""
+        look, stage, scene = self.explorer.look, self.explorer.stage, self.explorer.scene
+        self.is_refreshing = True
+        try:
+            _choose(self.run, [*self.run_names, UNTRAINED], stage.name)
+            others = [(name, name) for name in self.run_names]
+            _choose(self.compare_with, [(OWN_TEACHER, ""), *others], look.compare_with or "")
+            epochs = [(str(epoch), epoch) for epoch in stage.epochs] or [("as it is", AS_IT_IS)]
+            _choose(self.epoch, epochs, epochs[-1][1] if look.epoch is None else look.epoch)
+            self.epoch.disabled = len(epochs) < 2
+            names = gt_names(scene)
+            if self.explorer.photo is not None:
+                names[0] = f"your box ({names[0]})"
+            _choose(self.gt, [(name, row) for row, name in enumerate(names)], scene.gt)
+            titles = [(title, name) for name, title in assignments_for(stage).items()]
+            _choose(self.assignment, titles, look.assignment)
+            for button, level in zip(self.levels, LEVELS, strict=True):
+                button.value = level in look.levels
+            self.anchor_boxes.value, self.predicted_boxes.value = look.anchor_boxes, look.predicted_boxes
+            _choose(
+                self.table_of, list(scene.opinions), look.table_of if look.table_of in scene.opinions else "student"
+            )
+            x0, y0, x1, y1 = self.explorer.box.place
+            self.box_x.value, self.box_y.value = (x0, x1), (y0, y1)
+            _choose(self.box_class, [(name, i) for i, name in enumerate(stage.class_names)], self.explorer.box.label)
+            self.own_box.layout.display = "none" if self.explorer.photo is None else "flex"
+            self._show_thumbnails()
+        finally:
+            self.is_refreshing = False
+        self._draw()
+
+    def _draw(self) -> None:
+        figures = self.explorer.figures()
+        for name, panel in self.panels.items():
+            panel.value = to_svg(figures[name]) if name in figures else ""
+            panel.layout.display = None if name in figures else "none"
+        self.table.value = _written(self.explorer.table())
+
+    def _listen(self) -> None:
+        """What each choice changes."""
+        stay = {"epoch": None, "gt": None, "assignment": "each"}
+        self._on(self.run, lambda run: {**stay, "run": run, "compare_with": None, "image": 0})
+        self._on(self.compare_with, lambda run: {"compare_with": run or None, "assignment": "each"})
+        self._on(self.epoch, lambda epoch: {"epoch": None if epoch == AS_IT_IS else epoch})
+        for name in ("gt", "assignment", "anchor_boxes", "predicted_boxes", "table_of"):
+            self._on(getattr(self, name), functools.partial(_single, name))
+        for button in self.levels:
+            self._on(button, lambda _: {"levels": self._chosen_levels()})
+        for widget in (self.box_x, self.box_y, self.box_class):
+            self._on(widget, lambda _: {"box": self._drawn_box()})
+        self._on(self.upload, lambda files: {"photo": self._uploaded(files[0]), "gt": 0})
+        for place, thumbnail in enumerate(self.thumbnails):
+            thumbnail.on_click(
+                lambda _, place=place: self._go(lambda: {"image": self.first_thumbnail + place, "gt": None})
+            )
+        self.back.on_click(lambda _: self._turn(-THUMBNAILS))
+        self.forward.on_click(lambda _: self._turn(THUMBNAILS))
+
+    def _on(self, widget: widgets.Widget, changes: Callable[[Any], dict[str, Any]]) -> None:
+        def changed(change: dict[str, Any]) -> None:
+            if not self.is_refreshing:
+                self._go(lambda: changes(change["new"]))
+
+        widget.observe(changed, names="value")
+
+    def _go(self, changes: Callable[[], dict[str, Any]]) -> None:
+        """Look elsewhere, or say in one line why that cannot be seen."""
+        try:
+            self.explorer.change(**changes())
+            self.message.value = ""
+        except ValueError as error:
+            self.message.value = html.escape(str(error))
+        self.refresh()
+
+    def _turn(self, step: int) -> None:
+        """To the thumbnails before or after."""
+        last = (len(self.explorer.stage.dataset) - 1) // THUMBNAILS * THUMBNAILS
+        self.first_thumbnail = min(max(self.first_thumbnail + step, 0), last)
+        self._show_thumbnails()
+
+    def _show_thumbnails(self) -> None:
+        dataset, look = self.explorer.stage.dataset, self.explorer.look
+        if self.shown_thumbnails != (dataset, self.first_thumbnail):
+            self.shown_thumbnails = (dataset, self.first_thumbnail)
+            self._draw_thumbnails(dataset)
+        for place, button in enumerate(self.thumbnails):
+            is_shown = self.first_thumbnail + place == look.image and self.explorer.photo is None
+            (button.add_class if is_shown else button.remove_class)("lad-chosen")
+
+    def _draw_thumbnails(self, dataset: CocoDataset) -> None:
+        rules = []
+        for place, button in enumerate(self.thumbnails):
+            index = self.first_thumbnail + place
+            button.layout.display = None if index < len(dataset) else "none"
+            if index < len(dataset):
+                button.tooltip = f"picture {index}"
+                picture = f"data:image/jpeg;base64,{_thumbnail(dataset.pixels(index))}"
+                rules.append(f".lad-explorer button.lad-thumbnail-{place} {{ background-image: url({picture}); }}")
+        self.thumbnail_style.value = f"<style>{' '.join(rules)}</style>"
+
+    def _chosen_levels(self) -> tuple[int, ...]:
+        return tuple(level for level, button in zip(LEVELS, self.levels, strict=True) if button.value)
+
+    def _drawn_box(self) -> Box:
+        (x0, x1), (y0, y1) = self.box_x.value, self.box_y.value
+        return Box((x0, y0, max(x1, x0 + LEAST_SIDE), max(y1, y0 + LEAST_SIDE)), self.box_class.value)
+
+    def _uploaded(self, file: Any) -> Photo:
+        content = io.BytesIO(file.content)
+        content.name = file.name  # for messages
+        return open_photo(self.explorer.stage, content)
+
+
+def _single(name: str, value: Any) -> dict[str, Any]:
+    return {name: value}
+
+
+def _choose(widget: widgets.Widget, options: Sequence[Any], value: Any) -> None:
+    """Offer these options and choose one."""
+    if tuple(widget.options) != tuple(options):
+        widget.options = options
+    widget.value = value
+
+
+def _checkbox(description: str) -> widgets.Checkbox:
+    return widgets.Checkbox(
+        description=description, indent=False, layout=widgets.Layout(width="auto", margin="2px 14px")
+    )
+
+
+def _row(*children: widgets.Widget, align: str = "center") -> widgets.Box:
+    """Side by side, in further rows where the page is narrow."""
+    return widgets.Box(children, layout=widgets.Layout(flex_flow="row wrap", align_items=align, width="100%"))
+
+
+def _column(*children: widgets.Widget) -> widgets.VBox:
+    column = widgets.VBox(children)
+    column.add_class("lad-column")
+    return column
+
+
+def _thumbnail(pixels: np.ndarray) -> str:
+    image, jpeg = Image.fromarray(pixels), io.BytesIO()
+    image.thumbnail((2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))
+    image.save(jpeg, format="jpeg")
+    return b64encode(jpeg.getvalue()).decode()
+
+
+def _written(table: pd.DataFrame) -> str:
+    """A table of candidates as HTML, the positives in bold."""
+    head = "".join(f"<th>{name}</th>" for name in table.columns)
+    rows = []
+    for row in table.itertuples(index=False):
+        cells = (f"{cell:.3f}" if isinstance(cell, float) else html.escape(str(cell)) for cell in row)
+        emphasis = ' class="lad-positive"' if row[table.columns.get_loc("positive")] else ""
+        rows.append(f"<tr{emphasis}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

@@ -1,0 +1,115 @@
+"""The explorer of one picture's assignment: as widgets in JupyterLab and, without them, as one static picture."""
+
+import io
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from lad.controls import Controls
+from lad.exploration import candidate_table, cost_map, predicted_boxes
+from lad.figures import draw_claims, draw_cost_maps, draw_mixtures
+from lad.look import LEVELS, Look
+from lad.progress import is_watched
+from lad.scene import Box, Photo, Scene, Stage, gt_names, open_stage, see
+
+GAP = 12  # pixels between the pictures of a sheet
+
+
+def explore(look: Look) -> "Explorer":
+    """The explorer at this look. As a notebook's output it is widgets where somebody watches, and a static picture
+    where nobody does (papermill, nbconvert, a page on the web).
+
+    Raises ValueError for a run, picture, object, epoch or assignment that is not there.
+    """
+    return Explorer(look)
+
+
+class Explorer:
+    """Where one looks, and what is seen there; see `Look`, `Stage` and `Scene`."""
+
+    def __init__(self, look: Look) -> None:
+        self.look = look
+        self.stage: Stage = open_stage(look)
+        self.photo: Photo | None = None
+        self.box = Box()
+        self.scene: Scene = see(self.stage, look)
+
+    def change(self, photo: Photo | None = None, box: Box | None = None, **changes: Any) -> None:
+        """Look elsewhere: other values of `Look`'s fields, one's own picture, or another box on it. One's own picture
+        stays until an image or another run is chosen.
+
+        Raises ValueError, and stays where it is, if that cannot be seen.
+        """
+        look = self.look.model_copy(update=changes)
+        is_elsewhere = bool({"run", "compare_with"} & set(changes))
+        stage = open_stage(look) if is_elsewhere else self.stage
+        photo = photo or (None if is_elsewhere or "image" in changes else self.photo)
+        box = box or self.box
+        self.scene = see(stage, look, photo, box)
+        self.look, self.stage, self.photo, self.box = look, stage, photo, box
+
+    def figures(self) -> dict[str, Figure]:
+        """What is seen now: "picture", "costs" and each network's "… mixture"."""
+        return draw_scene(self.scene, self.look)
+
+    def table(self) -> pd.DataFrame:
+        """The candidates of the chosen object; see `lad.exploration.candidate_table`."""
+        scene = self.scene
+        one = scene.opinions.get(self.look.table_of, scene.opinions["student"])
+        return candidate_table(one, scene.batch.targets, scene.gt, scene.claims)
+
+    def _repr_mimebundle_(self, **_options: Any) -> dict[str, Any]:
+        bundle = {"text/plain": f"Explorer({self.stage.name})"}
+        if is_watched():
+            bundle |= Controls(self).page._repr_mimebundle_()
+        png = io.BytesIO()
+        sheet(self.figures()).save(png, format="png")
+        return bundle | {"image/png": b64encode(png.getvalue()).decode()}
+
+
+def draw_scene(scene: Scene, look: Look) -> dict[str, Figure]:
+    """The figures of a scene: "picture", "costs", "student mixture" and, if there is one, "teacher mixture"."""
+    targets, gt = scene.batch.targets, scene.gt
+    anchors = scene.opinions["student"].anchors
+    levels = [level - LEVELS[0] for level in look.levels]
+    predicted = None
+    if look.predicted_boxes:
+        mine = scene.claims.anchor[scene.claims.gt == gt]
+        predicted = {name: predicted_boxes(one.outputs, anchors, targets, mine) for name, one in scene.opinions.items()}
+    costs = {name: cost_map(one.outputs, anchors, targets, gt) for name, one in scene.opinions.items()}
+    figures = {
+        "picture": draw_claims(
+            scene.picture, targets, anchors, scene.claims, gt, gt_names(scene), levels, look.anchor_boxes, predicted
+        ),
+        "costs": draw_cost_maps(costs, anchors, targets, gt, scene.claims, levels),
+    }
+    for name, one in scene.opinions.items():
+        figures[f"{name} mixture"] = draw_mixtures({name: one}, gt, gt_names(scene)[gt])
+    return figures
+
+
+def sheet(figures: Mapping[str, Figure]) -> Image.Image:
+    """The figures on one page, in two columns: the first two on the left, the others on the right."""
+    pictures = [_rendered(figure) for figure in figures.values()]
+    columns = [column for column in (pictures[:2], pictures[2:]) if column]
+    widths = [max(one.shape[1] for one in column) for column in columns]
+    height = max(sum(len(one) + GAP for one in column) for column in columns)
+    page = Image.new("RGB", (sum(widths) + GAP * (len(columns) - 1), height), "white")
+    for place, column in enumerate(columns):
+        top = 0
+        for one in column:
+            page.paste(Image.fromarray(one), (sum(widths[:place]) + GAP * place, top))
+            top += len(one) + GAP
+    return page
+
+
+def _rendered(figure: Figure) -> np.ndarray:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]

@@ -1,0 +1,152 @@
+"""A film of one image's assignment: as a strip of panels, and as a moving picture in a file."""
+
+import io
+import math
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from lad.data import Targets
+from lad.exploration import Claims
+from lad.figures.exploration import ALL_LEVELS, LEGEND, WIDTH, claim_legend, draw_dots
+from lad.figures.style import DPI, GT, caption, outline, show_image
+from lad.geometry import Anchors
+
+COLUMNS = 3  # of a strip half a page wide
+DOT_SCALE = 0.6  # of the dots' areas, as the panels are small
+LAST_FRAME = 3  # times as long as the others
+FILM_DPI = 200
+
+
+def draw_history(
+    image: Tensor | np.ndarray,
+    targets: Targets,
+    anchors: Anchors,
+    history: Mapping[str, Claims],
+    gt: int | None = None,
+    columns: int = COLUMNS,
+) -> Figure:
+    """One image, as in `draw_claims`, again and again: a panel per entry of `history` with its title and positives; the
+    number counts a gt's positives, and the other gts' are pale where one `gt` is chosen."""
+    height, width = targets.image_hw[0].tolist()
+    side = WIDTH / COLUMNS
+    high = side * min(1.6, height / width) + 0.22  # with its title
+    wide, total = max(WIDTH, columns * side), math.ceil(len(history) / columns) * high + LEGEND
+    figure = Figure(figsize=(wide, total), dpi=DPI)
+    for place, (title, claims) in enumerate(history.items()):
+        row, column = divmod(place, columns)
+        left, bottom = column * side + 0.03, total - (row + 1) * high
+        ax = figure.add_axes((left / wide, bottom / total, (side - 0.06) / wide, (high - 0.22) / total))
+        show_image(ax, image, targets.image_hw[0])
+        _draw_panel(ax, targets, anchors, claims, gt)
+        ax.set_title(title, fontsize=9, pad=3)
+    anchor, gts, by = (
+        torch.cat([getattr(claims, field) for claims in history.values()]) for field in ("anchor", "gt", "by")
+    )
+    claim_legend(figure, Claims(anchor, gts, by), ALL_LEVELS)
+    return figure
+
+
+def save_animation(frames: Iterable[Figure], path: str | Path, seconds_per_frame: float = 0.6) -> Path:
+    """Write figures one after the other as a film: a GIF that goes round and round, or an MP4, which needs ffmpeg. The
+    last is held longer. Smaller ones stand in the upper left corner of white frames; the file is there once complete.
+
+    Raises ValueError for another suffix, for no frames, and for an MP4 where ffmpeg is missing or fails.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".gif", ".mp4"):
+        raise ValueError(f"animation '{path}': give a name that ends in .gif or .mp4")
+    if not 0 < seconds_per_frame < math.inf:
+        raise ValueError(f"seconds_per_frame={seconds_per_frame} must be more than 0")
+    ffmpeg = _find_ffmpeg(path) if path.suffix.lower() == ".mp4" else None
+    pictures = _of_one_size([_rendered(figure) for figure in frames])
+    if not pictures:
+        raise ValueError(f"animation '{path}': there are no frames")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    try:
+        if ffmpeg is None:
+            _write_gif(pictures, unfinished, seconds_per_frame)
+        else:
+            _write_mp4(pictures, unfinished, seconds_per_frame, ffmpeg)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path
+
+
+def _draw_panel(ax: Axes, targets: Targets, anchors: Anchors, claims: Claims, gt: int | None) -> None:
+    is_chosen = torch.ones_like(claims.gt, dtype=torch.bool) if gt is None else claims.gt == gt
+    draw_dots(ax, anchors, targets, claims.where(~is_chosen), alpha=0.25, scale=DOT_SCALE)
+    draw_dots(ax, anchors, targets, claims.where(is_chosen), alpha=0.85, scale=DOT_SCALE)
+    for one, box in enumerate(targets.boxes.tolist()):
+        outline(ax, box, GT, is_dashed=gt is not None and one != gt, width=1.6 if one == gt else 0.9)
+        caption(ax, box, str(int((claims.gt == one).sum())), GT)
+
+
+def _rendered(figure: Figure) -> Image.Image:
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=FILM_DPI)
+    return Image.open(png).convert("RGB")
+
+
+def _of_one_size(pictures: list[Image.Image]) -> list[Image.Image]:
+    """The pictures on white of the largest width and height, both even, as MP4 wants them."""
+    size = tuple(-(-max(lengths) // 2) * 2 for lengths in zip(*(picture.size for picture in pictures), strict=True))
+    pages = [Image.new("RGB", (size[0], size[1]), "white") for _ in pictures]
+    for page, picture in zip(pages, pictures, strict=True):
+        page.paste(picture)
+    return pages
+
+
+def _write_gif(pictures: list[Image.Image], path: Path, seconds: float) -> None:
+    milliseconds = [round(1000 * seconds)] * (len(pictures) - 1) + [round(LAST_FRAME * 1000 * seconds)]
+    first, *others = pictures
+    first.save(path, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
+
+
+def _write_mp4(pictures: list[Image.Image], path: Path, seconds: float, ffmpeg: str) -> None:
+    pictures = [*pictures, *pictures[-1:] * (LAST_FRAME - 1)]
+    width, height = pictures[0].size
+    given = [
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-s",
+        f"{width}x{height}",
+        "-framerate",
+        str(1 / seconds),
+        "-i",
+        "-",
+    ]
+    # Players stumble over a frame rate below one or two, and know no other pixel format.
+    made = ["-r", "25", "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4", str(path)]
+    command = [ffmpeg, "-y", "-loglevel", "error", *given, *made]
+    done = subprocess.run(command, input=b"".join(picture.tobytes() for picture in pictures), capture_output=True)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise ValueError(f"{ffmpeg} made no MP4 ({said[-1]}); give a name that ends in .gif")
+
+
+def _find_ffmpeg(path: Path) -> str:
+    try:
+        import imageio_ffmpeg
+
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except (ImportError, RuntimeError):  # not installed, or without a binary for this machine
+        found = shutil.which("ffmpeg")
+    if found is None:
+        raise ValueError(
+            f"animation '{path}': an MP4 needs ffmpeg; pip install imageio-ffmpeg, or give a name that ends in .gif"
+        )
+    return found

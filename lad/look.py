@@ -1,0 +1,73 @@
+"""What to look at in the explorer: which run, picture, object and assignment; checked before any work."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator
+
+from lad.checks import explain, known_values, not_one_of, notebook_values, project_folder
+from lad.data.shapes import DIFFICULTIES
+from lad.exploration import ASSIGNMENTS
+from lad.geometry import STRIDES
+
+UNTRAINED = "untrained"
+LEVELS = tuple(range(3, 3 + len(STRIDES)))  # P3 … P7
+
+
+class Look(BaseModel):
+    """What to look at. Build it with `make_look`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run: str | None = None  # a run's folder or its name in `out`; None: the newest; "untrained": a fresh network
+    compare_with: str | None = None  # another run, as the teacher; None: the run's own teacher, if it has one
+    epoch: int | None = Field(default=None, ge=0)  # of those that the run has kept; None: the last
+    data: str | None = None  # "toy", "mini" or a folder in COCO format; None: what the run was trained on
+    image: int = Field(default=0, ge=0)  # of the validation images that have objects
+    photo: Path | None = None  # a picture of one's own in its place
+    gt: int | None = Field(default=None, ge=0)  # which object; None: the one with the most candidates
+    assignment: str = "each"
+    levels: tuple[int, ...] = LEVELS  # of 3 … 7
+    anchor_boxes: StrictBool = False  # draw those of the object's positives
+    predicted_boxes: StrictBool = False  # draw what the networks predict there
+    table_of: Literal["student", "teacher"] = "student"  # whose costs the table holds
+    out: Path  # folder of the runs
+
+    @field_validator("assignment")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value not in ASSIGNMENTS:
+            raise ValueError(not_one_of("assignment", value, ASSIGNMENTS))
+        return value
+
+    @field_validator("levels")
+    @classmethod
+    def _are_levels(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not set(value) <= set(LEVELS):
+            raise ValueError(f"parameter 'levels' = {list(value)} must be some of {', '.join(map(str, LEVELS))}")
+        return tuple(sorted(set(value)))
+
+
+def make_look(given: Mapping[str, Any]) -> Look:
+    """What to look at, from the given values; None means "not given".
+
+    Raises ValueError with one line that names each parameter that is wrong, its value, and what is right.
+    """
+    values = known_values(given, Look)
+    for name in ("data", "photo"):
+        if name in values and values[name] not in DIFFICULTIES:
+            path = Path(str(values[name])).expanduser()
+            if not path.exists():
+                raise ValueError(f"parameter '{name}' = '{path}': no such file or folder")
+            values[name] = str(path.resolve())
+    out = Path(str(values.get("out", project_folder() / "runs"))).expanduser().resolve()
+    try:
+        return Look(**{**values, "out": out})
+    except ValidationError as error:
+        raise ValueError(explain(error)) from None
+
+
+def notebook_look(namespace: Mapping[str, Any]) -> Look:
+    """What to look at, from a notebook's variables (`globals()`); see `notebook_values`."""
+    return make_look(notebook_values(namespace))

@@ -1,0 +1,255 @@
+"""What one sees at a look: a picture, what the networks say of it, and who claims what. The networks are loaded once
+and what they said is remembered, so that a change of the object or the assignment asks them nothing."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+from torchvision import tv_tensors
+
+from lad.data import (
+    Batch,
+    CocoDataset,
+    Sample,
+    collate,
+    eval_transform,
+    find_split,
+    load_image,
+    read_annotations,
+    shapes_folder,
+)
+from lad.data.shapes import DIFFICULTIES
+from lad.experiment import new_detector
+from lad.explain import Opinion, clearest_gt, opinion
+from lad.exploration import ASSIGNMENTS, NEED_TEACHER, Claims, find_claims
+from lad.geometry import make_anchors
+from lad.look import UNTRAINED, Look
+from lad.models import Detector
+from lad.parameters import make_parameters
+from lad.postprocess import Detections, detect
+from lad.progress import say
+from lad.runs import Run, finished_runs, networks_of, open_run
+
+MOST_OPINIONS = 64  # remembered
+SURE = 0.3  # score from which a detection on one's own picture is an object to look at
+MOST_DETECTED = 5
+SMALL = 320 * 320  # pixels
+LONGEST = 640  # side of a picture to draw, pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A picture of one's own: pixels [H, W, 3] uint8, and what the student finds on it, in pixels of the image that the
+    network sees."""
+
+    pixels: np.ndarray
+    found: Detections
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box that a person draws on their own picture: place (x0, y0, x1, y1) as fractions of its width and height, and
+    the label of its class."""
+
+    place: tuple[float, float, float, float] = (0.25, 0.25, 0.75, 0.75)
+    label: int = 0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What there is to draw. picture: [h, w, 3] uint8, sharper than the network sees it. batch: that one image and its
+    gts. opinions: of the student and, if there is one, the teacher. gt: the row of the chosen gt."""
+
+    picture: np.ndarray
+    batch: Batch
+    class_names: tuple[str, ...]
+    opinions: Mapping[str, Opinion]
+    claims: Claims
+    gt: int
+
+
+@dataclass
+class Stage:
+    """The networks and pictures of a look at a run. detectors: student and, if there is one, teacher. runs: those of
+    them that are runs. dataset: validation images, all with gts."""
+
+    name: str
+    detectors: dict[str, Detector]
+    runs: dict[str, Run]
+    dataset: CocoDataset
+    shown_epoch: dict[str, int | None] = field(default_factory=dict)
+    remembered: dict[tuple[object, ...], Opinion] = field(default_factory=dict)
+
+    @property
+    def epochs(self) -> list[int]:
+        """Those of which the student's weights were kept."""
+        return self.runs["student"].saved_epochs if "student" in self.runs else []
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.dataset.annotations.class_names
+
+
+def open_stage(look: Look) -> Stage:
+    """Load the networks and the pictures that a look needs. Raises ValueError for a run or data set that is not there,
+    or two networks of different classes."""
+    runs = find_runs(look)
+    data = look.data or (runs["student"].parameters.data if "student" in runs else "toy")
+    folder = shapes_folder(data) if data in DIFFICULTIES else Path(data)
+    images, path = find_split(folder, "val")
+    annotations = read_annotations(path)
+    detectors = {name: run.load_detector() for name, run in runs.items()}
+    if "student" not in runs:
+        parameters = make_parameters({"method": "baseline", "student": "r18", "data": data})
+        torch.manual_seed(0)
+        detectors["student"] = new_detector(parameters, annotations.class_names).eval().requires_grad_(False)
+    for name, detector in detectors.items():
+        if detector.configuration.class_names != annotations.class_names:
+            raise ValueError(
+                f"{runs[name].folder.name}: knows {len(detector.configuration.class_names)} classes "
+                f"({', '.join(detector.configuration.class_names[:3])} …), but {path} lists "
+                f"{len(annotations.class_names)} ({', '.join(annotations.class_names[:3])} …); give other data"
+            )
+    size = detectors["student"].configuration
+    dataset = CocoDataset(images, annotations, eval_transform(size.short_side, size.long_side))
+    with_gts = [index for index, record in enumerate(annotations.records) if len(record.boxes)]
+    if not with_gts:
+        raise ValueError(f"{path}: no image with an object to look at")
+    name = runs["student"].folder.name if "student" in runs else UNTRAINED
+    return Stage(name, detectors, runs, dataset.subset(with_gts))
+
+
+def find_runs(look: Look) -> dict[str, Run]:
+    """The student's run and, if there is one, the teacher's; empty for an untrained network."""
+    if look.run == UNTRAINED:
+        found = {}
+    elif look.run is None:
+        runs = finished_runs(look.out)
+        if not runs:
+            say(f"no finished run in {look.out}; this network is untrained. `make run` trains some in minutes")
+        found = networks_of(runs[-1]) if runs else {}
+    else:
+        found = networks_of(_run(look, "run"))
+    if look.compare_with:
+        found["teacher"] = _run(look, "compare_with")
+    return found
+
+
+def see(stage: Stage, look: Look, photo: Photo | None = None, box: Box = Box()) -> Scene:
+    """What there is to see at this look. photo: one's own picture, in place of the data set's; `box` is its first gt,
+    what the student finds on it are the others.
+
+    Raises ValueError for an image, object, epoch or assignment that is not there.
+    """
+    if photo is None and look.photo is not None:
+        photo = open_photo(stage, look.photo)
+    if photo is not None:
+        pixels, key = photo.pixels, (photo, box)  # type: tuple[np.ndarray, object]
+        batch = collate([_own_sample(stage, photo, box)])
+    else:
+        if look.image >= len(stage.dataset):
+            raise ValueError(f"parameter 'image' = {look.image}: give 0 … {len(stage.dataset) - 1}")
+        pixels, key = stage.dataset.pixels(look.image), look.image
+        batch = collate([stage.dataset[look.image]])
+    opinions = {name: _opinion(stage, name, look.epoch, batch, key) for name in stage.detectors}
+    gt = clearest_gt(opinions) if look.gt is None else look.gt
+    if gt >= len(batch.targets.boxes):
+        raise ValueError(f"parameter 'gt' = {gt}: give 0 … {len(batch.targets.boxes) - 1}")
+    claims = find_claims(look.assignment, opinions, batch.targets)
+    return Scene(_small(pixels), batch, stage.class_names, opinions, claims, gt)
+
+
+def open_photo(stage: Stage, source: Path | BinaryIO) -> Photo:
+    """Read a picture of one's own. Raises ValueError if it cannot be read as an image."""
+    pixels = load_image(source)
+    image = _seen(stage, pixels)
+    height, width = image.shape[-2:]
+    nothing = Sample(image, torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 0, (height, width))
+    batch = collate([nothing])
+    detector = stage.detectors["student"]
+    found = detect(detector(batch.images), make_anchors(batch.padded_hw), batch.targets.image_hw, min_score=SURE)[0]
+    return Photo(pixels, found)
+
+
+def assignments_for(stage: Stage) -> dict[str, str]:
+    """Those of `lad.exploration.ASSIGNMENTS` that can be made here, with their titles."""
+    has_teacher = "teacher" in stage.detectors
+    return {name: title for name, title in ASSIGNMENTS.items() if has_teacher or name not in NEED_TEACHER}
+
+
+def gt_names(scene: Scene) -> list[str]:
+    """A name for each object, for people: its class, numbered where there are several."""
+    names = [scene.class_names[label] for label in scene.batch.targets.labels.tolist()]
+    return [name if names.count(name) == 1 else f"{name} {names[:i].count(name) + 1}" for i, name in enumerate(names)]
+
+
+def _run(look: Look, parameter: str) -> Run:
+    given = getattr(look, parameter)
+    for folder in (look.out / given, Path(given).expanduser()):
+        run = open_run(folder) if folder.is_dir() else None
+        if run is not None:
+            return run
+    known = [run.folder.name for run in finished_runs(look.out)]
+    there = f"finished there are {', '.join(known)}" if known else "none is finished there"
+    raise ValueError(f"parameter '{parameter}' = '{given}': no finished run in {look.out}; {there}")
+
+
+def _opinion(stage: Stage, name: str, epoch: int | None, batch: Batch, key: object) -> Opinion:
+    """A network's opinion after an epoch; a teacher that was not trained beside the student stays as it is."""
+    follows = name == "student" or stage.runs[name].network == "teacher"
+    at = epoch if follows and name in stage.runs else None
+    if at is not None and at not in stage.runs[name].saved_epochs:
+        kept = ", ".join(map(str, stage.epochs)) or "none, as the run was made without save_epochs"
+        raise ValueError(f"parameter 'epoch' = {at}: kept are {kept}")
+    if (name, at, key) not in stage.remembered:
+        if stage.shown_epoch.get(name) != at:
+            stage.detectors[name].load_state_dict(load_file(stage.runs[name].weights_file(at)))
+            stage.shown_epoch[name] = at
+        while len(stage.remembered) >= MOST_OPINIONS:
+            del stage.remembered[next(iter(stage.remembered))]
+        with _few_threads(batch):
+            stage.remembered[name, at, key] = opinion(stage.detectors[name], batch)
+    return stage.remembered[name, at, key]
+
+
+@contextmanager
+def _few_threads(batch: Batch) -> Iterator[None]:
+    """One thread for a small picture: several gain nothing and, while another process trains, wait for each other for
+    seconds."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if batch.images[0, 0].numel() <= SMALL else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _own_sample(stage: Stage, photo: Photo, box: Box) -> Sample:
+    image = _seen(stage, photo.pixels)
+    height, width = image.shape[-2:]
+    drawn = torch.tensor([box.place]) * torch.tensor([width, height, width, height])
+    found = photo.found
+    boxes = torch.cat([drawn, found.boxes[:MOST_DETECTED]])
+    labels = torch.cat([torch.tensor([box.label]), found.labels[:MOST_DETECTED]])
+    return Sample(image, boxes, labels, 0, (photo.pixels.shape[0], photo.pixels.shape[1]))
+
+
+def _seen(stage: Stage, pixels: np.ndarray) -> Tensor:
+    """The pixels as the student's network gets them."""
+    size = stage.detectors["student"].configuration
+    image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
+    return eval_transform(size.short_side, size.long_side)(image).as_subclass(Tensor)
+
+
+def _small(pixels: np.ndarray) -> np.ndarray:
+    """Not larger than it is drawn."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((LONGEST, LONGEST))
+    return np.asarray(image)
