@@ -22,6 +22,7 @@ CLAIM_COLOURS = dict(zip(CLAIMANTS, (STUDENT, TEACHER, BOTH, NEITHER), strict=Tr
 WIDTH = 4.6  # inches
 LEGEND = 0.5  # height, inches
 ALL_LEVELS = range(len(STRIDES))
+ANCHOR = "#56B4E9"  # no network's colour
 COSTS = "cividis_r"  # cheap is bright
 MOST_PREDICTED = 60  # boxes; more would hide the picture
 
@@ -109,24 +110,36 @@ def draw_cost_maps(
     return figure
 
 
-def draw_anchors(image: Tensor | np.ndarray, targets: Targets, anchors: Anchors, gt: int) -> Figure:
+def draw_anchors(
+    image: Tensor | np.ndarray,
+    targets: Targets,
+    anchors: Anchors,
+    gt: int,
+    levels: Collection[int] = ALL_LEVELS,
+    margin: float = 0.0,
+) -> Figure:
     """All locations of each level on an image [3, H, W], a panel per level, and there the one anchor box that overlaps
-    the gt most, with its IoU."""
+    the gt most, with its IoU. levels: which to show, 0 for P3 … 4 for P7. margin: how much to show around the image,
+    as a part of its width and height, for anchors that reach out of it."""
     height, width = targets.image_hw[0].tolist()
-    columns = len(ALL_LEVELS)
-    side = 9.2 / columns
-    figure = Figure(figsize=(9.2, side * min(1.6, height / width) + 0.5), layout="constrained", dpi=DPI)
-    iou = box_iou(anchors.boxes, targets.boxes[gt])
-    for level, ax in enumerate(figure.subplots(1, columns)):
+    shown = [level for level in ALL_LEVELS if level in levels]
+    side = 9.2 / max(len(shown), 4)
+    figure = Figure(figsize=(side * len(shown), side * min(1.6, height / width) + 0.5), layout="constrained", dpi=DPI)
+    box = targets.boxes[gt]
+    iou, away = box_iou(anchors.boxes, box), (anchors.center - (box[:2] + box[2:]) / 2).norm(dim=1)
+    for level, ax in zip(shown, figure.subplots(1, len(shown), squeeze=False)[0], strict=True):
         show_image(ax, image, targets.image_hw[0])
+        ax.set_xlim(-margin * width, (1 + margin) * width)
+        ax.set_ylim((1 + margin) * height, -margin * height)
         places = (anchors.level == level).nonzero().flatten()
-        best = places[iou[places].argmax()]
+        is_best = iou[places] > iou[places].max() - 1e-4
+        best = places[torch.where(is_best, away[places], torch.inf).argmin()]  # of equals, the closest to the gt
         center = anchors.center[places]
         ax.scatter(center[:, 0], center[:, 1], s=MARKER_SIZE[level] / 8 + 1, color=NEITHER, lw=0)
-        outline(ax, targets.boxes[gt].tolist(), GT, width=1.6)
-        _draw_boxes(ax, anchors.boxes[best][None], TEACHER, "-")
+        outline(ax, box.tolist(), GT, width=1.6)
+        outline(ax, anchors.boxes[best].tolist(), ANCHOR, width=1.8)
         x, y = anchors.center[best].tolist()
-        ax.scatter(x, y, s=MARKER_SIZE[level] / 2 + 6, color=TEACHER, lw=0, clip_on=False, zorder=3)
+        ax.scatter(x, y, s=MARKER_SIZE[level] / 2 + 6, color=ANCHOR, lw=0, clip_on=False, zorder=3)
         ax.set_title(
             f"{LEVELS[level]}: {len(places)} anchors of\n{8 * STRIDES[level]} px, best IoU {iou[best]:.2f}", fontsize=9
         )

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from lad.data import Targets
-from lad.exploration import Claims
+from lad.exploration import NEITHER, Claims
 from lad.figures.exploration import ALL_LEVELS, LEGEND, WIDTH, claim_legend, draw_dots
 from lad.figures.style import DPI, GT, caption, outline, show_image
 from lad.geometry import Anchors
@@ -35,24 +35,29 @@ def draw_history(
     gt: int | None = None,
     columns: int = COLUMNS,
 ) -> Figure:
-    """One image, as in `draw_claims`, again and again: a panel per entry of `history` with its title and positives; the
-    number counts a gt's positives, and the other gts' are pale where one `gt` is chosen."""
+    """A film strip: one image as in `draw_claims`, and a panel per entry of `history` with its title and positives. The
+    number counts a gt's positives; the other gts' are pale where one `gt` is chosen. columns: panels in a row; three of
+    them are as wide as the picture of `draw_claims`."""
+    anchor, gts, by = (
+        torch.cat([getattr(claims, field) for claims in history.values()]) for field in ("anchor", "gt", "by")
+    )
+    nobody = bool((by == NEITHER).all())  # was asked: colours have nothing to say
     height, width = targets.image_hw[0].tolist()
     side = WIDTH / COLUMNS
     high = side * min(1.6, height / width) + 0.22  # with its title
-    wide, total = max(WIDTH, columns * side), math.ceil(len(history) / columns) * high + LEGEND
+    legend = LEGEND / 2 if nobody else LEGEND
+    wide, total = max(WIDTH, columns * side), math.ceil(len(history) / columns) * high + legend
+    margin = (wide - min(columns, len(history)) * side) / 2
     figure = Figure(figsize=(wide, total), dpi=DPI)
     for place, (title, claims) in enumerate(history.items()):
         row, column = divmod(place, columns)
-        left, bottom = column * side + 0.03, total - (row + 1) * high
+        left, bottom = margin + column * side + 0.03, total - (row + 1) * high
         ax = figure.add_axes((left / wide, bottom / total, (side - 0.06) / wide, (high - 0.22) / total))
         show_image(ax, image, targets.image_hw[0])
         _draw_panel(ax, targets, anchors, claims, gt)
         ax.set_title(title, fontsize=9, pad=3)
-    anchor, gts, by = (
-        torch.cat([getattr(claims, field) for claims in history.values()]) for field in ("anchor", "gt", "by")
-    )
-    claim_legend(figure, Claims(anchor, gts, by), ALL_LEVELS)
+    every = Claims(anchor, gts, by)
+    claim_legend(figure, every.where(by != NEITHER) if nobody else every, ALL_LEVELS)
     return figure
 
 
@@ -117,21 +122,11 @@ def _write_gif(pictures: list[Image.Image], path: Path, seconds: float) -> None:
 def _write_mp4(pictures: list[Image.Image], path: Path, seconds: float, ffmpeg: str) -> None:
     pictures = [*pictures, *pictures[-1:] * (LAST_FRAME - 1)]
     width, height = pictures[0].size
-    given = [
-        "-f",
-        "rawvideo",
-        "-pix_fmt",
-        "rgb24",
-        "-s",
-        f"{width}x{height}",
-        "-framerate",
-        str(1 / seconds),
-        "-i",
-        "-",
-    ]
+    rate = f"{1 / seconds:.6f}"
+    given = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -framerate {rate} -i -".split()
     # Players stumble over a frame rate below one or two, and know no other pixel format.
-    made = ["-r", "25", "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4", str(path)]
-    command = [ffmpeg, "-y", "-loglevel", "error", *given, *made]
+    made = ["-r", "25", "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4"]
+    command = [ffmpeg, "-y", "-loglevel", "error", *given, *made, str(path)]
     done = subprocess.run(command, input=b"".join(picture.tobytes() for picture in pictures), capture_output=True)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
