@@ -3,22 +3,25 @@
 import io
 from base64 import b64encode
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from lad.controls import Controls
-from lad.exploration import candidate_table, cost_map, predicted_boxes
-from lad.figures import draw_claims, draw_cost_maps, draw_mixtures
+from lad.exploration import Claims, candidate_table, cost_map, find_claims, predicted_boxes
+from lad.figures import draw_claims, draw_cost_maps, draw_mixtures, save_animation
+from lad.figures.style import DPI
+from lad.history import epoch_title
 from lad.look import LEVELS, Look
-from lad.progress import is_watched
-from lad.scene import Box, Photo, Scene, Stage, gt_names, open_stage, see
+from lad.progress import is_watched, say
+from lad.scene import Box, Photo, Scene, Stage, assignments_for, gt_names, open_stage, see
 
-GAP = 12  # pixels between the pictures of a sheet
+SHARPNESS = 2  # pixels of a sheet to one of the page
+GAP = 24  # pixels between the pictures of a sheet
 
 
 def explore(look: Look) -> "Explorer":
@@ -64,17 +67,43 @@ class Explorer:
         one = scene.opinions.get(self.look.table_of, scene.opinions["student"])
         return candidate_table(one, scene.batch.targets, scene.gt, scene.claims)
 
-    def _repr_mimebundle_(self, **_options: Any) -> dict[str, Any]:
+    def by_assignment(self) -> dict[str, Claims]:
+        """The positives of the picture under every assignment that can be made of it, by title."""
+        opinions, targets = self.scene.opinions, self.scene.batch.targets
+        return {title: find_claims(name, opinions, targets) for name, title in assignments_for(self.stage).items()}
+
+    def by_epoch(self) -> dict[str, Claims]:
+        """The positives of the picture after each epoch that was kept, by title; those of now where none was."""
+        return {title: scene.claims for title, scene in self._scenes().items()}
+
+    def save_film(self, path: Path | str | None) -> None:
+        """Write what `by_epoch` shows as a film, .gif or .mp4; None writes nothing and says how to."""
+        if path is None:
+            say("no film was asked for; give film=assignment.gif or film=assignment.mp4")
+            return
+        frames = [draw_scene(scene, self.look, title=title)["picture"] for title, scene in self._scenes().items()]
+        say(f"written to {save_animation(frames, path)}")
+
+    def _scenes(self) -> dict[str, Scene]:
+        epochs = self.stage.epochs
+        if not epochs:
+            return {"as it is": self.scene}
+        looks = [self.look.model_copy(update={"epoch": epoch, "gt": self.scene.gt}) for epoch in epochs]
+        return {epoch_title(one.epoch or 0): see(self.stage, one, self.photo, self.box) for one in looks}
+
+    def _repr_mimebundle_(self, **_options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         bundle = {"text/plain": f"Explorer({self.stage.name})"}
         if is_watched():
             bundle |= Controls(self).page._repr_mimebundle_()
-        png = io.BytesIO()
-        sheet(self.figures()).save(png, format="png")
-        return bundle | {"image/png": b64encode(png.getvalue()).decode()}
+        page, png = sheet(self.figures()), io.BytesIO()
+        page.save(png, format="png")
+        size = {"width": page.width // SHARPNESS, "height": page.height // SHARPNESS}
+        return bundle | {"image/png": b64encode(png.getvalue()).decode()}, {"image/png": size}
 
 
-def draw_scene(scene: Scene, look: Look) -> dict[str, Figure]:
-    """The figures of a scene: "picture", "costs", "student mixture" and, if there is one, "teacher mixture"."""
+def draw_scene(scene: Scene, look: Look, title: str = "") -> dict[str, Figure]:
+    """The figures of a scene: "picture", "costs", "student mixture" and, if there is one, "teacher mixture". title: of
+    the picture, before what it counts."""
     targets, gt = scene.batch.targets, scene.gt
     anchors = scene.opinions["student"].anchors
     levels = [level - LEVELS[0] for level in look.levels]
@@ -85,7 +114,16 @@ def draw_scene(scene: Scene, look: Look) -> dict[str, Figure]:
     costs = {name: cost_map(one.outputs, anchors, targets, gt) for name, one in scene.opinions.items()}
     figures = {
         "picture": draw_claims(
-            scene.picture, targets, anchors, scene.claims, gt, gt_names(scene), levels, look.anchor_boxes, predicted
+            scene.picture,
+            targets,
+            anchors,
+            scene.claims,
+            gt,
+            gt_names(scene),
+            levels,
+            look.anchor_boxes,
+            predicted,
+            title,
         ),
         "costs": draw_cost_maps(costs, anchors, targets, gt, scene.claims, levels),
     }
@@ -110,6 +148,6 @@ def sheet(figures: Mapping[str, Figure]) -> Image.Image:
 
 
 def _rendered(figure: Figure) -> np.ndarray:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=SHARPNESS * DPI)
+    return np.asarray(Image.open(png).convert("RGB"))

@@ -32,6 +32,7 @@ class Look(BaseModel):
     anchor_boxes: StrictBool = False  # draw those of the object's positives
     predicted_boxes: StrictBool = False  # draw what the networks predict there
     table_of: Literal["student", "teacher"] = "student"  # whose costs the table holds
+    film: Path | None = None  # file to write, .gif or .mp4: the picture after each epoch
     out: Path  # folder of the runs
 
     @field_validator("assignment")

@@ -42,7 +42,8 @@ def draw_claims(
     """One image, [3, H, W] or its pixels [h, w, 3], with its positives at their locations, larger on coarser levels, in
     the colour of who claims them, each tied to its gt; numbers count each gt's positives. The other gts' are pale
     where one `gt` is chosen. levels: which to show, 0 for P3 … 4 for P7. show_anchors: the anchor boxes of the chosen
-    gt's positives. predicted: further boxes [P, 4] by the name of their network, student or teacher."""
+    gt's positives. predicted: further boxes [P, 4] by the name of their network, student or teacher. title: what stands
+    before the object and the number of its positives."""
     height, width = targets.image_hw[0].tolist()
     high = WIDTH * min(1.6, height / width)
     total = high + 0.3 + LEGEND
@@ -63,7 +64,8 @@ def draw_claims(
         outline(ax, box, GT, is_dashed=gt is not None and row != gt, width=2.2 if row == gt else 1.2)
         caption(ax, box, f"{gt_names[row]}: {counts[row]}" if gt_names else str(counts[row]), GT)
     name = "all objects" if gt is None else gt_names[gt] if gt_names else f"gt {gt}"
-    ax.set_title(title or f"{name}: {_counted(chosen)}", fontsize=9, loc="left", pad=4)
+    words = f"{title}, {name}" if title else name
+    ax.set_title(f"{words}: {_counted(chosen)}", fontsize=9, loc="left", pad=4)
     claim_legend(figure, shown, levels)
     return figure
 

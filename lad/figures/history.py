@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import subprocess
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from lad.figures.style import DPI, GT, caption, outline, show_image
 from lad.geometry import Anchors
 
 COLUMNS = 3  # of a strip half a page wide
+TITLE_WIDTH = 21  # letters, as a panel is wide
 DOT_SCALE = 0.6  # of the dots' areas, as the panels are small
 LAST_FRAME = 3  # times as long as the others
 FILM_DPI = 200
@@ -44,15 +46,17 @@ def draw_history(
     nobody = bool((by == NEITHER).all())  # was asked: colours have nothing to say
     height, width = targets.image_hw[0].tolist()
     side = WIDTH / COLUMNS
-    high = side * min(1.6, height / width) + 0.22  # with its title
+    titles = [textwrap.fill(title, TITLE_WIDTH) for title in history]
+    heading = 0.06 + 0.16 * (1 + max((title.count("\n") for title in titles), default=0))
+    high = side * min(1.6, height / width) + heading
     legend = LEGEND / 2 if nobody else LEGEND
     wide, total = max(WIDTH, columns * side), math.ceil(len(history) / columns) * high + legend
     margin = (wide - min(columns, len(history)) * side) / 2
     figure = Figure(figsize=(wide, total), dpi=DPI)
-    for place, (title, claims) in enumerate(history.items()):
+    for place, (title, claims) in enumerate(zip(titles, history.values(), strict=True)):
         row, column = divmod(place, columns)
         left, bottom = margin + column * side + 0.03, total - (row + 1) * high
-        ax = figure.add_axes((left / wide, bottom / total, (side - 0.06) / wide, (high - 0.22) / total))
+        ax = figure.add_axes((left / wide, bottom / total, (side - 0.06) / wide, (high - heading) / total))
         show_image(ax, image, targets.image_hw[0])
         _draw_panel(ax, targets, anchors, claims, gt)
         ax.set_title(title, fontsize=9, pad=3)
