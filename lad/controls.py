@@ -31,8 +31,9 @@ STYLE = f"""<style>
 .lad-explorer .lad-column .widget-html, .lad-explorer .lad-column .widget-html-content {{ width: 100%; height: auto; }}
 .lad-explorer .lad-column .widget-html-content {{ line-height: normal; }}
 .lad-explorer .lad-table {{ width: 100%; height: auto; max-height: 22em; overflow: auto; }}
-.lad-explorer table {{ border-collapse: collapse; font-size: 12px; font-variant-numeric: tabular-nums; }}
-.lad-explorer th, .lad-explorer td {{ padding: 1px 9px; text-align: right; white-space: nowrap; }}
+.lad-explorer table {{ border-collapse: collapse; font-size: 12px; line-height: 1.5; }}
+.lad-explorer th, .lad-explorer td {{
+  padding: 1px 9px; text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }}
 .lad-explorer th {{ border-bottom: 1px solid currentColor; font-weight: 600; }}
 .lad-explorer tr.lad-positive td {{ font-weight: 600; }}
 .lad-explorer .lad-message {{ color: #D55E00; font-weight: 600; }}
@@ -48,7 +49,7 @@ class Controls:
 
     def __init__(self, explorer: "Explorer") -> None:
         self.explorer = explorer
-        self.run_names = [run.folder.name for run in reversed(finished_runs(explorer.look.out))]
+        self.runs = {run.folder.name: run.folder.name for run in reversed(finished_runs(explorer.look.out))}
         self.first_thumbnail = explorer.look.image // THUMBNAILS * THUMBNAILS
         self.shown_thumbnails: tuple[CocoDataset, int] | None = None
         self.is_refreshing = False
@@ -112,9 +113,12 @@ class Controls:
         look, stage, scene = self.explorer.look, self.explorer.stage, self.explorer.scene
         self.is_refreshing = True
         try:
-            _choose(self.run, [*self.run_names, UNTRAINED], stage.name)
-            others = [(name, name) for name in self.run_names]
-            _choose(self.compare_with, [(OWN_TEACHER, ""), *others], look.compare_with or "")
+            for run in stage.runs.values():  # one from elsewhere can be chosen again, too
+                self.runs.setdefault(run.folder.name, str(run.folder))
+            known = list(self.runs.items())
+            _choose(self.run, [*known, (UNTRAINED, UNTRAINED)], self.runs.get(stage.name, UNTRAINED))
+            teacher = self.runs[stage.runs["teacher"].folder.name] if look.compare_with else ""
+            _choose(self.compare_with, [(OWN_TEACHER, ""), *known], teacher)
             epochs = [(str(epoch), epoch) for epoch in stage.epochs] or [("as it is", AS_IT_IS)]
             _choose(self.epoch, epochs, epochs[-1][1] if look.epoch is None else look.epoch)
             self.epoch.disabled = len(epochs) < 2
@@ -134,6 +138,7 @@ class Controls:
             self.box_x.value, self.box_y.value = (x0, x1), (y0, y1)
             _choose(self.box_class, [(name, i) for i, name in enumerate(stage.class_names)], self.explorer.box.label)
             self.own_box.layout.display = "none" if self.explorer.photo is None else "flex"
+            self.upload.value = ()  # so that the same file can come again
             self._show_thumbnails()
         finally:
             self.is_refreshing = False
@@ -158,7 +163,7 @@ class Controls:
             self._on(button, lambda _: {"levels": self._chosen_levels()})
         for widget in (self.box_x, self.box_y, self.box_class):
             self._on(widget, lambda _: {"box": self._drawn_box()})
-        self._on(self.upload, lambda files: {"photo": self._uploaded(files[0]), "gt": 0})
+        self._on(self.upload, lambda files: {"photo": self._uploaded(files[0]), "gt": 0} if files else {})
         for place, thumbnail in enumerate(self.thumbnails):
             thumbnail.on_click(
                 lambda _, place=place: self._go(lambda: {"image": self.first_thumbnail + place, "gt": None})
@@ -190,6 +195,8 @@ class Controls:
 
     def _show_thumbnails(self) -> None:
         dataset, look = self.explorer.stage.dataset, self.explorer.look
+        if self.shown_thumbnails and self.shown_thumbnails[0] is not dataset:
+            self.first_thumbnail = look.image // THUMBNAILS * THUMBNAILS
         if self.shown_thumbnails != (dataset, self.first_thumbnail):
             self.shown_thumbnails = (dataset, self.first_thumbnail)
             self._draw_thumbnails(dataset)
@@ -213,6 +220,7 @@ class Controls:
 
     def _drawn_box(self) -> Box:
         (x0, x1), (y0, y1) = self.box_x.value, self.box_y.value
+        x0, y0 = min(x0, 1 - LEAST_SIDE), min(y0, 1 - LEAST_SIDE)
         return Box((x0, y0, max(x1, x0 + LEAST_SIDE), max(y1, y0 + LEAST_SIDE)), self.box_class.value)
 
     def _uploaded(self, file: Any) -> Photo:

@@ -8,8 +8,8 @@ from typing import TypeVar
 from tqdm.auto import tqdm
 
 Item = TypeVar("Item")
-# Set by JupyterLab and Notebook (through jupyter_server), VS Code and Colab; papermill and nbconvert set none of them.
-WATCHED_NOTEBOOK = ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG")
+# Set by JupyterLab and Notebook (through jupyter_server), VS Code, Colab and Voilà; papermill and nbconvert set none.
+WATCHED_NOTEBOOK = ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG", "VOILA_REQUEST_URL")
 
 
 def bar(items: Iterable[Item], description: str) -> Iterable[Item]:

@@ -123,4 +123,5 @@ def finished_runs(out: Path) -> list[Run]:
             continue
         if run is not None:
             runs.append(run)
-    return sorted(runs, key=lambda run: run.results["finished"])
+    # Two may be of the same second.
+    return sorted(runs, key=lambda run: (run.results["finished"], (run.folder / RESULTS_FILE).stat().st_mtime_ns))

@@ -1,0 +1,198 @@
+"""A real browser, and a JupyterLab and a finished run for it to look at."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lad.data.shapes import write_shapes
+from lad.experiment import run_experiment
+from lad.parameters import make_parameters
+from lad.runs import Run
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+PROJECT = Path(__file__).parents[2]
+ARTEFACTS = PROJECT / "test-artefacts"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# A browser that speaks to nobody but the page; a sandbox is not to be had as root, in a container.
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+PATIENCE = 120  # seconds for a server or a kernel to start on a busy machine
+ANSWER = 30  # seconds for a picture to change
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A running JupyterLab. url: of a notebook, by its file name."""
+
+    port: int
+    token: str
+
+    def url(self, notebook: str) -> str:
+        return f"http://127.0.0.1:{self.port}/lab/tree/notebooks/{notebook}?token={self.token}"
+
+
+class Tab:
+    """A page and what went wrong on it: errors of its console, and requests to any other host."""
+
+    def __init__(self, page: "sync_api.Page") -> None:
+        self.page = page
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: self.requests.append(request.url))
+
+    @property
+    def strangers(self) -> list[str]:
+        """What was asked of other hosts."""
+        own = ("http://127.0.0.1:", "ws://127.0.0.1:", "file:", "data:", "blob:")
+        return [url for url in self.requests if not url.startswith(own)]
+
+    def drawn(self, panel: str) -> str:
+        """What is to be seen in a panel of the explorer; names that are new with every drawing left out."""
+        return re.sub(r'(id|href|clip-path)="[^"]*"', "", self.page.locator(f".lad-{panel}").inner_html())
+
+    def choice(self, description: str) -> "sync_api.Locator":
+        """One of the explorer's lists."""
+        return self.page.locator(".lad-explorer .widget-dropdown", has_text=description).locator("select")
+
+    def changes(self, act: Callable[[], object], *panels: str) -> None:
+        """The act changes each of these panels, and the explorer says nothing against it."""
+        before = {panel: self.drawn(panel) for panel in panels}
+        act()
+        for panel in panels:
+            end = time.monotonic() + ANSWER
+            while self.drawn(panel) == before[panel] and time.monotonic() < end:
+                self.page.wait_for_timeout(50)
+            assert self.drawn(panel) != before[panel], f"{panel} stayed as it was"
+        sync_api.expect(self.page.locator(".lad-message")).to_have_text("")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["sync_api.Browser"]:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(browser) -> Iterator[Tab]:
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    yield Tab(context.new_page())
+    context.close()
+
+
+@pytest.fixture
+def shoot() -> Callable[..., Path]:
+    """Keeps a screenshot, for people to look at."""
+    ARTEFACTS.mkdir(exist_ok=True)
+
+    def keep(page: "sync_api.Page", name: str, **options: object) -> Path:
+        path = ARTEFACTS / f"{name}.png"
+        page.screenshot(path=path, **options)
+        return path
+
+    return keep
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory) -> Run:
+    """A short LAD run with its teacher, its epochs kept."""
+    folder = tmp_path_factory.mktemp("browser")
+    write_shapes(folder / "shapes", "toy", {"train": 24, "val": 12})
+    given = {"data": folder / "shapes", "out": folder / "runs", "student": "r18", "teacher": "r18", "epochs": 2}
+    sizes = {"short_sides": [128], "test_short_side": 128, "long_side": 128, "batch_size": 4, "teacher_epochs": 3}
+    return run_experiment(make_parameters({**given, **sizes, "accelerator": "cpu"}))
+
+
+@pytest.fixture(scope="session")
+def notebooks(run, tmp_path_factory) -> Path:
+    """A folder with copies of the notebooks, which look at the short run."""
+    folder = tmp_path_factory.mktemp("lab") / "notebooks"
+    folder.mkdir()
+    for path in (PROJECT / "notebooks").glob("*.ipynb"):
+        content = json.loads(path.read_text())
+        for cell in content["cells"]:
+            if "parameters" in cell["metadata"].get("tags", []):
+                cell["source"] = [*cell["source"], f"\nout: str = {str(run.folder.parent)!r}"]
+        (folder / path.name).write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lab(notebooks) -> Iterator[Lab]:
+    """JupyterLab on a free port of this machine, with settings of its own."""
+    root, token, port = notebooks.parent, secrets.token_hex(16), free_port()
+    settings = root / "jupyterlab_settings_dir" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    own = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    command = ["jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
+    command += ["--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}", f"--IdentityProvider.token={token}"]
+    command += ["--allow-root"] if os.geteuid() == 0 else []
+    with serve(command, f"http://127.0.0.1:{port}/api/status?token={token}", **{n: str(root / n.lower()) for n in own}):
+        yield Lab(port, token)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@contextmanager
+def serve(module: Sequence[str], url: str, **environment: str) -> Iterator[None]:
+    """Run a server, python -m …, while the block lasts; it begins when the url answers."""
+    with tempfile.TemporaryFile("w+") as log:
+        command = [sys.executable, "-m", *module]
+        server = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            end = time.monotonic() + PATIENCE
+            while not answers(url):
+                if time.monotonic() > end or server.poll() is not None:
+                    log.seek(0)
+                    pytest.fail(f"{module[0]} did not start:\n{log.read()}")
+                time.sleep(0.3)
+            yield
+        finally:
+            server.terminate()
+            server.wait(timeout=PATIENCE)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=60):
+            return True
+    except urllib.error.HTTPError:  # an answer, too
+        return True
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def voila(notebooks) -> Iterator[str]:
+    """The explorer as Voilà serves it, without code: its address."""
+    pytest.importorskip("voila", reason="voila is not installed")
+    port = free_port()
+    command = ["voila", str(notebooks / "explore_assignments.ipynb"), "--no-browser", f"--port={port}"]
+    with serve([*command, "--Voila.ip=127.0.0.1"], f"http://127.0.0.1:{port}/static/"):
+        yield f"http://127.0.0.1:{port}/"

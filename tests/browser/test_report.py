@@ -1,0 +1,58 @@
+"""A report in a real browser: one file that asks for no other, with all code folded away."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lad.report import report_runs, write_report
+
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "explore_assignments.ipynb"
+
+
+@pytest.fixture(scope="module")
+def executed(run, tmp_path_factory) -> Path:
+    """The explorer's notebook as papermill leaves it."""
+    path = tmp_path_factory.mktemp("executed") / "explore.ipynb"
+    command = [sys.executable, "-m", "papermill", str(NOTEBOOK), str(path), "-p", "out", str(run.folder.parent)]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_the_page_of_a_notebook_opens_quietly(executed, tab, shoot, width):
+    page = write_report(executed, executed.with_suffix(".html"))
+    check(tab, page, width, pictures=3)
+    shoot(tab.page, f"report-notebook-{width}", full_page=True)
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_the_page_of_a_folder_of_runs_opens_quietly(run, tab, shoot, width):
+    page = run.folder.parent / "report.html"
+    if not page.exists():
+        report_runs(run.folder.parent)
+    check(tab, page, width, pictures=3)
+    shoot(tab.page, f"report-folder-{width}", full_page=True)
+
+
+def check(tab, path: Path, width: int, pictures: int) -> None:
+    page = tab.page
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(path.as_uri())
+    assert fetched(tab) == [path.as_uri()] and not tab.errors
+    assert page.locator("main img").count() >= pictures
+    assert all(page.locator("main img").evaluate_all("all => all.map(e => e.complete && e.naturalWidth > 0)"))
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    code = page.locator("details.code pre")
+    assert code.count() and not code.first.is_visible()
+    page.get_by_role("button", name="show all code").click()
+    assert code.first.is_visible()
+    target = page.locator(".contents a").last.get_attribute("href")
+    page.evaluate("target => { location.hash = target }", target)
+    assert page.locator(f"[id='{target.removeprefix('#')}']").is_visible()
+    assert fetched(tab) == [path.as_uri()] and not tab.errors
+
+
+def fetched(tab) -> list[str]:
+    return [url for url in tab.requests if not url.startswith("data:")]
