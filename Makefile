@@ -1,11 +1,12 @@
 # make run: the main job, from nothing to an AP table.  make evaluate: where its newest detector fails.
 # make table TABLE=… TABLE_ARGS="…": a whole table of the paper, here Table 2 on generated pictures with three seeds.
 # make report: the main job, then all finished runs as one page to read, runs/report.html.
-# make test: lint, types and tests.  make lab: JupyterLab.
+# make test: lint, types and tests.  make lab: JupyterLab at the first notebook, or at NOTEBOOK=explore_assignments.ipynb.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PARAMS ?= -p teacher r101
+NOTEBOOK ?= 00_label_assignment_in_ten_minutes.ipynb
 TABLE ?= table2_soft_label_vs_lad
 TABLE_ARGS ?= --profile toy --seeds 3 --jobs 2
 
@@ -48,7 +49,7 @@ lint: setup
 	$(BIN)/mypy
 
 lab: setup
-	$(BIN)/jupyter lab --notebook-dir=.
+	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks/$(NOTEBOOK) $(LAB_ARGS)
 
 figures: setup
 	$(BIN)/python docs/make_figures.py

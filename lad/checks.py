@@ -69,7 +69,7 @@ def _assigned_parameters(cell: str) -> set[str]:
 
 
 def _explain(detail: Any) -> str:
-    if not detail["loc"]:
+    if not detail["loc"] or detail["type"] == "value_error":  # of our own, which names it
         return str(detail["msg"]).removeprefix("Value error, ")
     name = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "literal_error":

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -16,9 +17,9 @@ from lad.exploration import Claims, candidate_table, cost_map, find_claims, pred
 from lad.figures import draw_claims, draw_cost_maps, draw_mixtures, save_animation
 from lad.figures.style import DPI
 from lad.history import epoch_title
-from lad.look import LEVELS, Look
+from lad.look import LEVELS, Look, make_look
 from lad.progress import is_watched, say
-from lad.scene import Box, Photo, Scene, Stage, assignments_for, gt_names, open_stage, see
+from lad.scene import Box, Photo, Scene, Stage, assignments_for, gt_names, open_photo, open_stage, see
 
 SHARPNESS = 2  # pixels of a sheet to one of the page
 GAP = 24  # pixels between the pictures of a sheet
@@ -39,21 +40,22 @@ class Explorer:
     def __init__(self, look: Look) -> None:
         self.look = look
         self.stage: Stage = open_stage(look)
-        self.photo: Photo | None = None
+        self.photo: Photo | None = open_photo(self.stage, look.photo) if look.photo else None
         self.box = Box()
-        self.scene: Scene = see(self.stage, look)
+        self.scene: Scene = see(self.stage, look, self.photo)
 
     def change(self, photo: Photo | None = None, box: Box | None = None, **changes: Any) -> None:
         """Look elsewhere: other values of `Look`'s fields, one's own picture, or another box on it. One's own picture
-        stays until an image or another run is chosen.
+        and its box stay until an image, another run or other data are chosen.
 
         Raises ValueError, and stays where it is, if that cannot be seen.
         """
-        look = self.look.model_copy(update=changes)
-        is_elsewhere = bool({"run", "compare_with"} & set(changes))
+        photo = photo or (None if {"run", "data", "image"} & set(changes) else self.photo)
+        stays = photo is self.photo
+        look = make_look({**self.look.model_dump(), **({} if stays else {"photo": None}), **changes})
+        is_elsewhere = bool({"run", "compare_with", "data", "out"} & set(changes))
         stage = open_stage(look) if is_elsewhere else self.stage
-        photo = photo or (None if is_elsewhere or "image" in changes else self.photo)
-        box = box or self.box
+        box = box or (self.box if stays else Box())
         self.scene = see(stage, look, photo, box)
         self.look, self.stage, self.photo, self.box = look, stage, photo, box
 
@@ -92,9 +94,8 @@ class Explorer:
         return {epoch_title(one.epoch or 0): see(self.stage, one, self.photo, self.box) for one in looks}
 
     def _repr_mimebundle_(self, **_options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        bundle = {"text/plain": f"Explorer({self.stage.name})"}
-        if is_watched():
-            bundle |= Controls(self).page._repr_mimebundle_()
+        bundle = Controls(self).page._repr_mimebundle_() if is_watched() else {}
+        bundle["text/plain"] = f"Explorer({self.stage.name})"
         page, png = sheet(self.figures()), io.BytesIO()
         page.save(png, format="png")
         size = {"width": page.width // SHARPNESS, "height": page.height // SHARPNESS}
@@ -110,6 +111,7 @@ def draw_scene(scene: Scene, look: Look, title: str = "") -> dict[str, Figure]:
     predicted = None
     if look.predicted_boxes:
         mine = scene.claims.anchor[scene.claims.gt == gt]
+        mine = mine[torch.isin(anchors.level[mine], torch.tensor(levels))]
         predicted = {name: predicted_boxes(one.outputs, anchors, targets, mine) for name, one in scene.opinions.items()}
     costs = {name: cost_map(one.outputs, anchors, targets, gt) for name, one in scene.opinions.items()}
     figures = {

@@ -57,7 +57,7 @@ def make_look(given: Mapping[str, Any]) -> Look:
     """
     values = known_values(given, Look)
     for name in ("data", "photo"):
-        if name in values and values[name] not in DIFFICULTIES:
+        if name in values and str(values[name]) not in DIFFICULTIES:
             path = Path(str(values[name])).expanduser()
             if not path.exists():
                 raise ValueError(f"parameter '{name}' = '{path}': no such file or folder")

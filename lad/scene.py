@@ -108,8 +108,9 @@ def open_stage(look: Look) -> Stage:
     detectors = {name: run.load_detector() for name, run in runs.items()}
     if "student" not in runs:
         parameters = make_parameters({"method": "baseline", "student": "r18", "data": data})
-        torch.manual_seed(0)
-        detectors["student"] = new_detector(parameters, annotations.class_names).eval().requires_grad_(False)
+        with torch.random.fork_rng(devices=()):
+            torch.default_generator.manual_seed(0)
+            detectors["student"] = new_detector(parameters, annotations.class_names).eval().requires_grad_(False)
     for name, detector in detectors.items():
         if detector.configuration.class_names != annotations.class_names:
             raise ValueError(
@@ -148,6 +149,10 @@ def see(stage: Stage, look: Look, photo: Photo | None = None, box: Box = Box()) 
 
     Raises ValueError for an image, object, epoch or assignment that is not there.
     """
+    if look.epoch is not None and look.epoch not in stage.epochs:
+        why_none = "the run was made without save_epochs" if stage.runs else "the network is untrained"
+        kept = ", ".join(map(str, stage.epochs)) or f"none, as {why_none}"
+        raise ValueError(f"parameter 'epoch' = {look.epoch}: kept are {kept}")
     if photo is None and look.photo is not None:
         photo = open_photo(stage, look.photo)
     if photo is not None:
@@ -167,13 +172,14 @@ def see(stage: Stage, look: Look, photo: Photo | None = None, box: Box = Box()) 
 
 
 def open_photo(stage: Stage, source: Path | BinaryIO) -> Photo:
-    """Read a picture of one's own. Raises ValueError if it cannot be read as an image."""
+    """Read a picture of one's own, and what the trained student finds on it, whichever epoch is looked at. Raises
+    ValueError if it cannot be read as an image."""
     pixels = load_image(source)
     image = _seen(stage, pixels)
     height, width = image.shape[-2:]
     nothing = Sample(image, torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 0, (height, width))
     batch = collate([nothing])
-    detector = stage.detectors["student"]
+    detector = _as_after(stage, "student", None)
     found = detect(detector(batch.images), make_anchors(batch.padded_hw), batch.targets.image_hw, min_score=SURE)[0]
     return Photo(pixels, found)
 
@@ -204,19 +210,21 @@ def _run(look: Look, parameter: str) -> Run:
 def _opinion(stage: Stage, name: str, epoch: int | None, batch: Batch, key: object) -> Opinion:
     """A network's opinion after an epoch; a teacher that was not trained beside the student stays as it is."""
     follows = name == "student" or stage.runs[name].network == "teacher"
-    at = epoch if follows and name in stage.runs else None
-    if at is not None and at not in stage.runs[name].saved_epochs:
-        kept = ", ".join(map(str, stage.epochs)) or "none, as the run was made without save_epochs"
-        raise ValueError(f"parameter 'epoch' = {at}: kept are {kept}")
+    at = epoch if follows else None
     if (name, at, key) not in stage.remembered:
-        if stage.shown_epoch.get(name) != at:
-            stage.detectors[name].load_state_dict(load_file(stage.runs[name].weights_file(at)))
-            stage.shown_epoch[name] = at
         while len(stage.remembered) >= MOST_OPINIONS:
             del stage.remembered[next(iter(stage.remembered))]
         with _few_threads(batch):
-            stage.remembered[name, at, key] = opinion(stage.detectors[name], batch)
+            stage.remembered[name, at, key] = opinion(_as_after(stage, name, at), batch)
     return stage.remembered[name, at, key]
+
+
+def _as_after(stage: Stage, name: str, epoch: int | None) -> Detector:
+    """A network with its weights after an epoch; None: those it ended with."""
+    if stage.shown_epoch.get(name) != epoch:
+        stage.detectors[name].load_state_dict(load_file(stage.runs[name].weights_file(epoch)))
+        stage.shown_epoch[name] = epoch
+    return stage.detectors[name]
 
 
 @contextmanager

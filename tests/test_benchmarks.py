@@ -37,3 +37,9 @@ def test_parts_are_measured(script):
     small = {"kernels": ("--gts", "2"), "postprocess": ("--rounds", "1")}
     arguments = small.get(script, ("--teacher", "r18", "--height", "64", "--width", "64", "--rounds", "1"))
     assert len(rows(script, *arguments)) >= 2
+
+
+def test_the_explorers_answers_are_measured():
+    assert rows("explorer", "--run", "untrained", "--rounds", "1") == [
+        "another assignment", "a level on or off", "another picture", "another object",
+    ]  # fmt: skip

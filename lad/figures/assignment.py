@@ -62,6 +62,13 @@ def draw_mixtures(opinions: Mapping[str, Opinion], gt: int, gt_name: str = "") -
                 2.1 / high,
             )
         )
+        ax.set_title(f"{name}: {gt_name or f'gt {gt}'}", fontsize=10)
+        ax.spines[["top", "right"]].set_visible(False)
+        if not one.count[gt]:
+            ax.text(0.5, 0.5, "no candidates", ha="center", transform=ax.transAxes)
+            ax.set_xticks([])
+            ax.set_yticks([])
+            continue
         valid = slice(0, int(one.count[gt]))
         cost, positive = one.cost[gt, valid].double().numpy(), one.positive[gt, valid].numpy()
         bins = np.linspace(cost.min(), cost.max() + 1e-9, 25)
@@ -83,12 +90,10 @@ def draw_mixtures(opinions: Mapping[str, Opinion], gt: int, gt_name: str = "") -
             ax.annotate("cut", (cut, 1), xycoords=("data", "axes fraction"), xytext=(3, -10),
                         textcoords="offset points", color=colour, fontsize=9)  # fmt: skip
         ax.set_ylim(0, 1.6 * max(1, np.histogram(cost, bins)[0].max()))
-        ax.set_title(f"{name}: {gt_name or f'gt {gt}'}", fontsize=10)
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_xlabel("cost = focal loss + 1.3 · GIoU loss")
         ax.set_ylabel("candidates")
         ax.legend(fontsize=8, frameon=False)
-        ax.spines[["top", "right"]].set_visible(False)
     return figure
 
 

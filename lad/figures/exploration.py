@@ -126,10 +126,12 @@ def draw_anchors(
     height, width = targets.image_hw[0].tolist()
     shown = [level for level in ALL_LEVELS if level in levels]
     side = 9.2 / max(len(shown), 4)
-    figure = Figure(figsize=(side * len(shown), side * min(1.6, height / width) + 0.5), layout="constrained", dpi=DPI)
+    wide, high = side * max(len(shown), 1), side * min(1.6, height / width) + 0.5
+    figure = Figure(figsize=(wide, high), layout="constrained", dpi=DPI)
     box = targets.boxes[gt]
     iou, away = box_iou(anchors.boxes, box), (anchors.center - (box[:2] + box[2:]) / 2).norm(dim=1)
-    for level, ax in zip(shown, figure.subplots(1, len(shown), squeeze=False)[0], strict=True):
+    for place, level in enumerate(shown, start=1):
+        ax = figure.add_subplot(1, len(shown), place)
         show_image(ax, image, targets.image_hw[0])
         ax.set_xlim(-margin * width, (1 + margin) * width)
         ax.set_ylim((1 + margin) * height, -margin * height)

@@ -18,7 +18,7 @@ def explorer(tab, lab, shoot):
     page = tab.page
     page.goto(lab.url("explore_assignments.ipynb"))
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=KERNEL)
-    page.locator(".jp-NotebookPanel-toolbar").get_by_text(re.compile("Python 3")).wait_for(timeout=KERNEL)
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=KERNEL)
     page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
     page.locator(".lm-Menu-itemLabel").get_by_text("Run All Cells", exact=True).click()
     page.locator(".lad-explorer").wait_for(state="attached", timeout=KERNEL)

@@ -1,0 +1,57 @@
+"""How soon the explorer answers a choice.
+
+    python benchmarks/explorer.py [--rounds 10] [--run NAME]
+
+All that the kernel does between a choice and new pictures: networks, assignment, figures, SVG, table. The browser,
+which draws them, comes on top. The newest finished run of runs/, or an untrained network where there is none.
+"""
+
+import argparse
+import itertools
+import statistics
+
+from measure import alternate, machine
+
+from lad.controls import Controls
+from lad.explorer import explore
+from lad.look import make_look
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--run", help="a run's name; default: the newest")
+    given = parser.parse_args()
+    explorer = explore(make_look({"run": given.run}))
+    controls = Controls(explorer)
+    image, epoch = itertools.count(1), itertools.cycle(explorer.stage.epochs)
+
+    def another(control) -> None:
+        """The option after the chosen one, the first after the last."""
+        values = [option[1] for option in control.options]
+        control.value = values[(values.index(control.value) + 1) % len(values)]
+
+    def next_image() -> None:
+        controls._go(lambda: {"image": next(image) % len(explorer.stage.dataset), "gt": None})
+
+    def next_epoch() -> None:
+        explorer.stage.remembered.clear()
+        controls._go(lambda: {"epoch": next(epoch)})
+
+    choices = {
+        "another assignment": lambda: another(controls.assignment),
+        "a level on or off": lambda: setattr(controls.levels[1], "value", not controls.levels[1].value),
+        "another picture": next_image,
+        "another object": lambda: controls._go(lambda: {"gt": (explorer.scene.gt + 1) % len(controls.gt.options)}),
+    }
+    if explorer.stage.epochs:
+        choices["another epoch"] = next_epoch
+    seconds = alternate(choices, given.rounds)
+    print(f"{explorer.stage.name}; {machine()}\n")
+    print("| choice | median, ms | longest, ms |\n|---|---:|---:|")
+    for name, times in seconds.items():
+        print(f"| {name} | {1000 * statistics.median(times):.0f} | {1000 * max(times):.0f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""The explorer goes where it is told, or stays where it is; without anybody who watches it is a picture."""
+
+import dataclasses
+import io
+import sys
+from base64 import b64decode
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.collections import PatchCollection
+from PIL import Image
+
+from lad import explorer as explorer_module
+from lad.data.shapes import write_shapes
+from lad.experiment import run_experiment
+from lad.explorer import GAP, SHARPNESS, explore, sheet
+from lad.figures.style import DPI
+from lad.look import make_look
+from lad.parameters import make_parameters
+from lad.scene import Box, open_photo
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Pictures, and a run of two epochs with its teacher."""
+    folder = tmp_path_factory.mktemp("explorer")
+    write_shapes(folder / "shapes", "toy", {"train": 4, "val": 6})
+    given = {"method": "lad", "student": "r18", "teacher": "r18", "data": folder / "shapes", "epochs": 2}
+    sizes = {"short_sides": [128], "test_short_side": 128, "long_side": 128, "batch_size": 4, "seed": 1}
+    run_experiment(make_parameters({**given, **sizes, "accelerator": "cpu", "out": folder / "runs"}))
+    picture = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(folder / "mine.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lad_run(folder):
+    return next(path.name for path in (folder / "runs").iterdir() if "-lad-" in path.name)
+
+
+@pytest.fixture
+def explorer(folder, lad_run):
+    return explore(make_look({"out": folder / "runs", "run": lad_run}))
+
+
+def is_at(explorer):
+    return explorer.look, explorer.scene, explorer.stage, explorer.photo, explorer.box
+
+
+def watch(monkeypatch, is_watched):
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace(version_info=(7, 0)))
+    for name in ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG"):
+        monkeypatch.delenv(name, raising=False)
+    if is_watched:
+        monkeypatch.setenv("JPY_SESSION_NAME", "explore.ipynb")
+
+
+def test_where_nobody_watches_it_is_a_picture_and_no_widget(explorer, monkeypatch):
+    watch(monkeypatch, False)
+    bundle, size = explorer._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "image/png"}
+    with Image.open(io.BytesIO(b64decode(bundle["image/png"]))) as picture:
+        assert picture.format == "PNG" and picture.width > 600
+        assert size["image/png"] == {"width": picture.width // SHARPNESS, "height": picture.height // SHARPNESS}
+
+
+def test_where_somebody_watches_it_is_widgets_and_a_picture(explorer, monkeypatch):
+    watch(monkeypatch, True)
+    bundle, _ = explorer._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "image/png", VIEW}
+    assert bundle["text/plain"] == f"Explorer({explorer.stage.name})"
+    assert set(bundle[VIEW]) >= {"model_id", "version_major"}
+
+
+def test_it_has_a_figure_of_the_picture_the_costs_and_each_networks_mixture(explorer, folder):
+    assert list(explorer.figures()) == ["picture", "costs", "student mixture", "teacher mixture"]
+    alone = explore(make_look({"out": folder / "runs", "run": "untrained", "data": folder / "shapes"}))
+    assert list(alone.figures()) == ["picture", "costs", "student mixture"]
+
+
+@pytest.mark.parametrize("who", ["student", "teacher"])
+def test_the_table_holds_the_costs_of_the_network_that_is_asked_for(explorer, who):
+    explorer.change(table_of=who)
+    one, gt = explorer.scene.opinions[who], explorer.scene.gt
+    assert explorer.table()["cost"].iloc[0] == pytest.approx(one.cost[gt, 0].item())
+
+
+def test_without_a_teacher_the_table_is_the_students(folder):
+    look = {"out": folder / "runs", "run": "untrained", "data": folder / "shapes", "table_of": "teacher"}
+    alone = explore(make_look(look))
+    student = alone.scene.opinions["student"]
+    assert alone.table()["cost"].iloc[0] == pytest.approx(student.cost[alone.scene.gt, 0].item())
+
+
+def test_a_change_keeps_all_that_is_not_changed(explorer):
+    explorer.change(image=2, gt=0, levels=(3, 4), anchor_boxes=True)
+    explorer.change(assignment="atss")
+    look = explorer.look
+    assert (look.image, look.gt, look.levels, look.anchor_boxes, look.assignment) == (2, 0, (3, 4), True, "atss")
+    explorer.change(gt=None)
+    assert explorer.look.gt is None and explorer.look.image == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image": 99}, "parameter 'image' = 99"),
+        ({"image": -1}, "parameter 'image' = -1"),
+        ({"gt": 99}, "parameter 'gt' = 99"),
+        ({"gt": -1}, "parameter 'gt' = -1"),
+        ({"epoch": 9}, "parameter 'epoch' = 9: kept are 0, 1, 2"),
+        ({"assignment": "nothing"}, "parameter 'assignment' = 'nothing'"),
+        ({"levels": (9,)}, r"parameter 'levels' = \[9\]"),
+        ({"table_of": "nobody"}, "parameter 'table_of' = 'nobody'"),
+        ({"run": "nothing"}, "parameter 'run' = 'nothing'"),
+        ({"compare_with": "nothing"}, "parameter 'compare_with' = 'nothing'"),
+        ({"run": "untrained", "assignment": "teacher", "epoch": None}, "needs a teacher"),
+        ({"data": "nowhere"}, "parameter 'data' = 'nowhere'"),
+        ({"asignment": "each"}, "did you mean 'assignment'"),
+        ({"image": 1, "gt": 99}, "parameter 'gt' = 99"),
+    ],
+)
+def test_what_cannot_be_seen_leaves_it_where_it_is(explorer, changes, message):
+    explorer.change(image=1, epoch=1)
+    before = is_at(explorer)
+    table = explorer.table()
+    with pytest.raises(ValueError, match=message):
+        explorer.change(**changes)
+    assert all(now is then for now, then in zip(is_at(explorer), before, strict=True))
+    assert explorer.table().equals(table)
+
+
+def test_a_photo_of_the_look_is_ones_own_picture_until_an_image_is_chosen(explorer, folder, lad_run):
+    given = {"out": folder / "runs", "run": lad_run, "photo": folder / "mine.png"}
+    with_photo = explore(make_look(given))
+    assert with_photo.photo is not None and with_photo.scene.picture.shape == (40, 60, 3)
+    with_photo.change(assignment="atss", epoch=0)
+    assert with_photo.scene.picture.shape == (40, 60, 3)
+    with_photo.change(image=1)
+    assert with_photo.photo is None and with_photo.look.photo is None
+    assert np.array_equal(with_photo.scene.picture, with_photo.stage.dataset.pixels(1))
+
+
+def test_a_photo_is_read_and_asked_about_once(folder, lad_run, monkeypatch):
+    given = {"out": folder / "runs", "run": lad_run, "photo": folder / "mine.png"}
+    with_photo = explore(make_look(given))
+    opinions = with_photo.scene.opinions
+    with_photo.change(levels=(3,))
+    assert all(one is opinions[name] for name, one in with_photo.scene.opinions.items())
+
+
+def test_a_photo_that_cannot_be_read_is_refused(folder, lad_run):
+    with pytest.raises(ValueError, match=r"broken\.png: cannot be read as an image"):
+        explore(make_look({"out": folder / "runs", "run": lad_run, "photo": folder / "broken.png"}))
+
+
+@pytest.mark.parametrize("changes", [{"image": 0}, {"run": "untrained"}], ids=["image", "run"])
+def test_ones_own_picture_and_its_box_stay_until_an_image_or_a_run_is_chosen(explorer, folder, changes):
+    explorer.change(data=str(folder / "shapes"))
+    explorer.change(photo=open_photo(explorer.stage, folder / "mine.png"), box=Box(label=4))
+    explorer.change(assignment="atss")
+    explorer.change(box=dataclasses.replace(explorer.box, place=(0, 0, 0.5, 0.5)))
+    assert explorer.scene.batch.targets.labels[0] == 4 and explorer.scene.batch.targets.boxes[0, 2] == 64
+    explorer.change(**changes)
+    assert explorer.photo is None and explorer.box == Box()
+    assert explorer.scene.picture.shape == (128, 128, 3)
+
+
+def test_another_teacher_looks_at_the_same_picture(explorer, folder, lad_run):
+    explorer.change(photo=open_photo(explorer.stage, folder / "mine.png"))
+    explorer.change(compare_with=lad_run, assignment="each")
+    assert explorer.stage.runs["teacher"].folder.name == lad_run
+    assert explorer.scene.picture.shape == (40, 60, 3)
+    explorer.change(compare_with=None)
+    assert explorer.stage.runs["teacher"].folder.name != lad_run
+
+
+def test_other_data_are_opened(explorer, folder, tmp_path):
+    write_shapes(tmp_path / "more", "toy", {"train": 1, "val": 9})
+    explorer.change(data=str(tmp_path / "more"), image=8)
+    assert len(explorer.stage.dataset) == 9
+
+
+def test_boxes_are_drawn_of_shown_levels_only(explorer):
+    scene = explorer.scene
+    levels = scene.opinions["student"].anchors.level[scene.claims.anchor[scene.claims.gt == scene.gt]] + 3
+    least, most = levels.min().item(), levels.max().item()
+    for shown in ((least,), (least, most), (), tuple(level for level in range(3, 8) if level != least)):
+        explorer.change(anchor_boxes=True, predicted_boxes=True, levels=shown)
+        (ax,) = explorer.figures()["picture"].axes
+        count = int(torch.isin(levels, torch.tensor(shown, dtype=torch.int64)).sum())
+        drawn = [len(c.get_paths()) for c in ax.collections if isinstance(c, PatchCollection)]
+        assert drawn == [count] * 3  # anchors, and what student and teacher predict there
+
+
+def test_a_sheet_holds_every_figure_in_two_columns(explorer):
+    figures = explorer.figures()
+    page = sheet(figures)
+    sizes = [tuple(round(side * SHARPNESS * DPI) for side in figure.get_size_inches()) for figure in figures.values()]
+    left, right = sizes[:2], sizes[2:]
+    assert page.width == max(w for w, _ in left) + GAP + max(w for w, _ in right)
+    assert page.height == pytest.approx(max(sum(h + GAP for _, h in column) for column in (left, right)), abs=2)
+    assert sheet({"picture": figures["picture"]}).width == sizes[0][0]
+
+
+def test_every_assignment_of_the_picture_is_told_by_its_title(explorer):
+    told = explorer.by_assignment()
+    explorer.change(assignment="atss")
+    assert torch.equal(told["ATSS, no network asked"].anchor, explorer.scene.claims.anchor)
+    assert len(told) == len(explorer_module.assignments_for(explorer.stage))
+
+
+def test_every_epoch_of_the_picture_is_told_by_its_title(explorer):
+    told = explorer.by_epoch()
+    assert list(told) == ["untrained", "epoch 1", "epoch 2"]
+    explorer.change(epoch=1)
+    assert torch.equal(told["epoch 1"].anchor, explorer.scene.claims.anchor)
+
+
+def test_without_kept_epochs_there_is_what_is_seen_now(folder):
+    alone = explore(make_look({"out": folder / "runs", "run": "untrained", "data": folder / "shapes"}))
+    assert alone.by_epoch() == {"as it is": alone.scene.claims}
+
+
+def test_a_film_has_a_frame_per_epoch_and_none_is_made_unasked(explorer, tmp_path, capsys):
+    explorer.save_film(None)
+    assert capsys.readouterr().out == "no film was asked for; give film=assignment.gif or film=assignment.mp4\n"
+    explorer.save_film(tmp_path / "assignment.gif")
+    with Image.open(tmp_path / "assignment.gif") as film:
+        assert film.n_frames == 3
+    assert str(tmp_path / "assignment.gif") in capsys.readouterr().out
