@@ -3,7 +3,7 @@ and what they said is remembered, so that a change of the object or the assignme
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,10 +46,11 @@ LONGEST = 640  # side of a picture to draw, pixels
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """A picture of one's own: pixels [H, W, 3] uint8, and what the student finds on it, in pixels of the image that the
-    network sees."""
+    """A picture of one's own, read once. picture: [h, w, 3] uint8, to draw. sample: as the network gets it, without
+    gts. found: what the student finds on it, in pixels of the sample."""
 
-    pixels: np.ndarray
+    picture: np.ndarray
+    sample: Sample
     found: Detections
 
 
@@ -86,6 +87,7 @@ class Stage:
     dataset: CocoDataset
     shown_epoch: dict[str, int | None] = field(default_factory=dict)
     remembered: dict[tuple[object, ...], Opinion] = field(default_factory=dict)
+    shown_picture: dict[int, tuple[np.ndarray, Batch]] = field(default_factory=dict)
 
     @property
     def epochs(self) -> list[int]:
@@ -156,32 +158,32 @@ def see(stage: Stage, look: Look, photo: Photo | None = None, box: Box = Box()) 
     if photo is None and look.photo is not None:
         photo = open_photo(stage, look.photo)
     if photo is not None:
-        pixels, key = photo.pixels, (photo, box)  # type: tuple[np.ndarray, object]
-        batch = collate([_own_sample(stage, photo, box)])
+        key: object = (photo, box)
+        picture, batch = photo.picture, collate([_own_sample(photo, box)])
     else:
-        if look.image >= len(stage.dataset):
-            raise ValueError(f"parameter 'image' = {look.image}: give 0 … {len(stage.dataset) - 1}")
-        pixels, key = stage.dataset.pixels(look.image), look.image
-        batch = collate([stage.dataset[look.image]])
+        key = look.image
+        picture, batch = _data_picture(stage, look.image)
     opinions = {name: _opinion(stage, name, look.epoch, batch, key) for name in stage.detectors}
     gt = clearest_gt(opinions) if look.gt is None else look.gt
     if gt >= len(batch.targets.boxes):
         raise ValueError(f"parameter 'gt' = {gt}: give 0 … {len(batch.targets.boxes) - 1}")
     claims = find_claims(look.assignment, opinions, batch.targets)
-    return Scene(_small(pixels), batch, stage.class_names, opinions, claims, gt)
+    return Scene(picture, batch, stage.class_names, opinions, claims, gt)
 
 
 def open_photo(stage: Stage, source: Path | BinaryIO) -> Photo:
     """Read a picture of one's own, and what the trained student finds on it, whichever epoch is looked at. Raises
     ValueError if it cannot be read as an image."""
     pixels = load_image(source)
-    image = _seen(stage, pixels)
-    height, width = image.shape[-2:]
-    nothing = Sample(image, torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 0, (height, width))
+    size = stage.detectors["student"].configuration
+    transform = eval_transform(size.short_side, size.long_side)
+    image = transform(tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))).as_subclass(Tensor)
+    original_hw = (pixels.shape[0], pixels.shape[1])
+    nothing = Sample(image, torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 0, original_hw)
     batch = collate([nothing])
     detector = _as_after(stage, "student", None)
     found = detect(detector(batch.images), make_anchors(batch.padded_hw), batch.targets.image_hw, min_score=SURE)[0]
-    return Photo(pixels, found)
+    return Photo(_small(pixels), nothing, found)
 
 
 def assignments_for(stage: Stage) -> dict[str, str]:
@@ -239,21 +241,22 @@ def _few_threads(batch: Batch) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _own_sample(stage: Stage, photo: Photo, box: Box) -> Sample:
-    image = _seen(stage, photo.pixels)
-    height, width = image.shape[-2:]
+def _data_picture(stage: Stage, index: int) -> tuple[np.ndarray, Batch]:
+    """An image of the data set to draw, and as a batch; the last one is remembered."""
+    if index >= len(stage.dataset):
+        raise ValueError(f"parameter 'image' = {index}: give 0 … {len(stage.dataset) - 1}")
+    if index not in stage.shown_picture:
+        stage.shown_picture = {index: (_small(stage.dataset.pixels(index)), collate([stage.dataset[index]]))}
+    return stage.shown_picture[index]
+
+
+def _own_sample(photo: Photo, box: Box) -> Sample:
+    """With the drawn box and what was found as gts."""
+    height, width = photo.sample.image.shape[-2:]
     drawn = torch.tensor([box.place]) * torch.tensor([width, height, width, height])
-    found = photo.found
-    boxes = torch.cat([drawn, found.boxes[:MOST_DETECTED]])
-    labels = torch.cat([torch.tensor([box.label]), found.labels[:MOST_DETECTED]])
-    return Sample(image, boxes, labels, 0, (photo.pixels.shape[0], photo.pixels.shape[1]))
-
-
-def _seen(stage: Stage, pixels: np.ndarray) -> Tensor:
-    """The pixels as the student's network gets them."""
-    size = stage.detectors["student"].configuration
-    image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
-    return eval_transform(size.short_side, size.long_side)(image).as_subclass(Tensor)
+    boxes = torch.cat([drawn, photo.found.boxes[:MOST_DETECTED]])
+    labels = torch.cat([torch.tensor([box.label]), photo.found.labels[:MOST_DETECTED]])
+    return replace(photo.sample, boxes=boxes, labels=labels)
 
 
 def _small(pixels: np.ndarray) -> np.ndarray:

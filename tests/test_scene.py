@@ -1,5 +1,6 @@
 """What there is to see at a look: which networks, which picture, which epoch."""
 
+import dataclasses
 import io
 import json
 import shutil
@@ -22,7 +23,6 @@ from lad.scene import (
     MOST_DETECTED,
     MOST_OPINIONS,
     Box,
-    Photo,
     assignments_for,
     find_runs,
     gt_names,
@@ -331,9 +331,10 @@ def test_on_ones_own_picture_the_drawn_box_is_the_first_object(plain, look_at, t
     assert np.array_equal(seen.picture, np.asarray(colourful()))
 
 
-def test_what_the_student_finds_on_it_are_the_other_objects(plain, look_at):
+def test_what_the_student_finds_on_it_are_the_other_objects(plain, look_at, tmp_path):
     places = torch.tensor([[float(i), 0, 40 + i, 50] for i in range(8)])
-    photo = Photo(np.array(colourful()), Detections(places, torch.linspace(0.9, 0.4, 8), torch.arange(8) % 6))
+    found = Detections(places, torch.linspace(0.9, 0.4, 8), torch.arange(8) % 6)
+    photo = dataclasses.replace(open_photo(plain, saved(tmp_path, "mine.png", colourful())), found=found)
     seen = see(plain, look_at(), photo, Box())
     assert len(seen.batch.targets.boxes) == 1 + MOST_DETECTED
     assert torch.equal(seen.batch.targets.boxes[1:], places[:MOST_DETECTED])
