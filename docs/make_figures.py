@@ -1,20 +1,179 @@
-"""Draws the README's figure from the toy runs, which it trains if they are missing: `make figures`."""
+"""Draws the reference pictures of docs/figures, one for each figure of lad.figures: `make figures`.
 
+python docs/make_figures.py [--svg]
+
+They show the toy runs of `make run`, which it trains if they are missing, and results/. --svg: as .svg, too.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
-from lad import figures
-from lad.data import collate
-from lad.experiment import compare, open_data
-from lad.explain import opinion
-from lad.parameters import make_parameters
+from matplotlib.figure import Figure
 
+from lad import figures
+from lad.data import CocoDataset, collate
+from lad.evaluation import precision_recall
+from lad.examination import Examination, error_table, examine, judged_images, ranked_images
+from lad.experiment import compare, open_data
+from lad.explain import clearest_gt, detections_of, first_images, opinion, positives_per_level
+from lad.explorer import Explorer, draw_scene, explore
+from lad.look import make_look
+from lad.models import Detector
+from lad.parameters import make_parameters
+from lad.question import make_question
+from lad.runs import Run
+
+FOLDER = Path(__file__).parent / "figures"
+RESULTS = Path(__file__).parents[1] / "results" / "toy" / "table2_soft_label_vs_lad.json"
+PARAMETERS = make_parameters({"teacher": "r101"})
 IMAGES = (3, 9)  # of the validation set: two with small and large objects that overlap
+EXPLORED, GT = 3, 1  # an image and an object of it
+RESOLUTION = 144  # dots per inch
+
+
+@cache
+def runs() -> dict[str, Run]:
+    return compare(PARAMETERS)
+
+
+@cache
+def detector(name: str) -> Detector:
+    return runs()[name].load_detector()
+
+
+@cache
+def pictures() -> CocoDataset:
+    return open_data(PARAMETERS)[1]
+
+
+@cache
+def scene() -> tuple:
+    """A batch and what the networks say of it."""
+    batch = collate([pictures()[index] for index in IMAGES])
+    return batch, {name: opinion(detector(name), batch) for name in runs()}
+
+
+@cache
+def explorer() -> Explorer:
+    return explore(make_look({"run": runs()["LAD student"].folder.name, "image": EXPLORED, "gt": GT}))
+
+
+@cache
+def examination() -> Examination:
+    return examine(make_question({"checkpoint": str(runs()["LAD student"].folder)}))
+
+
+def draw_assignments() -> Figure:
+    batch, opinions = scene()
+    return figures.draw_assignments(batch.images, batch.targets, opinions)
+
+
+def draw_mixtures() -> Figure:
+    batch, opinions = scene()
+    two = {name: opinions[name] for name in ("plain student", "teacher")}
+    gt = clearest_gt(two)
+    return figures.draw_mixtures(two, gt, pictures().annotations.class_names[batch.targets.labels[gt]])
+
+
+def draw_levels() -> Figure:
+    many = first_images(pictures(), count=24)
+    return figures.draw_levels(positives_per_level({name: opinion(detector(name), many) for name in runs()}))
+
+
+def draw_anchors() -> Figure:
+    seen = explorer().scene
+    anchors = seen.opinions["student"].anchors
+    return figures.draw_anchors(seen.picture, seen.batch.targets, anchors, GT, range(3), margin=0.35)
+
+
+def draw_claims() -> Figure:
+    return draw_scene(explorer().scene, explorer().look)["picture"]
+
+
+def draw_cost_maps() -> Figure:
+    return draw_scene(explorer().scene, explorer().look)["costs"]
+
+
+def draw_history() -> Figure:
+    seen = explorer().scene
+    anchors = seen.opinions["student"].anchors
+    return figures.draw_history(seen.picture, seen.batch.targets, anchors, explorer().by_epoch(), GT, columns=4)
+
+
+def draw_training() -> Figure:
+    return figures.draw_training({name: run.epochs for name, run in runs().items()})
+
+
+def draw_detections() -> Figure:
+    batch, opinions = scene()
+    found = {name: detections_of(one, batch) for name, one in opinions.items()}
+    return figures.draw_detections(batch.images, batch.targets, found, pictures().annotations.class_names)
+
+
+def draw_judged() -> Figure:
+    return figures.draw_judged(judged_images(examination(), ranked_images(examination())[-4:]))
+
+
+def draw_errors() -> Figure:
+    return figures.draw_errors(error_table(examination()))
+
+
+def draw_precision_recall() -> Figure:
+    judged = examination().judged
+    assert judged is not None  # the toy set has its gts
+    return figures.draw_precision_recall(precision_recall(judged))
+
+
+def draw_comparison() -> Figure:
+    rows = json.loads(RESULTS.read_text())["rows"]
+    return figures.draw_comparison({row["title"]: [100 * run["metrics"]["AP"] for run in row["runs"]] for row in rows})
+
+
+def draw_gains() -> Figure:
+    rows = {row["title"]: row for row in json.loads(RESULTS.read_text())["rows"]}
+    gains = {}
+    for title, row in rows.items():
+        if row["against"] is not None:
+            published, against = (next(iter(one["published"].values()))["ap"] for one in (row, rows[row["against"]]))
+            ours = row["difference"]
+            gains[title] = (published - against, (ours["mean"], ours["low"], ours["high"]))
+    return figures.draw_gains(gains)
+
+
+DRAWN: dict[str, Callable[[], Figure]] = {
+    "draw_anchors": draw_anchors,
+    "draw_assignments": draw_assignments,
+    "draw_claims": draw_claims,
+    "draw_comparison": draw_comparison,
+    "draw_cost_maps": draw_cost_maps,
+    "draw_detections": draw_detections,
+    "draw_errors": draw_errors,
+    "draw_gains": draw_gains,
+    "draw_history": draw_history,
+    "draw_judged": draw_judged,
+    "draw_levels": draw_levels,
+    "draw_mixtures": draw_mixtures,
+    "draw_precision_recall": draw_precision_recall,
+    "draw_training": draw_training,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--svg", action="store_true", help="as .svg, too")
+    given = parser.parse_args()
+    for name, draw in DRAWN.items():
+        figure = draw()
+        path = FOLDER / f"{name.removeprefix('draw_')}.png"
+        figure.savefig(path, dpi=RESOLUTION, pil_kwargs={"optimize": True})
+        if given.svg:
+            figure.savefig(path.with_suffix(".svg"))
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+    explorer().save_film(FOLDER / "history.gif")
+
 
 if __name__ == "__main__":
-    parameters = make_parameters({"teacher": "r101"})
-    runs = compare(parameters)
-    _, val_set = open_data(parameters)
-    batch = collate([val_set[index] for index in IMAGES])
-    opinions = {name: opinion(run.load_detector(), batch) for name, run in runs.items()}
-    folder = Path(__file__).parent / "figures"
-    figures.draw_assignments(batch.images, batch.targets, opinions).savefig(folder / "assignments.png")
+    main()

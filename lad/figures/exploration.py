@@ -21,6 +21,7 @@ from lad.geometry import STRIDES, Anchors, box_iou
 CLAIM_COLOURS = dict(zip(CLAIMANTS, (STUDENT, TEACHER, BOTH, NEITHER), strict=True))
 WIDTH = 4.6  # inches
 LEGEND = 0.5  # height, inches
+LETTERS = 66  # of a title that fits the width
 ALL_LEVELS = range(len(STRIDES))
 ANCHOR = "#56B4E9"  # no network's colour
 COSTS = "cividis_r"  # cheap is bright
@@ -64,8 +65,8 @@ def draw_claims(
         outline(ax, box, GT, is_dashed=gt is not None and row != gt, width=2.2 if row == gt else 1.2)
         caption(ax, box, f"{gt_names[row]}: {counts[row]}" if gt_names else str(counts[row]), GT)
     name = "all objects" if gt is None else gt_names[gt] if gt_names else f"gt {gt}"
-    words = f"{title}, {name}" if title else name
-    ax.set_title(f"{words}: {_counted(chosen)}", fontsize=9, loc="left", pad=4)
+    words = f"{f'{title}, {name}' if title else name}: {_counted(chosen)}"
+    ax.set_title(words, fontsize=min(9, 9 * LETTERS / len(words)), loc="left", pad=4)
     claim_legend(figure, shown, levels)
     return figure
 

@@ -1,0 +1,47 @@
+"""Every figure has its reference picture, and every picture that is linked to is there."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lad import figures
+
+PROJECT = Path(__file__).parents[1]
+FOLDER = PROJECT / "docs" / "figures"
+DRAWN = [name for name in figures.__all__ if name.startswith("draw_")]
+PAGES = [PROJECT / "README.md", PROJECT / "benchmarks" / "README.md", *(PROJECT / "docs").rglob("*.md")]
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_every_figure_has_a_picture_and_a_line_that_says_what_it_shows(name):
+    picture = f"{name.removeprefix('draw_')}.png"
+    (line,) = re.findall(rf"^\|.*`{name}`.*\|$", (FOLDER / "README.md").read_text(), re.MULTILINE)
+    assert f"({picture})" in line
+    with Image.open(FOLDER / picture) as image:
+        assert image.width >= 600 and image.height >= 150
+
+
+def test_one_command_draws_all_of_them():
+    spec = importlib.util.spec_from_file_location("make_figures", PROJECT / "docs" / "make_figures.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert sorted(script.DRAWN) == sorted(DRAWN)
+
+
+def test_the_film_has_a_picture_for_every_epoch():
+    with Image.open(FOLDER / "history.gif") as film:
+        assert film.n_frames == 8
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_pictures_that_are_linked_to_are_there(page):
+    for target in re.findall(r"!\[[^]]*\]\((?!https?:)([^)]+)\)", page.read_text()):
+        assert (page.parent / target).is_file(), target
+
+
+def test_pictures_are_quick_to_fetch():
+    sizes = [path.stat().st_size for path in FOLDER.iterdir()]
+    assert max(sizes) < 400_000 and sum(sizes) < 2_500_000
