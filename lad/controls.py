@@ -122,10 +122,7 @@ class Controls:
             epochs = [(str(epoch), epoch) for epoch in stage.epochs] or [("as it is", AS_IT_IS)]
             _choose(self.epoch, epochs, epochs[-1][1] if look.epoch is None else look.epoch)
             self.epoch.disabled = len(epochs) < 2
-            names = gt_names(scene)
-            if self.explorer.photo is not None:
-                names[0] = f"your box ({names[0]})"
-            _choose(self.gt, [(name, row) for row, name in enumerate(names)], scene.gt)
+            _choose(self.gt, [(name, row) for row, name in enumerate(gt_names(scene))], scene.gt)
             titles = [(title, name) for name, title in assignments_for(stage).items()]
             _choose(self.assignment, titles, look.assignment)
             for button, level in zip(self.levels, LEVELS, strict=True):

@@ -74,6 +74,7 @@ class Scene:
     opinions: Mapping[str, Opinion]
     claims: Claims
     gt: int
+    has_own_box: bool = False  # the first gt is a box that a person drew
 
 
 @dataclass
@@ -168,7 +169,7 @@ def see(stage: Stage, look: Look, photo: Photo | None = None, box: Box = Box()) 
     if gt >= len(batch.targets.boxes):
         raise ValueError(f"parameter 'gt' = {gt}: give 0 … {len(batch.targets.boxes) - 1}")
     claims = find_claims(look.assignment, opinions, batch.targets)
-    return Scene(picture, batch, stage.class_names, opinions, claims, gt)
+    return Scene(picture, batch, stage.class_names, opinions, claims, gt, photo is not None)
 
 
 def open_photo(stage: Stage, source: Path | BinaryIO) -> Photo:
@@ -193,8 +194,9 @@ def assignments_for(stage: Stage) -> dict[str, str]:
 
 
 def gt_names(scene: Scene) -> list[str]:
-    """A name for each object, for people: its class, numbered where there are several."""
+    """A name for each object, for people: its class, numbered where there are several; "your box" for one's own."""
     names = [scene.class_names[label] for label in scene.batch.targets.labels.tolist()]
+    names[:1] = ["your box"] if scene.has_own_box else names[:1]
     return [name if names.count(name) == 1 else f"{name} {names[:i].count(name) + 1}" for i, name in enumerate(names)]
 
 
