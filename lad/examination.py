@@ -13,8 +13,7 @@ from typing import Any
 import pandas as pd
 from pycocotools.cocoeval import COCOeval
 
-from lad.data import CocoDataset, find_split, read_annotations, shapes_folder
-from lad.data.shapes import DIFFICULTIES
+from lad.data import CocoDataset, data_folder, find_split, read_annotations
 from lad.errors import KINDS, Diagnosis, JudgedImage, ap_lost, count_errors, diagnose
 from lad.evaluation import class_metrics, coco_results, judge, metrics_of
 from lad.experiment import find_accelerator, versions, write_json
@@ -214,8 +213,7 @@ def _words(name: str, score: float | None) -> str:
 
 
 def _open(question: Question) -> CocoDataset:
-    folder = shapes_folder(question.data) if question.data in DIFFICULTIES else Path(question.data)
-    images, path = find_split(folder, question.split)
+    images, path = find_split(data_folder(question.data), question.split)
     dataset = CocoDataset(images, read_annotations(path))
     return dataset.subset(range(min(question.max_images or len(dataset), len(dataset))))
 

@@ -21,7 +21,7 @@ from lightning.fabric import Fabric
 from torch.distributed import is_torchelastic_launched
 
 from lad.assignment_cache import CACHE_FILES, AssignmentCache
-from lad.data import CocoDataset, eval_transform, find_split, read_annotations, shapes_folder, train_transform
+from lad.data import CocoDataset, data_folder, eval_transform, find_split, read_annotations, train_transform
 from lad.data.shapes import DIFFICULTIES
 from lad.evaluation import METRICS
 from lad.methods import CO_LEARNING, METHODS_WITH_TEACHER, TITLES
@@ -160,7 +160,7 @@ def open_data(parameters: Parameters) -> tuple[CocoDataset, CocoDataset]:
     Raises ValueError naming the first image that cannot be read, or leaves such images out under bad_images="skip".
     """
     embedded = parameters.data in DIFFICULTIES
-    folder = shapes_folder(parameters.data) if embedded else Path(parameters.data)
+    folder = data_folder(parameters.data)
     images, path = find_split(folder, "train")
     annotations = read_annotations(path)
     train_set = CocoDataset(

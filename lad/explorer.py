@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -15,7 +14,7 @@ from PIL import Image
 from lad.controls import Controls
 from lad.exploration import Claims, candidate_table, cost_map, find_claims, predicted_boxes
 from lad.figures import draw_claims, draw_cost_maps, draw_mixtures, save_animation
-from lad.figures.style import DPI
+from lad.figures.style import DPI, to_image
 from lad.history import epoch_title
 from lad.look import LEVELS, Look, make_look
 from lad.progress import is_watched, say
@@ -136,20 +135,14 @@ def draw_scene(scene: Scene, look: Look, title: str = "") -> dict[str, Figure]:
 
 def sheet(figures: Mapping[str, Figure]) -> Image.Image:
     """The figures on one page, in two columns: the first two on the left, the others on the right."""
-    pictures = [_rendered(figure) for figure in figures.values()]
+    pictures = [to_image(figure, SHARPNESS * DPI) for figure in figures.values()]
     columns = [column for column in (pictures[:2], pictures[2:]) if column]
-    widths = [max(one.shape[1] for one in column) for column in columns]
-    height = max(sum(len(one) + GAP for one in column) for column in columns)
+    widths = [max(one.width for one in column) for column in columns]
+    height = max(sum(one.height + GAP for one in column) for column in columns)
     page = Image.new("RGB", (sum(widths) + GAP * (len(columns) - 1), height), "white")
     for place, column in enumerate(columns):
         top = 0
         for one in column:
-            page.paste(Image.fromarray(one), (sum(widths[:place]) + GAP * place, top))
-            top += len(one) + GAP
+            page.paste(one, (sum(widths[:place]) + GAP * place, top))
+            top += one.height + GAP
     return page
-
-
-def _rendered(figure: Figure) -> np.ndarray:
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=SHARPNESS * DPI)
-    return np.asarray(Image.open(png).convert("RGB"))

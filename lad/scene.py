@@ -19,13 +19,12 @@ from lad.data import (
     CocoDataset,
     Sample,
     collate,
+    data_folder,
     eval_transform,
     find_split,
     load_image,
     read_annotations,
-    shapes_folder,
 )
-from lad.data.shapes import DIFFICULTIES
 from lad.experiment import new_detector
 from lad.explain import Opinion, clearest_gt, opinion
 from lad.exploration import ASSIGNMENTS, NEED_TEACHER, Claims, find_claims
@@ -105,8 +104,7 @@ def open_stage(look: Look) -> Stage:
     or two networks of different classes."""
     runs = find_runs(look)
     data = look.data or (runs["student"].parameters.data if "student" in runs else "toy")
-    folder = shapes_folder(data) if data in DIFFICULTIES else Path(data)
-    images, path = find_split(folder, "val")
+    images, path = find_split(data_folder(data), "val")
     annotations = read_annotations(path)
     detectors = {name: run.load_detector() for name, run in runs.items()}
     if "student" not in runs:

@@ -11,8 +11,7 @@ from pydantic import BaseModel
 
 from lad import figures
 from lad.checks import known_values, notebook_values, project_folder
-from lad.data import CocoDataset, eval_transform, find_split, read_annotations, shapes_folder
-from lad.data.shapes import DIFFICULTIES
+from lad.data import CocoDataset, data_folder, eval_transform, find_split, read_annotations
 from lad.explain import agreement_with, first_images, opinion
 from lad.methods import CO_LEARNING, METHODS_WITH_TEACHER, TITLES
 from lad.parameters import NOT_HASHED, Parameters
@@ -195,7 +194,7 @@ def _networks(run: Run) -> dict[str, Run]:
 
 def _validation_set(parameters: Parameters) -> CocoDataset:
     """Unlike `lad.experiment.open_data` it decodes no image before it is asked for."""
-    folder = shapes_folder(parameters.data) if parameters.data in DIFFICULTIES else Path(parameters.data)
+    folder = data_folder(parameters.data)
     _, training = find_split(folder, "train")
     images, path = find_split(folder, "val")
     annotations = read_annotations(path, like=read_annotations(training))

@@ -5,7 +5,7 @@ from lad.data.batch import BACKGROUND, IGNORED, Batch, Sample, Targets, batches_
 from lad.data.coco import CocoDataset, find_split
 from lad.data.images import load_image
 from lad.data.order import Draw, TrainingOrder
-from lad.data.shapes import shapes_folder
+from lad.data.shapes import data_folder, shapes_folder
 from lad.data.transforms import eval_transform, train_transform
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "TrainingOrder",
     "batches_of_one_size",
     "collate",
+    "data_folder",
     "eval_transform",
     "find_split",
     "load_image",

@@ -123,6 +123,11 @@ def write_shapes(folder: Path, difficulty: str, sizes: dict[str, int] | None = N
                 raise
 
 
+def data_folder(data: str) -> Path:
+    """Where a data set lies: of an embedded one's name, else the path it is."""
+    return shapes_folder(data) if data in DIFFICULTIES else Path(data)
+
+
 def shapes_folder(difficulty: str, cache: str | Path | None = None) -> Path:
     """The set's folder, written on first use under `cache`, else $LAD_CACHE, else ~/.cache/lad."""
     _difficulty(difficulty)

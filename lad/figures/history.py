@@ -1,6 +1,5 @@
 """A film of one image's assignment: as a strip of panels, and as a moving picture in a file."""
 
-import io
 import math
 import os
 import shutil
@@ -19,7 +18,7 @@ from torch import Tensor
 from lad.data import Targets
 from lad.exploration import NEITHER, Claims
 from lad.figures.exploration import ALL_LEVELS, LEGEND, WIDTH, claim_legend, draw_dots
-from lad.figures.style import DPI, GT, caption, outline, show_image
+from lad.figures.style import DPI, GT, caption, outline, show_image, to_image
 from lad.geometry import Anchors
 
 COLUMNS = 3  # of a strip half a page wide
@@ -77,7 +76,7 @@ def save_animation(frames: Iterable[Figure], path: str | Path, seconds_per_frame
     if not 0 < seconds_per_frame < math.inf:
         raise ValueError(f"seconds_per_frame={seconds_per_frame} must be more than 0")
     ffmpeg = _find_ffmpeg(path) if path.suffix.lower() == ".mp4" else None
-    pictures = _of_one_size([_rendered(figure) for figure in frames])
+    pictures = _of_one_size([to_image(figure, FILM_DPI) for figure in frames])
     if not pictures:
         raise ValueError(f"animation '{path}': there are no frames")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,12 +99,6 @@ def _draw_panel(ax: Axes, targets: Targets, anchors: Anchors, claims: Claims, gt
     for one, box in enumerate(targets.boxes.tolist()):
         outline(ax, box, GT, is_dashed=gt is not None and one != gt, width=1.6 if one == gt else 0.9)
         caption(ax, box, str(int((claims.gt == one).sum())), GT)
-
-
-def _rendered(figure: Figure) -> Image.Image:
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=FILM_DPI)
-    return Image.open(png).convert("RGB")
 
 
 def _of_one_size(pictures: list[Image.Image]) -> list[Image.Image]:

@@ -13,6 +13,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 from torch import Tensor
 
 from lad.data.transforms import IMAGENET_MEAN, IMAGENET_STD
@@ -63,6 +64,13 @@ def to_svg(figure: Figure) -> str:
     head = re.sub(r' (width|height)="[^"]*"', "", svg[:opening])
     style = f"width: 100%; max-width: {wide:.0f}px; height: auto; fill: currentColor"
     return f'{head} style="{style}">{svg[opening + 1 :]}'.replace("#000000", "currentColor")
+
+
+def to_image(figure: Figure, dpi: int) -> Image.Image:
+    """The figure as pixels."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=dpi)
+    return Image.open(png).convert("RGB")
 
 
 def image_grid(columns: Sequence[str], image_hw: Tensor) -> tuple[Figure, np.ndarray]:
