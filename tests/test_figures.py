@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib.colors import to_hex
@@ -12,7 +13,9 @@ from lad import figures
 from lad.data import CocoDataset, eval_transform, find_split, read_annotations
 from lad.data.shapes import write_shapes
 from lad.data.transforms import IMAGENET_MEAN
+from lad.errors import ERRORS, SIZES, JudgedImage
 from lad.explain import agreement, detections_of, first_images, opinion, positives_per_level
+from lad.figures.detection import KIND_COLOURS
 from lad.models import build_detector
 from lad.postprocess import Detections
 
@@ -177,3 +180,38 @@ def test_an_image_without_detections_or_gts_can_be_drawn(scene):
 def test_a_picture_is_the_image_before_normalisation():
     picture = figures.to_picture(torch.zeros(3, 2, 2))
     np.testing.assert_allclose(picture[0, 0], IMAGENET_MEAN, rtol=1e-6)
+
+
+def test_every_judged_box_has_the_colour_of_what_it_is_and_what_was_missed_is_dashed():
+    kinds = ["correct", "classification", "missed"]
+    boxes = [[0, 0, 10, 10], [5, 5, 20, 20], [30, 10, 50, 40]]
+    one = JudgedImage(np.zeros((60, 80, 3), np.uint8), boxes, kinds, ["a 0.90", "b 0.60", "c"], "1 correct · 1 missed")
+    (ax,) = (ax for ax in drawn(figures.draw_judged([one])).axes if ax.patches)
+    assert [(*patch.get_xy(), patch.get_width(), patch.get_height()) for patch in ax.patches] == [
+        (0, 0, 10, 10), (5, 5, 15, 15), (30, 10, 20, 30),
+    ]  # fmt: skip
+    assert [to_hex(patch.get_edgecolor()).upper() for patch in ax.patches] == [KIND_COLOURS[kind] for kind in kinds]
+    assert [patch.get_linestyle() for patch in ax.patches] == ["-", "-", "--"]
+    assert [text.get_text() for text in ax.texts] == ["a 0.90", "b 0.60", "c"]
+    assert ax.get_title() == "1 correct · 1 missed"
+
+
+def test_errors_are_bars_by_size_and_what_each_kind_costs():
+    table = pd.DataFrame({size: range(len(ERRORS)) for size in SIZES}, index=ERRORS)
+    table["AP50 lost"] = [0.01 * (i + 1) for i in range(len(ERRORS))]
+    left, right = drawn(figures.draw_errors(table)).axes
+    assert [bar.get_width() for bar in left.patches] == [*range(len(ERRORS))] * len(SIZES)
+    assert [bar.get_x() for bar in left.patches[len(ERRORS) :]] == [
+        *range(len(ERRORS)), *(2 * i for i in range(len(ERRORS)))
+    ]  # stacked  # fmt: skip
+    np.testing.assert_allclose([bar.get_width() for bar in right.patches], 100 * table["AP50 lost"])
+    assert [label.get_text() for label in right.get_yticklabels()] == list(ERRORS)
+
+
+def test_precision_and_recall_are_a_line_for_each_iou_with_its_ap():
+    curves = {0.5: np.linspace(1, 0, 101), 0.55: np.linspace(0.8, 0, 101)}
+    (ax,) = drawn(figures.draw_precision_recall(curves)).axes
+    for line, (iou, precision) in zip(ax.lines, curves.items(), strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), precision)
+        np.testing.assert_allclose(line.get_xdata(), np.linspace(0, 1, 101))
+        assert line.get_label() == f"{iou:.2f}: {precision.mean():.3f}"
