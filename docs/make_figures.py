@@ -12,14 +12,16 @@ from functools import cache
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 from lad import figures
-from lad.data import CocoDataset, collate
+from lad.data import Batch, CocoDataset, collate
 from lad.evaluation import precision_recall
-from lad.examination import Examination, error_table, examine, judged_images, ranked_images
+from lad.examination import Examination, error_table, examine, judged_images
 from lad.experiment import compare, open_data
-from lad.explain import clearest_gt, detections_of, first_images, opinion, positives_per_level
-from lad.explorer import Explorer, draw_scene, explore
+from lad.explain import Opinion, detections_of, first_images, opinion, positives_per_level
+from lad.explorer import Explorer, explore
+from lad.figures.style import to_image
 from lad.look import make_look
 from lad.models import Detector
 from lad.parameters import make_parameters
@@ -29,9 +31,17 @@ from lad.runs import Run
 FOLDER = Path(__file__).parent / "figures"
 RESULTS = Path(__file__).parents[1] / "results" / "toy" / "table2_soft_label_vs_lad.json"
 PARAMETERS = make_parameters({"teacher": "r101"})
-IMAGES = (3, 9)  # of the validation set: two with small and large objects that overlap
-EXPLORED, GT = 3, 1  # an image and an object of it
+# Of the validation set, images
+IMAGES = (3, 9)  # with small and large objects that overlap
+DETECTED = (98, 196)  # where no two detections hide each other's names
+JUDGED = (72, 107, 27)  # with three kinds of mistakes
+# and an image and an object of it
+EXPLORED = (3, 1)  # claimed by the student, the teacher, and both
+MODELLED = (10, 0)  # whose positives and background differ in cost
+FILMED = (9, 0)  # on which the student comes to agree with its teacher
+
 RESOLUTION = 144  # dots per inch
+COLOURS = 255  # of a picture, which makes its file a third as large
 
 
 @cache
@@ -50,15 +60,15 @@ def pictures() -> CocoDataset:
 
 
 @cache
-def scene() -> tuple:
-    """A batch and what the networks say of it."""
-    batch = collate([pictures()[index] for index in IMAGES])
+def scene(images: tuple[int, ...]) -> tuple[Batch, dict[str, Opinion]]:
+    """Validation images, and what the networks say of them."""
+    batch = collate([pictures()[index] for index in images])
     return batch, {name: opinion(detector(name), batch) for name in runs()}
 
 
 @cache
-def explorer() -> Explorer:
-    return explore(make_look({"run": runs()["LAD student"].folder.name, "image": EXPLORED, "gt": GT}))
+def explorer(image: int, gt: int) -> Explorer:
+    return explore(make_look({"run": runs()["LAD student"].folder.name, "image": image, "gt": gt}))
 
 
 @cache
@@ -67,15 +77,8 @@ def examination() -> Examination:
 
 
 def draw_assignments() -> Figure:
-    batch, opinions = scene()
+    batch, opinions = scene(IMAGES)
     return figures.draw_assignments(batch.images, batch.targets, opinions)
-
-
-def draw_mixtures() -> Figure:
-    batch, opinions = scene()
-    two = {name: opinions[name] for name in ("plain student", "teacher")}
-    gt = clearest_gt(two)
-    return figures.draw_mixtures(two, gt, pictures().annotations.class_names[batch.targets.labels[gt]])
 
 
 def draw_levels() -> Figure:
@@ -84,23 +87,15 @@ def draw_levels() -> Figure:
 
 
 def draw_anchors() -> Figure:
-    seen = explorer().scene
+    seen, (_, gt) = explorer(*EXPLORED).scene, EXPLORED
     anchors = seen.opinions["student"].anchors
-    return figures.draw_anchors(seen.picture, seen.batch.targets, anchors, GT, range(3), margin=0.35)
-
-
-def draw_claims() -> Figure:
-    return draw_scene(explorer().scene, explorer().look)["picture"]
-
-
-def draw_cost_maps() -> Figure:
-    return draw_scene(explorer().scene, explorer().look)["costs"]
+    return figures.draw_anchors(seen.picture, seen.batch.targets, anchors, gt, levels=range(2), margin=0.3)
 
 
 def draw_history() -> Figure:
-    seen = explorer().scene
-    anchors = seen.opinions["student"].anchors
-    return figures.draw_history(seen.picture, seen.batch.targets, anchors, explorer().by_epoch(), GT, columns=4)
+    film, (_, gt) = explorer(*FILMED), FILMED
+    anchors = film.scene.opinions["student"].anchors
+    return figures.draw_history(film.scene.picture, film.scene.batch.targets, anchors, film.by_epoch(), gt, columns=4)
 
 
 def draw_training() -> Figure:
@@ -108,13 +103,13 @@ def draw_training() -> Figure:
 
 
 def draw_detections() -> Figure:
-    batch, opinions = scene()
+    batch, opinions = scene(DETECTED)
     found = {name: detections_of(one, batch) for name, one in opinions.items()}
     return figures.draw_detections(batch.images, batch.targets, found, pictures().annotations.class_names)
 
 
 def draw_judged() -> Figure:
-    return figures.draw_judged(judged_images(examination(), ranked_images(examination())[-4:]))
+    return figures.draw_judged(judged_images(examination(), JUDGED))
 
 
 def draw_errors() -> Figure:
@@ -146,16 +141,16 @@ def draw_gains() -> Figure:
 DRAWN: dict[str, Callable[[], Figure]] = {
     "draw_anchors": draw_anchors,
     "draw_assignments": draw_assignments,
-    "draw_claims": draw_claims,
+    "draw_claims": lambda: explorer(*EXPLORED).figures()["picture"],
     "draw_comparison": draw_comparison,
-    "draw_cost_maps": draw_cost_maps,
+    "draw_cost_maps": lambda: explorer(*EXPLORED).figures()["costs"],
     "draw_detections": draw_detections,
     "draw_errors": draw_errors,
     "draw_gains": draw_gains,
     "draw_history": draw_history,
     "draw_judged": draw_judged,
     "draw_levels": draw_levels,
-    "draw_mixtures": draw_mixtures,
+    "draw_mixtures": lambda: explorer(*MODELLED).figures()["teacher mixture"],
     "draw_precision_recall": draw_precision_recall,
     "draw_training": draw_training,
 }
@@ -168,11 +163,12 @@ def main() -> None:
     for name, draw in DRAWN.items():
         figure = draw()
         path = FOLDER / f"{name.removeprefix('draw_')}.png"
-        figure.savefig(path, dpi=RESOLUTION, pil_kwargs={"optimize": True})
+        few_colours = to_image(figure, RESOLUTION).quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
+        few_colours.save(path, optimize=True)
         if given.svg:
             figure.savefig(path.with_suffix(".svg"))
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
-    explorer().save_film(FOLDER / "history.gif")
+    explorer(*FILMED).save_film(FOLDER / "history.gif")
 
 
 if __name__ == "__main__":

@@ -43,5 +43,7 @@ def test_pictures_that_are_linked_to_are_there(page):
 
 
 def test_pictures_are_quick_to_fetch():
-    sizes = [path.stat().st_size for path in FOLDER.iterdir()]
-    assert max(sizes) < 400_000 and sum(sizes) < 2_500_000
+    sizes = {path.stem: path.stat().st_size for path in FOLDER.glob("*.png")}
+    assert max(sizes[name.removeprefix("draw_")] for name in DRAWN) < 200_000
+    assert (FOLDER / "history.gif").stat().st_size < 400_000
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 2_000_000
