@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from PIL import Image
 
 from lad import figures
 from lad.data import Batch, CocoDataset, collate
@@ -37,7 +36,7 @@ DETECTED = (98, 196)  # where no two detections hide each other's names
 JUDGED = (72, 107, 27)  # with three kinds of mistakes
 # and an image and an object of it
 EXPLORED = (3, 1)  # claimed by the student, the teacher, and both
-MODELLED = (10, 0)  # whose positives and background differ in cost
+MODELLED = (2, 1)  # whose positives and background differ in cost
 FILMED = (9, 0)  # on which the student comes to agree with its teacher
 
 RESOLUTION = 144  # dots per inch
@@ -163,7 +162,7 @@ def main() -> None:
     for name, draw in DRAWN.items():
         figure = draw()
         path = FOLDER / f"{name.removeprefix('draw_')}.png"
-        few_colours = to_image(figure, RESOLUTION).quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
+        few_colours = to_image(figure, RESOLUTION).quantize(COLOURS, kmeans=2)
         few_colours.save(path, optimize=True)
         if given.svg:
             figure.savefig(path.with_suffix(".svg"))

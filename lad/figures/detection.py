@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lad.data import Targets
 from lad.errors import ERRORS, SIZES, JudgedImage
-from lad.figures.style import DPI, GT, STUDENT, caption, image_grid, network_colour, outline, show_image
+from lad.figures.style import DPI, GT, PANEL, STUDENT, captions, image_grid, network_colour, outline, show_image
 from lad.postprocess import Detections
 
 KIND_COLOURS = {
@@ -38,7 +38,7 @@ def draw_detections(
     """One row per image: the ground truth, then each network's detections of at least `min_score`, with class and score
     where they are few enough to be read."""
     columns = ["ground truth", *found]
-    figure, axes = image_grid(columns, targets.image_hw)
+    figure, axes = image_grid(columns, targets.image_hw, above=0.08, below=0.25)
     for row, image in enumerate(images):
         for column, name in enumerate(columns):
             ax = axes[row, column]
@@ -53,10 +53,10 @@ def draw_detections(
                 boxes, labels, scores = detections.boxes[shown], detections.labels[shown], detections.scores[shown]
                 texts = [f"{class_names[label]} {score:.2f}" for label, score in zip(labels, scores, strict=True)]
                 colour = network_colour(name)
-            for box, text in reversed(list(zip(boxes.tolist(), texts, strict=True))):  # the best on top
+            for box in reversed(boxes.tolist()):  # the best on top
                 outline(ax, box, colour)
-                if len(texts) <= MOST_LABELS:
-                    caption(ax, box, text, colour)
+            if len(texts) <= MOST_LABELS:
+                captions(ax, boxes.tolist(), texts, [colour] * len(texts), PANEL)
             if row == 0:
                 ax.set_title(name, color=colour, fontsize=10)
     return figure
@@ -77,11 +77,11 @@ def draw_judged(images: Sequence[JudgedImage], columns: int = 4) -> Figure:
     axes = figure.subplots(rows, columns, squeeze=False, height_ratios=heights).ravel()
     for ax, one in zip(axes, images, strict=False):
         ax.imshow(one.pixels)
-        for box, kind, text in zip(one.boxes, one.kinds, one.texts, strict=True):
+        for box, kind in zip(one.boxes, one.kinds, strict=True):
             outline(ax, box, KIND_COLOURS[kind], is_dashed=kind == "missed")
-            if len(one.boxes) <= MOST_LABELS:
-                caption(ax, box, text, KIND_COLOURS[kind])
-        ax.set_title(textwrap.fill(one.title, 40), fontsize=9)
+        if len(one.boxes) <= MOST_LABELS:
+            captions(ax, one.boxes, one.texts, [KIND_COLOURS[kind] for kind in one.kinds], width)
+        ax.set_title(_wrapped(one.title), fontsize=9)
     for ax in axes:
         ax.set_axis_off()
     handles = [
@@ -140,6 +140,12 @@ def draw_precision_recall(curves: Mapping[float, np.ndarray]) -> Figure:
     ax.legend(title="IoU: AP", title_fontsize=8, fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _wrapped(title: str) -> str:
+    """Broken after a " · ", if it is long."""
+    parts = [part.replace(" ", "\N{NO-BREAK SPACE}") for part in title.split(" · ")]
+    return textwrap.fill("\N{NO-BREAK SPACE}· ".join(parts), 40).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _nothing_to_show(why: str) -> Figure:

@@ -23,6 +23,8 @@ CO_TEACHER = "#E69F00"
 GT = "#111111"
 DPI = 110
 FEW_PIXELS = 200
+PANEL = 2.9  # inches, the width of a picture in a grid
+CAPTION = 7  # points, the size of its letters
 
 
 OTHERS = (STUDENT, TEACHER, BOTH, TAUGHT, CO_TEACHER, "#56B4E9", NEITHER, GT)
@@ -73,11 +75,14 @@ def to_image(figure: Figure, dpi: int) -> Image.Image:
     return Image.open(png).convert("RGB")
 
 
-def image_grid(columns: Sequence[str], image_hw: Tensor) -> tuple[Figure, np.ndarray]:
-    """A figure with a row of equal pictures per image and its axes [rows, columns], each as high as its image needs."""
-    width = 2.9
+def image_grid(
+    columns: Sequence[str], image_hw: Tensor, above: float = 0.3, below: float = 0.3
+) -> tuple[Figure, np.ndarray]:
+    """A figure with a row of equal pictures per image and its axes [rows, columns], each as high as its image needs.
+    above, below: inches of room over each row and under the last."""
+    width = PANEL
     heights = [min(2.0, height / wide) * width for height, wide in image_hw.tolist()]
-    size = (width * len(columns), sum(heights) + 0.3 * len(heights) + 0.3)
+    size = (width * len(columns), sum(heights) + above * len(heights) + below)
     figure = Figure(figsize=size, layout="constrained", dpi=DPI)
     return figure, figure.subplots(len(heights), len(columns), squeeze=False, height_ratios=heights)
 
@@ -105,4 +110,21 @@ def outline(ax: Axes, box: Sequence[float], colour: str, is_dashed: bool = False
 def caption(ax: Axes, box: Sequence[float], text: str, colour: str) -> None:
     """A few words in the upper left corner of a box."""
     frame = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}
-    ax.text(box[0] + 1, box[1] + 1, text, color=colour, fontsize=7, va="top", ha="left", bbox=frame, clip_on=True)
+    ax.text(box[0] + 1, box[1] + 1, text, color=colour, fontsize=CAPTION, va="top", ha="left", bbox=frame, clip_on=True)
+
+
+def captions(
+    ax: Axes, boxes: Sequence[Sequence[float]], texts: Sequence[str], colours: Sequence[str], inches: float
+) -> None:
+    """`caption` for many boxes: those that would hide an earlier one stand below it. inches: the width of the axes."""
+    left, right = ax.get_xlim()
+    point = (right - left) / (72 * inches)
+    high = (1.2 * CAPTION + 2) * point
+    taken: list[tuple[float, float, float]] = []  # x from, x to, y from
+    for (x, y, *_), text, colour in zip(boxes, texts, colours, strict=True):
+        end = x + (0.6 * CAPTION * len(text) + 2) * point
+        for begun, ended, top in sorted(taken, key=lambda place: place[2]):
+            if x < ended and begun < end and abs(y - top) < high:
+                y = top + high
+        taken.append((x, end, y))
+        caption(ax, (x, y), text, colour)
