@@ -21,6 +21,7 @@ from lad.experiment import compare, open_data
 from lad.explain import Opinion, detections_of, first_images, opinion, positives_per_level
 from lad.explorer import Explorer, explore
 from lad.figures.style import to_image
+from lad.lesson import open_picture
 from lad.look import make_look
 from lad.models import Detector
 from lad.parameters import make_parameters
@@ -31,13 +32,12 @@ FOLDER = Path(__file__).parent / "figures"
 RESULTS = Path(__file__).parents[1] / "results" / "toy" / "table2_soft_label_vs_lad.json"
 PARAMETERS = make_parameters({"teacher": "r101"})
 # Of the validation set, images
-IMAGES = (3, 9)  # with small and large objects that overlap
-DETECTED = (98, 196)  # where no two detections hide each other's names
-JUDGED = (72, 107, 27)  # with three kinds of mistakes
+ASSIGNED = (118, 195)  # with small and large objects that overlap, few of them in a network's colour
+DETECTED = (98, 174)  # with few detections, and one student's mistake in each
+JUDGED = (72, 107, 27, 63)  # with four kinds of mistakes
 # and an image and an object of it
-EXPLORED = (3, 1)  # claimed by the student, the teacher, and both
-MODELLED = (2, 1)  # whose positives and background differ in cost
-FILMED = (9, 0)  # on which the student comes to agree with its teacher
+ANCHORED = (188, 1)  # too large for P3, too small for P5
+EXPLORED = (118, 0)  # claimed by the student, the teacher, and both, whose positives are clearly cheaper
 
 RESOLUTION = 144  # dots per inch
 COLOURS = 255  # of a picture, which makes its file a third as large
@@ -59,14 +59,15 @@ def pictures() -> CocoDataset:
 
 
 @cache
-def scene(images: tuple[int, ...]) -> tuple[Batch, dict[str, Opinion]]:
+def judgements(images: tuple[int, ...]) -> tuple[Batch, dict[str, Opinion]]:
     """Validation images, and what the networks say of them."""
     batch = collate([pictures()[index] for index in images])
     return batch, {name: opinion(detector(name), batch) for name in runs()}
 
 
 @cache
-def explorer(image: int, gt: int) -> Explorer:
+def explorer() -> Explorer:
+    image, gt = EXPLORED
     return explore(make_look({"run": runs()["LAD student"].folder.name, "image": image, "gt": gt}))
 
 
@@ -76,7 +77,7 @@ def examination() -> Examination:
 
 
 def draw_assignments() -> Figure:
-    batch, opinions = scene(IMAGES)
+    batch, opinions = judgements(ASSIGNED)
     return figures.draw_assignments(batch.images, batch.targets, opinions)
 
 
@@ -86,15 +87,15 @@ def draw_levels() -> Figure:
 
 
 def draw_anchors() -> Figure:
-    seen, (_, gt) = explorer(*EXPLORED).scene, EXPLORED
-    anchors = seen.opinions["student"].anchors
-    return figures.draw_anchors(seen.picture, seen.batch.targets, anchors, gt, levels=range(2), margin=0.3)
+    image, gt = ANCHORED
+    batch, anchors = open_picture(pictures(), image)
+    return figures.draw_anchors(batch.images[0], batch.targets, anchors, gt, levels=range(3), margin=0.6)
 
 
 def draw_history() -> Figure:
-    film, (_, gt) = explorer(*FILMED), FILMED
-    anchors = film.scene.opinions["student"].anchors
-    return figures.draw_history(film.scene.picture, film.scene.batch.targets, anchors, film.by_epoch(), gt, columns=4)
+    scene = explorer().scene
+    anchors, history = scene.opinions["student"].anchors, explorer().by_epoch()
+    return figures.draw_history(scene.picture, scene.batch.targets, anchors, history, scene.gt, columns=4)
 
 
 def draw_training() -> Figure:
@@ -102,7 +103,7 @@ def draw_training() -> Figure:
 
 
 def draw_detections() -> Figure:
-    batch, opinions = scene(DETECTED)
+    batch, opinions = judgements(DETECTED)
     found = {name: detections_of(one, batch) for name, one in opinions.items()}
     return figures.draw_detections(batch.images, batch.targets, found, pictures().annotations.class_names)
 
@@ -140,16 +141,16 @@ def draw_gains() -> Figure:
 DRAWN: dict[str, Callable[[], Figure]] = {
     "draw_anchors": draw_anchors,
     "draw_assignments": draw_assignments,
-    "draw_claims": lambda: explorer(*EXPLORED).figures()["picture"],
+    "draw_claims": lambda: explorer().figures()["picture"],
     "draw_comparison": draw_comparison,
-    "draw_cost_maps": lambda: explorer(*EXPLORED).figures()["costs"],
+    "draw_cost_maps": lambda: explorer().figures()["costs"],
     "draw_detections": draw_detections,
     "draw_errors": draw_errors,
     "draw_gains": draw_gains,
     "draw_history": draw_history,
     "draw_judged": draw_judged,
     "draw_levels": draw_levels,
-    "draw_mixtures": lambda: explorer(*MODELLED).figures()["teacher mixture"],
+    "draw_mixtures": lambda: explorer().figures()["teacher mixture"],
     "draw_precision_recall": draw_precision_recall,
     "draw_training": draw_training,
 }
@@ -167,7 +168,7 @@ def main() -> None:
         if given.svg:
             figure.savefig(path.with_suffix(".svg"))
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
-    explorer(*FILMED).save_film(FOLDER / "history.gif")
+    explorer().save_film(FOLDER / "history.gif")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""Every figure has its reference picture, and every picture that is linked to is there."""
+"""Every figure has its reference picture, every picture that is linked to is there, and its words can be read."""
 
 import importlib.util
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from lad import figures
+from lad.errors import JudgedImage
 
 PROJECT = Path(__file__).parents[1]
 FOLDER = PROJECT / "docs" / "figures"
@@ -47,3 +49,15 @@ def test_pictures_are_quick_to_fetch():
     assert max(sizes[name.removeprefix("draw_")] for name in DRAWN) < 200_000
     assert (FOLDER / "history.gif").stat().st_size < 400_000
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 2_000_000
+
+
+def test_names_of_boxes_in_one_corner_do_not_hide_each_other():
+    boxes = [[10, 10, 90, 90], [11, 10, 80, 80], [25, 12, 70, 60], [10, 70, 40, 90]]
+    texts = [f"{name} 0.50" for name in ("triangle", "square", "circle", "star")]
+    one = JudgedImage(np.zeros((100, 100, 3), np.uint8), boxes, ["correct"] * 4, texts, "")
+    figure = figures.draw_judged([one])
+    figure.canvas.draw()
+    places = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert not any(place.overlaps(other) for i, place in enumerate(places) for other in places[:i])
+    tops = [text.get_position()[1] for text in figure.axes[0].texts]
+    assert (tops[0], tops[3]) == (11, 71)  # the first of them, and whoever is alone, stay in their corner

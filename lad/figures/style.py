@@ -27,15 +27,18 @@ PANEL = 2.9  # inches, the width of a picture in a grid
 CAPTION = 7  # points, the size of its letters
 
 
+ROWS = {"teacher": TEACHER, "baseline": STUDENT, "LAD": TAUGHT}  # of tables
 OTHERS = (STUDENT, TEACHER, BOTH, TAUGHT, CO_TEACHER, "#56B4E9", NEITHER, GT)
 
 
 def series_colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each line of a figure: a network's own if they are named as in `lad.experiment.compare`, else one
-    after the other."""
+    """A colour for each line of a figure: a network's own if they are named as in `lad.experiment.compare`; else those
+    that mean something keep theirs, and the others take what is left, one after the other."""
     if "plain student" in names:
         return {name: network_colour(name) for name in names}
-    return {name: OTHERS[index % len(OTHERS)] for index, name in enumerate(names)}
+    own = {name: ROWS[name] for name in names if name in ROWS}
+    left = [colour for colour in OTHERS if colour not in own.values()]
+    return own | {name: left[index % len(left)] for index, name in enumerate(name for name in names if name not in own)}
 
 
 def network_colour(name: str) -> str:

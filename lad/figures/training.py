@@ -14,7 +14,7 @@ TRAINING = {
     "positives_per_gt": "positives per object",
     "AP": "AP on the validation set",
 }
-SHARES = ("AP", "teacher_AP", "agreement", "teacher_chosen")  # their axes begin at zero
+FROM_ZERO = ("AP", "teacher_AP", "agreement", "teacher_chosen", "positives_per_gt")  # where their axes begin
 
 
 def draw_training(
@@ -34,7 +34,7 @@ def draw_training(
         ax.set_xlabel("epoch")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.spines[["top", "right"]].set_visible(False)
-        if key in SHARES:
+        if key in FROM_ZERO:
             ax.set_ylim(bottom=0)
         if not ax.lines:  # a remembered teacher has no costs, for instance
             ax.text(0.5, 0.5, "not logged", transform=ax.transAxes, ha="center", va="center", color=NEITHER)
