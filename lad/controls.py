@@ -28,9 +28,10 @@ AS_IT_IS = -1  # the place on the slider of a network without saved epochs, as i
 OWN_TEACHER = "its own teacher, if any"
 STYLE = f"""<style>
 .lad-explorer .lad-column {{ flex: 1 1 380px; max-width: 450px; min-width: 0; margin: 0 14px 0 0; }}
-.lad-explorer .lad-column .widget-html, .lad-explorer .lad-column .widget-html-content {{ width: 100%; height: auto; }}
+.lad-explorer .lad-column .widget-html, .lad-explorer .lad-column .widget-html-content {{
+  width: 100%; height: auto; margin: 0; }}
 .lad-explorer .lad-column .widget-html-content {{ line-height: normal; }}
-.lad-explorer .lad-table {{ width: 100%; height: auto; max-height: 22em; overflow: auto; }}
+.lad-explorer .lad-table {{ width: 100%; margin: 0; height: auto; max-height: 22em; overflow: auto; }}
 .lad-explorer table {{ border-collapse: collapse; font-size: 12px; line-height: 1.5; }}
 .lad-explorer th, .lad-explorer td {{
   padding: 1px 9px; text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }}
@@ -66,7 +67,7 @@ class Controls:
             button.add_class("lad-thumbnail")
             button.add_class(f"lad-thumbnail-{place}")
         self.thumbnail_style = widgets.HTML()
-        self.upload = widgets.FileUpload(accept="image/*", multiple=False, description="own picture")
+        self.upload = widgets.FileUpload(accept="image/*", multiple=False, description="upload a picture")
         self.gt = widgets.Dropdown(description="object")
         self.assignment = widgets.Dropdown(description="assignment")
         self.levels = [
@@ -96,7 +97,13 @@ class Controls:
                 _row(self.run, self.compare_with, self.epoch),
                 _row(self.back, *self.thumbnails, self.forward, self.upload),
                 self.thumbnail_style,
-                _row(self.gt, self.assignment, widgets.HBox(self.levels), self.anchor_boxes, self.predicted_boxes),
+                _row(
+                    self.gt,
+                    self.assignment,
+                    widgets.HBox([widgets.Label("show levels"), *self.levels]),
+                    self.anchor_boxes,
+                    self.predicted_boxes,
+                ),
                 self.own_box,
                 self.message,
                 _row(_column(*panels[:2]), _column(*panels[2:]), align="flex-start"),

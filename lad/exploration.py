@@ -26,7 +26,7 @@ from lad.postprocess import class_scores
 CLAIMANTS = ("student only", "teacher only", "both", "neither")
 STUDENT_ONLY, TEACHER_ONLY, BOTH, NEITHER = range(4)
 ASSIGNMENTS = {
-    "each": "each network's own (PAA)",
+    "each": "each network's own, overlaid (PAA)",
     "student": "the student's own (PAA)",
     "teacher": "the teacher's (LAD)",
     "colad_std_mean": "co-learning's choice, std/mean",

@@ -85,7 +85,7 @@ def draw_cost_maps(
     shown = [level for level in ALL_LEVELS if level in levels]
     height, width = targets.image_hw[targets.image[gt]].tolist()
     gap, line = 0.09 * width, 0.2 * width  # between maps, and for a line of text
-    total_wide = line + len(ALL_LEVELS) * (width + gap) + 0.5 * width
+    total_wide = line + len(ALL_LEVELS) * (width + gap) + 0.64 * width
     total_high = 1.4 * line + len(costs) * (height + gap) + line
     figure = Figure(figsize=(WIDTH, WIDTH * total_high / total_wide), dpi=DPI)
     ax = figure.add_axes((0, 0, 1, 1), xlim=(0, total_wide), ylim=(total_high, 0))  # one, as each takes its time
