@@ -67,7 +67,7 @@ class Controls:
             button.add_class("lad-thumbnail")
             button.add_class(f"lad-thumbnail-{place}")
         self.thumbnail_style = widgets.HTML()
-        self.upload = widgets.FileUpload(accept="image/*", multiple=False, description="upload a picture")
+        self.upload = widgets.FileUpload(accept="image/*", multiple=False, description="own picture")
         self.gt = widgets.Dropdown(description="object")
         self.assignment = widgets.Dropdown(description="assignment")
         self.levels = [

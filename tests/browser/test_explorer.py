@@ -19,10 +19,14 @@ def explorer(tab, lab, shoot):
     page.goto(lab.url("explore_assignments.ipynb"))
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=KERNEL)
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=KERNEL)
-    page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
-    page.locator(".lm-Menu-itemLabel").get_by_text("Run All Cells", exact=True).click()
-    page.locator(".lad-explorer").wait_for(state="attached", timeout=KERNEL)
-    # Lab draws a cell when it comes into view.
+    for _ in range(4):  # a kernel that is still connecting drops what it is told
+        page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
+        page.locator(".lm-Menu-itemLabel").get_by_text("Run All Cells", exact=True).click()
+        try:
+            page.locator(".lad-explorer").first.wait_for(state="attached", timeout=KERNEL / 4)
+            break
+        except sync_api.TimeoutError:
+            continue
     page.evaluate("document.querySelector('.lad-explorer').scrollIntoView()")
     page.locator(".lad-picture svg").wait_for(timeout=ANSWER)
     yield tab
