@@ -19,6 +19,7 @@ from measure import alternate, machine, median_ratio
 from torch.utils.data import DataLoader
 
 from lad.assignment_cache import AssignmentCache
+from lad.checkpoint import Place
 from lad.data import collate, train_transform
 from lad.experiment import new_detector, open_data
 from lad.geometry import make_anchors
@@ -52,7 +53,10 @@ def main() -> None:
             network = copy.deepcopy(student).to(memory_format=torch.channels_last)
             model, optimizer = fabric.setup(network, build_optimizer(parameters, list(network.parameters())))
             batches = load_batches(train_set, training_order(train_set, parameters, fabric), parameters, fabric)
-            losses[name] = train_epoch(parameters, model, optimizer, teacher, cache, batches, fabric, 0, len(batches))
+            end = train_epoch(
+                parameters, model, optimizer, teacher, cache, batches, fabric, Place(), len(batches), Path(folder)
+            )
+            losses[name] = {sum_of: float(value) for sum_of, value in end.sums.items()}
 
         return train
 

@@ -44,7 +44,7 @@ def step(student: str, images: int, hw: tuple[int, int], gts: int) -> Callable[[
     batch = random_batch(images, hw, gts)
 
     def take() -> None:
-        learned, _ = learn(parameters, model, None, None, batch, fabric)
+        learned, _, _ = learn(parameters, model, None, None, batch, fabric)
         descend(parameters, model, optimizer, torch.stack(list(learned.terms.values())).sum(), fabric)
 
     return take

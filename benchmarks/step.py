@@ -67,7 +67,7 @@ def steps(given: argparse.Namespace, fabric: Fabric, folder: Path) -> dict[str, 
         model.train()
 
         def step() -> None:
-            learned, _ = learn(parameters, model, asked, cache, batch, fabric)
+            learned, _, _ = learn(parameters, model, asked, cache, batch, fabric)
             descend(parameters, model, optimizer, torch.stack(list(learned.terms.values())).sum(), fabric)
             wait(fabric)
 

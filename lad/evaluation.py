@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import io
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from lightning.fabric import Fabric
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -190,6 +192,14 @@ def evaluate(
     fabric: Fabric,
     evaluator: Evaluator = "pycocotools",
 ) -> dict[str, float]:
-    """The twelve COCO numbers of a detector on the images of `annotations`, which `batches` must cover."""
+    """The twelve COCO numbers of a detector on the images of `annotations`, which `batches` must cover: those of all
+    devices together, each image once. One device judges, and tells the others."""
     results = predict_batches(detector, batches, annotations, fabric)
-    return coco_metrics(annotations.path, results, annotations.records.image_id.tolist(), evaluator)
+    if fabric.world_size > 1:
+        of_all: list[list[dict[str, Any]]] | None = [[]] * fabric.world_size if fabric.is_global_zero else None
+        dist.gather_object(results, of_all)
+        results = list(itertools.chain.from_iterable(of_all or []))
+    metrics: dict[str, float] = {}
+    if fabric.is_global_zero:
+        metrics = coco_metrics(annotations.path, results, annotations.records.image_id.tolist(), evaluator)
+    return fabric.broadcast(metrics)

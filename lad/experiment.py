@@ -1,5 +1,6 @@
 """Experiments: validated parameters → one run in one folder, trained once, found again, resumed when interrupted."""
 
+import argparse
 import hashlib
 import importlib.metadata
 import json
@@ -21,13 +22,15 @@ from lightning.fabric import Fabric
 from torch.distributed import is_torchelastic_launched
 
 from lad.assignment_cache import CACHE_FILES, AssignmentCache
+from lad.checkpoint import checkpoints
 from lad.data import CocoDataset, data_folder, eval_transform, find_split, read_annotations, train_transform
 from lad.data.shapes import DIFFICULTIES
 from lad.evaluation import METRICS
+from lad.files import write_text
 from lad.methods import CO_LEARNING, METHODS_WITH_TEACHER, TITLES
 from lad.models import Detector, Pair, build_detector, save_detector
 from lad.models.folding import fold_batchnorm
-from lad.parameters import Parameters
+from lad.parameters import Parameters, read_parameters
 from lad.progress import say
 from lad.runs import (
     LOCK_FILE,
@@ -37,8 +40,10 @@ from lad.runs import (
     WEIGHTS_FILE,
     Run,
     find_run,
+    is_training,
 )
-from lad.training import CHECKPOINT_FILE, read_metrics, train
+from lad.stopping import finishing_the_step
+from lad.training import read_metrics, train
 
 VERSIONS_OF = ("lad", "torch", "torchvision", "lightning", "pycocotools", "numpy")
 
@@ -56,36 +61,55 @@ def run_experiment(parameters: Parameters) -> Run:
         judged = "no AP" if average_precision is None else f"AP {average_precision:.3f}"
         say(f"{parameters.run_name} · finished before, {judged}")
         return finished
-    accelerator = find_accelerator(parameters.accelerator, parameters.devices, parameters.precision)
+    devices, _nodes = _devices_and_nodes(parameters)
+    accelerator = find_accelerator(parameters.accelerator, devices, parameters.precision)
     train_set, val_set = open_data(parameters)
     folder = Path(parameters.out) / parameters.run_name
     folder.mkdir(parents=True, exist_ok=True)
-    if is_torchelastic_launched():  # one of several processes; the one that started them has the lock
+    if parameters.devices > 1 and not is_torchelastic_launched():
+        if is_training(parameters):
+            raise _being_trained(folder)
+        return _run_on_several_devices(parameters)
+    if os.environ.get("RANK", "0") != "0":  # one of several processes, of which the first has the lock
         return _train(parameters, folder, accelerator, train_set, val_set)
     try:
         with FileLock(folder / LOCK_FILE, timeout=1):  # a moment, for those who only look whether it is free
             finished = find_run(parameters)
-            if finished is not None:  # by a process that held the lock until now
+            if finished is not None and parameters.devices == 1:  # by a process that held the lock until now
                 return finished
-            if parameters.devices > 1:
-                return _run_on_several_devices(parameters)
             return _train(parameters, folder, accelerator, train_set, val_set)
     except Timeout:
-        raise ValueError(f"{folder}: another process trains this run now; wait for it, or stop it") from None
+        raise _being_trained(folder) from None
 
 
-def _teacher_run(parameters: Parameters) -> Run | None:
+def _being_trained(folder: Path) -> ValueError:
+    return ValueError(f"{folder}: another process trains this run now; wait for it, or stop it")
+
+
+def _devices_and_nodes(parameters: Parameters) -> tuple[int, int]:
+    """Devices of this machine, and machines. Raises ValueError when torchrun started another number of processes."""
+    if not is_torchelastic_launched():
+        return parameters.devices, 1
+    world_size, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    if world_size != parameters.devices:
+        raise ValueError(f"devices={parameters.devices}, but {world_size} processes were started; give as many")
+    return here, world_size // here
+
+
+def teacher_run(parameters: Parameters) -> Run | None:
     """The run of the teacher, trained first if it is not there; None where no trained teacher is needed."""
     needs_run = parameters.method in METHODS_WITH_TEACHER and parameters.method not in CO_LEARNING
     return run_experiment(parameters.of_teacher()) if needs_run or parameters.teacher_epochs else None
 
 
 def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: CocoDataset, val_set: CocoDataset) -> Run:
-    teacher_run = _teacher_run(parameters)
+    taught_by = teacher_run(parameters)
 
+    devices, nodes = _devices_and_nodes(parameters)
     fabric = Fabric(
         accelerator=accelerator,
-        devices=parameters.devices,
+        devices=devices,
+        num_nodes=nodes,
         strategy="ddp" if parameters.devices > 1 else "auto",
         precision=parameters.precision,
     )
@@ -93,20 +117,12 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
     if fabric.is_global_zero:
         write_json(folder / PARAMETERS_FILE, parameters.model_dump())
 
-    torch.manual_seed(parameters.seed)
-    detector = new_detector(parameters, train_set.annotations.class_names)
-    network: Detector | Pair = detector
-    if parameters.method in CO_LEARNING:
-        network = Pair(detector, new_detector(parameters.of_teacher(), train_set.annotations.class_names))
-        if teacher_run is not None:  # co-learning begins with a trained teacher
-            network.teacher.load_state_dict(teacher_run.load_detector().state_dict())
-    teacher = cache = None
-    if teacher_run is not None and parameters.method not in CO_LEARNING:
-        teacher = fold_batchnorm(teacher_run.load_detector())
-        teacher.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if teacher_run is not None and parameters.cache_teacher:
-        cache = AssignmentCache(folder, _cache_key(parameters, teacher_run, train_set), fabric.global_rank)
+    network, teacher = build_networks(parameters, train_set.annotations.class_names, taught_by, fabric.device)
+    cache = None
+    if taught_by is not None and parameters.cache_teacher:
+        cache = AssignmentCache(folder, _cache_key(parameters, taught_by, train_set), fabric.global_rank)
     metrics = train(parameters, network, teacher, train_set, val_set, fabric, folder, cache)
+    detector = network.student if isinstance(network, Pair) else network
     if fabric.is_global_zero:
         numbers = {name: None if math.isnan(value) else value for name, value in metrics.items()}
         if isinstance(network, Pair):
@@ -120,7 +136,7 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
             "class_names": train_set.annotations.class_names,
             "parameter_count": sum(parameter.numel() for parameter in detector.parameters()),
             "weights_sha256": _sha256(folder / WEIGHTS_FILE),
-            "teacher": _teacher_summary(teacher_run),
+            "teacher": _teacher_summary(taught_by),
             "seed": parameters.seed,
             "training_images": len(train_set),
             "validation_images": len(val_set),
@@ -130,12 +146,30 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
             "hardware": hardware(fabric),
         }
         write_json(folder / RESULTS_FILE, results)
-        for path in (folder / CHECKPOINT_FILE, *folder.glob(CACHE_FILES)):  # of no more use
+        for path in (*checkpoints(folder), *folder.glob(CACHE_FILES)):  # of no more use
             path.unlink(missing_ok=True)
     fabric.barrier()
     run = find_run(parameters)
     assert run is not None
     return run
+
+
+def build_networks(
+    parameters: Parameters, class_names: Sequence[str], taught_by: Run | None, device: torch.device
+) -> tuple[Detector | Pair, Detector | None]:
+    """What a run trains, with the weights that it begins from, and its frozen teacher on `device`; co-learning trains
+    both and has no other teacher. taught_by: see `teacher_run`."""
+    torch.manual_seed(parameters.seed)
+    detector = new_detector(parameters, class_names)
+    if parameters.method in CO_LEARNING:
+        pair = Pair(detector, new_detector(parameters.of_teacher(), class_names))
+        if taught_by is not None:  # co-learning begins with a trained teacher
+            pair.teacher.load_state_dict(taught_by.load_detector().state_dict())
+        return pair, None
+    if taught_by is None:
+        return detector, None
+    teacher = fold_batchnorm(taught_by.load_detector())
+    return detector, teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def compare(parameters: Parameters) -> dict[str, Run]:
@@ -232,19 +266,20 @@ def hardware(fabric: Fabric) -> dict[str, Any]:
 
 def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
     """Write a file in one step: an interrupted write leaves an older one as it was."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(content, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    write_text(path, json.dumps(content, indent=indent, ensure_ascii=False) + "\n")
 
 
 def _run_on_several_devices(parameters: Parameters) -> Run:
-    """Start one process per device by torchrun, from a script and a notebook alike, and read the run they leave."""
-    _teacher_run(parameters)  # here, under its own lock, rather than in every process
+    """Start one process per device by torchrun, from a script and a notebook alike, and read the run they leave. Asked
+    to stop, they finish a step and keep it first."""
+    teacher_run(parameters)  # here, under its own lock, rather than in every process
     file = Path(parameters.out) / parameters.run_name / PARAMETERS_FILE
     write_json(file, parameters.model_dump())
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={parameters.devices}"]
     command = [sys.executable, *torchrun, "-m", "lad.experiment", str(file)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    # A session of its own: an interrupt reaches it from here alone, and once.
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "start_new_session": True}
+    with subprocess.Popen(command, text=True, **options) as process, finishing_the_step(process.terminate):
         assert process.stdout is not None
         for line in process.stdout:
             say(line.rstrip())
@@ -296,5 +331,19 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-if __name__ == "__main__":  # one of the processes that torchrun starts: lad.experiment PARAMS.JSON
-    run_experiment(Parameters(**json.loads(Path(sys.argv[1]).read_text())))
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the experiment of a file: a run's params.json, or parameters as in params/."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lad.experiment",
+        description="Run one experiment; under torchrun or fabric run, as one of its processes.",
+    )
+    parser.add_argument("file", type=Path, help="a run's params.json, or a YAML of parameters as in params/")
+    file = parser.parse_args(arguments).file
+    try:
+        run_experiment(read_parameters(file))
+    except ValueError as error:
+        parser.exit(1, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()

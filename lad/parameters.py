@@ -16,6 +16,7 @@ from lad.evaluation import Evaluator, find_evaluator
 from lad.methods import CO_LEARNING, LEARN_ASSIGNMENT, METHODS, METHODS_WITH_TEACHER
 from lad.models.backbone import BACKBONES
 from lad.models.head import HEADS, MIN_CHANNELS, NORM_GROUPS
+from lad.parameter_file import read_values
 
 SLIM = {"width": 0.25, "channels": 64}
 FROM_SCRATCH = {"weights": "none", "frozen_stages": -1, "norm_eval": False}
@@ -58,7 +59,7 @@ OWN_DATA_SIZES = {
 DEFAULT_TEACHER = "r101"
 OF_TEACHER = ("teacher", "teacher_epochs", "teacher_width", "teacher_head", "teacher_iou_branch")
 # They say where a run happens, who counts and what is kept, not what it is.
-NOT_HASHED = frozenset({"out", "devices", "accelerator", "workers", "evaluator", "save_epochs"})
+NOT_HASHED = frozenset({"out", "devices", "accelerator", "workers", "evaluator", "save_epochs", "checkpoint_every"})
 
 
 class Parameters(BaseModel):
@@ -114,6 +115,7 @@ class Parameters(BaseModel):
 
     eval_every: int = Field(ge=1)  # epochs; the last one always is
     evaluator: Evaluator = "pycocotools"  # or faster_coco_eval: the same numbers sooner
+    checkpoint_every: int = Field(default=500, ge=1)  # steps, within an epoch; one is also written at its end
     save_epochs: StrictBool = False  # keep the weights of every epoch, for the explorer
     out: str = "runs"  # folder of the runs
     devices: int = Field(default=1, ge=1, le=1024)
@@ -253,6 +255,23 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
         raise ValueError(explain(error)) from None
     find_evaluator(parameters.evaluator)  # it is missed here rather than after the first epoch
     return parameters
+
+
+def read_parameters(file: Path) -> Parameters:
+    """Those of a run's params.json, which holds them all, or of a YAML file as in params/.
+
+    Raises ValueError, naming the file, for one that cannot be read or a parameter that is wrong.
+    """
+    is_a_runs = file.suffix == ".json"
+    given = {} if is_a_runs else read_values(file)
+    try:
+        return Parameters(**json.loads(file.read_text(encoding="utf-8"))) if is_a_runs else make_parameters(given)
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read ({error.strerror})") from None
+    except ValidationError as error:
+        raise ValueError(f"{file}: {explain(error)}") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{file}: {' '.join(str(error).split())}") from None
 
 
 def profile_of(profile: str, backbone: str) -> dict[str, Any]:

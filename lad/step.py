@@ -18,6 +18,10 @@ from lad.models import HeadOutputs
 from lad.observe import observe
 from lad.parameters import Parameters
 
+LEAST_SCALE = 2.0**-10  # of the loss in half precision: below it is not the scale that makes gradients overflow
+
+Outputs = dict[str, HeadOutputs]  # of the student and, where it was asked, the teacher
+
 
 def learn(
     parameters: Parameters,
@@ -27,8 +31,8 @@ def learn(
     on_host: Batch,
     fabric: Fabric,
     observed: bool = False,
-) -> tuple[MethodLoss, dict[str, Tensor] | None]:
-    """The losses of one batch under the run's method and, if asked for, what `observe` sees."""
+) -> tuple[MethodLoss, Outputs, dict[str, Tensor] | None]:
+    """The losses of one batch under the run's method, what the networks said and, if asked for, what `observe` sees."""
     assigner = ASSIGNERS[parameters.assigner]
     # Geometry is the host's: it knows how many candidates there are, and the device need not be waited for.
     host_anchors = make_anchors(on_host.padded_hw)
@@ -38,6 +42,7 @@ def learn(
     batch, anchors = on_host.to(fabric.device), make_anchors(on_host.padded_hw, fabric.device)
     images = batch.images.contiguous(memory_format=torch.channels_last)
     student_outputs = model(images)
+    teacher_outputs: HeadOutputs | None = None
     if cache is not None and teacher is not None:
         gt_index = cache.recall(on_host, host_anchors, teacher_assignment(parameters, teacher, fabric))
         gt_index = send(gt_index, fabric.device)
@@ -48,22 +53,36 @@ def learn(
             student_outputs, teacher_outputs = student_outputs
         method = find_method(parameters.method, parameters.assigner, parameters.criterion)
         learned = method(student_outputs, teacher_outputs, candidates, anchors, batch.targets)
+    outputs = {"student": student_outputs} | ({} if teacher_outputs is None else {"teacher": teacher_outputs})
     if not observed or candidates is None:
-        return learned, None
-    return learned, observe(learned, student_outputs, candidates, anchors, batch.targets, assigner)
+        return learned, outputs, None
+    return learned, outputs, observe(learned, student_outputs, candidates, anchors, batch.targets, assigner)
 
 
 def descend(
     parameters: Parameters, model: nn.Module, optimizer: Optimizer, loss: Tensor, fabric: Fabric
-) -> Tensor | None:
-    """One step of the optimizer down the gradient of `loss`; returns the gradient's norm before it was clipped."""
+) -> tuple[Tensor, bool]:
+    """One step of the optimizer down the gradient of `loss`; returns the gradient's norm before it was clipped, and
+    whether it overflowed in half precision: then nothing was learned, the norm counts as 0, and the scaler scales less
+    from now on.
+
+    Raises FloatingPointError, before anything is learned, for a loss or gradient that is not finite otherwise.
+    """
     optimizer.zero_grad()
     fabric.backward(loss)
     grad_norm = fabric.clip_gradients(
         model, optimizer, max_norm=parameters.clip_grad or math.inf, error_if_nonfinite=False
     )
+    assert grad_norm is not None
+    # The one place where the host waits for the device: a step that went wrong must not be learned.
+    loss_value, norm_value = torch.stack([loss.detach(), grad_norm]).tolist()
+    if not math.isfinite(loss_value):
+        raise FloatingPointError("the loss is no longer finite")
+    overflowed = not math.isfinite(norm_value)
+    if overflowed and fabric.strategy.precision.state_dict().get("scale", 0) < LEAST_SCALE:
+        raise FloatingPointError("the gradient is no longer finite")
     optimizer.step()
-    return grad_norm
+    return torch.zeros_like(grad_norm) if overflowed else grad_norm, overflowed
 
 
 def look(teacher: nn.Module, images: Tensor, fabric: Fabric) -> HeadOutputs:

@@ -2,30 +2,36 @@
 
 import json
 import math
-import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from lad.assignment_cache import AssignmentCache
+from lad.checkpoint import Place, load_checkpoint, save_checkpoint
 from lad.data import Batch, CocoDataset, TrainingOrder, batches_of_one_size, collate
 from lad.data.transforms import resized_hw
 from lad.evaluation import Evaluator, evaluate
+from lad.failed_step import save_failed_step
+from lad.files import write_text
 from lad.models import Detector, Pair, save_detector
 from lad.optimization import build_optimizer, learning_rate
 from lad.parameters import Parameters
 from lad.progress import bar, say
 from lad.step import descend, learn
+from lad.stopping import finishing_the_step
 
 OBSERVE_EVERY = 10  # steps
-METRICS_FILE, CHECKPOINT_FILE, EPOCHS_FOLDER = "metrics.jsonl", "last.pt", "epochs"
+OBSERVED = "observed "  # begins the names of their sums; alone, it counts them
+COUNTS = ("overflows",)  # of steps, not means
+METRICS_FILE, EPOCHS_FOLDER = "metrics.jsonl", "epochs"
 
 
 def train(
@@ -41,10 +47,11 @@ def train(
     """Train `network` in place, from `folder`'s last checkpoint if there is one, and return its COCO numbers; those of
     a pair's second detector start with teacher_. cache: of the teacher's assignments.
 
-    Writes a line to metrics.jsonl and a checkpoint after every epoch and, with `save_epochs`, keeps its weights. The
-    same parameters give the same weights on the same machine, interrupted or not: what is random in an epoch follows
-    from the seed and the epoch's number alone.
-    Raises ValueError when the loss is no longer finite.
+    Writes a line to metrics.jsonl after every epoch and, with `save_epochs`, keeps its weights. A checkpoint is written
+    after every epoch, before it is judged, every `checkpoint_every` steps, and when the process is asked to stop. The
+    same parameters give the same weights on the same machine, interrupted or not: what is random in a step follows from
+    the seed and the step alone.
+    Raises ValueError when a loss or gradient is no longer finite, OSError when the disk is full.
     """
     network.to(memory_format=torch.channels_last)
     if parameters.compile:
@@ -55,37 +62,40 @@ def train(
     order = training_order(train_set, parameters, fabric)
     train_batches = load_batches(train_set, order, parameters, fabric)
     val_batches = load_batches(val_set, evaluation_order(val_set, parameters, fabric), parameters, fabric)
-    steps_per_epoch = len(train_batches)
-    first_epoch = load_checkpoint(folder, network, optimizer)
+    steps_per_epoch = order.batches_per_epoch
+    place = load_checkpoint(folder, network, optimizer, fabric)
     if fabric.is_global_zero:
-        _keep_metrics(folder, first_epoch)
-        if parameters.save_epochs and first_epoch == 0:
+        _keep_metrics(folder, place.epoch)
+        if parameters.save_epochs and place == Place():
             save_epoch(folder, network, 0)
 
     metrics: dict[str, float] = {}
-    for epoch in range(first_epoch, parameters.epochs):
+    while place.epoch < parameters.epochs:
         started = time.perf_counter()
-        torch.manual_seed((parameters.seed * 100_003 + epoch) * 1_009 + fabric.global_rank)
-        order.epoch = epoch
+        epoch, order.epoch, order.first = place.epoch, place.epoch, place.step
         if cache is not None:
             cache.refresh()
         title = f"{parameters.student} {parameters.method} · epoch {epoch + 1}/{parameters.epochs}"
         line: dict[str, Any] = {"epoch": epoch + 1, "lr": learning_rate(parameters, epoch, 0, steps_per_epoch)}
         batches = bar(train_batches, title)
-        line |= train_epoch(parameters, model, optimizer, teacher, cache, batches, fabric, epoch, steps_per_epoch)
+        place = train_epoch(
+            parameters, model, optimizer, teacher, cache, batches, fabric, place, steps_per_epoch, folder
+        )
+        line |= _means(place.sums, steps_per_epoch)
         line["train_seconds"] = time.perf_counter() - started
-        is_last = epoch + 1 == parameters.epochs
-        if is_last or (epoch + 1) % parameters.eval_every == 0:
+        if epoch + 1 == parameters.epochs or (epoch + 1) % parameters.eval_every == 0:
+            _save(folder, model, optimizer, fabric, place)  # judging takes a while, too
             metrics = _judge(network, bar(val_batches, f"{title} · evaluation"), val_set, fabric, parameters.evaluator)
             line |= metrics
         line["seconds"] = time.perf_counter() - started
+        place = Place(epoch + 1)
         if fabric.is_global_zero:
             append_metrics(folder, line)
             if parameters.save_epochs:
                 save_epoch(folder, network, epoch + 1)
-            save_checkpoint(folder, network, optimizer, epoch + 1)
             judged = f" · AP {line['AP']:.3f}" if "AP" in line else ""
             say(f"{title} · loss {line['loss']:.3f}{judged} · {line['seconds']:.0f} s")
+        _save(folder, model, optimizer, fabric, place)
         fabric.barrier()
     return metrics or _judge(network, val_batches, val_set, fabric, parameters.evaluator)
 
@@ -98,52 +108,90 @@ def train_epoch(
     cache: AssignmentCache | None,
     batches: Iterable[Batch],
     fabric: Fabric,
-    epoch: int,
+    place: Place,
     steps_per_epoch: int,
-) -> dict[str, float]:
-    """One pass over `batches`; returns the means of the losses, the gradient norm, the positives per gt and, from every
-    tenth step, of what `observe` sees."""
+    folder: Path,
+) -> Place:
+    """What is left of an epoch from a place within it: `batches`. Returns the place at its end, whose sums are of the
+    losses, the gradient norm, the positives, the gts and, from every tenth step, of what `observe` sees."""
     model.train()
-    total: dict[str, Tensor] = {}
-    observed: list[dict[str, Tensor]] = []
-    for step, batch in enumerate(batches):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(parameters, epoch, step, steps_per_epoch)
-        learned, seen = learn(parameters, model, teacher, cache, batch, fabric, observed=step % OBSERVE_EVERY == 0)
-        observed += [seen] if seen is not None else []
-        loss = torch.stack(list(learned.terms.values())).sum()
-        grad_norm = descend(parameters, model, optimizer, loss, fabric)
-        # Sums stay on the device: nothing here waits for it.
-        positives = (learned.gt_index >= 0).sum()
-        values = {"loss": loss, **learned.terms, "grad_norm": grad_norm, "positives": positives}
-        for name, value in values.items():
-            total[name] = total.get(name, 0) + torch.as_tensor(value).detach()
-        total["gts"] = total.get("gts", torch.zeros(())) + len(batch.targets.boxes)
-    sums = {name: float(value) for name, value in total.items()}
-    if not math.isfinite(sums["loss"]):
-        raise ValueError(f"the loss is no longer finite in epoch {epoch + 1}; lower lr (now {parameters.lr})")
-    per_gt = sums.pop("positives") / max(sums.pop("gts"), 1)
-    means = {name: float(torch.stack([one[name] for one in observed]).mean()) for name in observed[0]}
-    return {**{name: value / steps_per_epoch for name, value in sums.items()}, "positives_per_gt": per_gt, **means}
+    sums, epoch = dict(place.sums), place.epoch
+    with finishing_the_step() as request:
+        for step, batch in enumerate(batches, start=place.step):
+            torch.manual_seed(_seed_of_step(parameters.seed, epoch, step, fabric.global_rank))
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(parameters, epoch, step, steps_per_epoch)
+            is_observed = step % OBSERVE_EVERY == 0
+            learned, outputs, seen = learn(parameters, model, teacher, cache, batch, fabric, is_observed)
+            loss = torch.stack(list(learned.terms.values())).sum()
+            try:
+                grad_norm, overflowed = descend(parameters, model, optimizer, loss, fabric)
+            except FloatingPointError as error:
+                kept = save_failed_step(
+                    folder, fabric.global_rank, parameters, model, batch, learned.terms, outputs, epoch, step
+                )
+                raise ValueError(
+                    f"{error} in epoch {epoch + 1}, step {step + 1} (images {batch.image_id.tolist()}); lower lr (now "
+                    f"{parameters.lr}), or see where it begins: python -m lad.replay {kept}"
+                ) from None
+            counts = {"positives": (learned.gt_index >= 0).sum(), "gts": torch.tensor(len(batch.targets.boxes))}
+            _add(sums, {"loss": loss, **learned.terms, "grad_norm": grad_norm, **counts})
+            if parameters.precision == "16-mixed":
+                _add(sums, {"overflows": torch.tensor(int(overflowed))})
+            if seen is not None:
+                _add(sums, {OBSERVED: torch.tensor(1), **{OBSERVED + name: value for name, value in seen.items()}})
+            place = Place(epoch, step + 1, sums)
+            if request.agreed(fabric, step):
+                break
+            if (step + 1) % parameters.checkpoint_every == 0 and step + 1 < steps_per_epoch:
+                _save(folder, model, optimizer, fabric, place)
+        if request.number is not None:
+            _save(folder, model, optimizer, fabric, place)
+    return place
+
+
+def _save(folder: Path, model: nn.Module, optimizer: Optimizer, fabric: Fabric, place: Place) -> None:
+    if fabric.is_global_zero:
+        save_checkpoint(folder, model, optimizer, fabric, place)
+
+
+def _seed_of_step(seed: int, epoch: int, step: int, rank: int) -> int:
+    """Of what is random in the networks: a run that goes on within an epoch finds it again."""
+    return ((seed * 100_003 + epoch) * 1_000_003 + step) * 1_009 + rank & (2**63 - 1)
+
+
+def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    for name, value in values.items():
+        sums[name] = sums.get(name, 0) + value.detach()
+
+
+def _means(sums: Mapping[str, Tensor], steps: int) -> dict[str, float]:
+    """What a line of metrics tells of an epoch's sums."""
+    total = {name: float(value) for name, value in sums.items()}
+    observations = total.pop(OBSERVED)
+    counts = {name: total.pop(name) for name in COUNTS if name in total}
+    per_gt = total.pop("positives") / max(total.pop("gts"), 1)
+    seen = {name: total.pop(name) / observations for name in list(total) if name.startswith(OBSERVED)}
+    return {
+        **{name: value / steps for name, value in total.items()},
+        "positives_per_gt": per_gt,
+        **{name.removeprefix(OBSERVED): value for name, value in seen.items()},
+        **counts,
+    }
 
 
 def _judge(
     network: Detector | Pair, batches: Iterable[Batch], val_set: CocoDataset, fabric: Fabric, evaluator: Evaluator
 ) -> dict[str, float]:
-    """The COCO numbers of the network, or of both."""
+    """The COCO numbers of the network, or of both, on every device."""
+    if fabric.world_size > 1:
+        for buffer in network.buffers():  # each device has BatchNorm statistics of its own since the last step
+            dist.broadcast(buffer, src=0)
     if not isinstance(network, Pair):
         return evaluate(network, batches, val_set.annotations, fabric, evaluator)
     student = evaluate(network.student, batches, val_set.annotations, fabric, evaluator)
     teacher = evaluate(network.teacher, batches, val_set.annotations, fabric, evaluator)
     return student | {f"teacher_{name}": value for name, value in teacher.items()}
-
-
-def save_checkpoint(folder: Path, detector: nn.Module, optimizer: Optimizer, epochs_done: int) -> None:
-    """Write weights, optimizer and the number of finished epochs; an interrupted write leaves the old checkpoint."""
-    state = {"model": detector.state_dict(), "optimizer": optimizer.state_dict(), "epochs_done": epochs_done}
-    unfinished = folder / f"{CHECKPOINT_FILE}.unfinished"
-    torch.save(state, unfinished)
-    os.replace(unfinished, folder / CHECKPOINT_FILE)
 
 
 def save_epoch(folder: Path, network: Detector | Pair, epochs_done: int) -> None:
@@ -161,32 +209,21 @@ def epoch_file(folder: Path, epochs_done: int, network: str = "student") -> Path
     return folder / EPOCHS_FOLDER / f"{epochs_done:04}{second}.safetensors"
 
 
-def load_checkpoint(folder: Path, detector: nn.Module, optimizer: Optimizer) -> int:
-    """Load the last checkpoint in place and return how many epochs it has behind it; 0 if there is none. Raises
-    ValueError naming a file that cannot be read."""
-    path = folder / CHECKPOINT_FILE
-    if not path.exists():
-        return 0
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # a damaged file fails in every way there is
-        raise ValueError(f"{path}: damaged; remove it, and this run begins anew") from None
-    detector.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["epochs_done"])
-
-
 def read_metrics(folder: Path) -> list[dict[str, float]]:
     """The lines of metrics.jsonl, one per finished epoch."""
     path = folder / METRICS_FILE
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    if not path.exists():
+        return []
+    try:
+        return [dict(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (ValueError, TypeError):
+        raise ValueError(f"{path}: damaged; take the broken lines out, or remove the run's folder") from None
 
 
 def append_metrics(folder: Path, line: dict[str, Any]) -> None:
     """Add one epoch's line; a number that is not finite becomes null, which JSON has."""
     line = {name: value if math.isfinite(value) else None for name, value in line.items()}
-    with (folder / METRICS_FILE).open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    _write_metrics(folder, [*read_metrics(folder), line])
 
 
 def training_order(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> TrainingOrder:
@@ -197,13 +234,14 @@ def training_order(dataset: CocoDataset, parameters: Parameters, fabric: Fabric)
 
 
 def evaluation_order(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> list[list[int]]:
-    """All images on each device, in batches without more padding than each image alone has, so that AP does not depend
-    on the batch size."""
+    """The images of this device, each on one device only, in batches without more padding than each image alone has, so
+    that AP depends neither on the batch size nor on the number of devices."""
     sizes = [
         resized_hw((height, width), parameters.test_short_side, parameters.long_side)
         for height, width in dataset.annotations.records.hw.tolist()
     ]
-    return batches_of_one_size(sizes, parameters.batch_size // fabric.world_size)
+    batches = batches_of_one_size(sizes, parameters.batch_size // fabric.world_size)
+    return batches[fabric.global_rank :: fabric.world_size]
 
 
 def load_batches(
@@ -221,7 +259,9 @@ def load_batches(
 
 def _keep_metrics(folder: Path, epochs_done: int) -> None:
     """Drop the line of an epoch whose checkpoint was not written any more: it will be run again."""
-    lines = [json.dumps(line) + "\n" for line in read_metrics(folder) if line["epoch"] <= epochs_done]
-    unfinished = folder / f"{METRICS_FILE}.unfinished"
-    unfinished.write_text("".join(lines))
-    os.replace(unfinished, folder / METRICS_FILE)
+    _write_metrics(folder, [line for line in read_metrics(folder) if line["epoch"] <= epochs_done])
+
+
+def _write_metrics(folder: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """All at once: half a line would be no JSON."""
+    write_text(folder / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in lines))

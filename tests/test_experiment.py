@@ -107,7 +107,7 @@ def interrupt(parameters: Parameters, epochs_done: int) -> None:
     train_epoch = training.train_epoch
 
     def interrupted(*arguments):
-        if arguments[-2] == epochs_done:  # the epoch's number
+        if arguments[7].epoch == epochs_done:  # the place where it begins
             raise KeyboardInterrupt
         return train_epoch(*arguments)
 
@@ -239,11 +239,14 @@ def test_gradient_clipping_sgd_and_step_schedule_train_too(shapes, tmp_path, stu
     assert all(torch.tensor(line["loss"]).isfinite() for line in run_experiment(parameters).epochs)
 
 
-def test_a_loss_that_is_no_longer_finite_stops_the_run(shapes, tmp_path):
-    parameters = tiny(shapes, tmp_path, lr=10, optimizer="sgd", clip_grad=0, warmup=0, epochs=3)
-    with pytest.raises(ValueError, match=r"the loss is no longer finite in epoch \d; lower lr"):
+def test_a_loss_that_is_no_longer_finite_stops_the_run_and_keeps_the_step(shapes, tmp_path):
+    parameters = tiny(shapes, tmp_path, lr=10, optimizer="sgd", clip_grad=0, warmup=0, epochs=20)
+    with pytest.raises(
+        ValueError, match=r"is no longer finite in epoch \d, step \d \(images \[.*lower lr.*failed-step-0"
+    ):
         run_experiment(parameters)
     assert find_run(parameters) is None
+    assert (tmp_path / parameters.run_name / "failed-step-0.pt").is_file()
 
 
 def test_only_the_first_images_are_trained_on_when_asked(shapes, tmp_path):

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.fabric import Fabric
 
 from lad import run_table
+from lad.checkpoint import Place, save_checkpoint
 from lad.data.shapes import write_shapes
+from lad.optimization import build_optimizer
 from lad.run_table import main, tasks_of
 from lad.tables import open_table
-from lad.training import CHECKPOINT_FILE
 
 TABLE_2 = "table2_soft_label_vs_lad"
 TINY = {
@@ -68,19 +70,21 @@ def test_a_table_is_made_once_and_the_same_again_after_a_kill_at_a_random_moment
 
 
 def test_a_failed_row_stops_nobody_else_and_is_told_at_the_end(shapes, tmp_path, capsys):
-    """The teacher's checkpoint is damaged: its students are lost with it, the plain student is not."""
+    """In the teacher's folder lies another network's checkpoint: its students are lost with it, the plain student is
+    not."""
     given = arguments(shapes, tmp_path)
     experiments = open_table(TABLE_2, changes={**as_values(TINY), "data": str(shapes), "out": str(tmp_path)})
     (teacher,) = (each[0] for row, each in experiments.parameters.items() if row.title == "teacher")
-    damaged = tmp_path / teacher.run_name / CHECKPOINT_FILE
-    damaged.parent.mkdir(parents=True)
-    damaged.write_bytes(b"not a checkpoint")
-
+    folder = tmp_path / teacher.run_name
+    folder.mkdir(parents=True)
+    network = torch.nn.Linear(1, 1)
+    optimizer = build_optimizer(teacher, list(network.parameters()))
+    save_checkpoint(folder, network, optimizer, Fabric(accelerator="cpu", devices=1), Place(1))
     assert main(given) == 1
     told = capsys.readouterr().out
     assert "4 of the runs failed; the same command tries them again:" in told
     assert told.count(f"its teacher {teacher.run_name} failed") == 3
-    assert f"  {teacher.run_name}: ValueError: {damaged}: damaged; remove it, and this run begins anew" in told
+    assert f"  {teacher.run_name}: ValueError: {folder}/checkpoint-00001-" in told and "is not of this run" in told
     assert [len(row["runs"]) for row in numbers(tmp_path)] == [0, 1, 0, 0, 0]
 
 
@@ -120,6 +124,8 @@ def test_runs_at_once_share_the_cores_or_the_devices(monkeypatch):
     ("changes", "message"),
     [
         ([TABLE_2, "-p", "epoch", "3"], "parameter 'epoch' is unknown; did you mean 'epochs'?"),
+        ([TABLE_2, "-p", "short_sides", "[96"], "parameter 'short_sides': line 1: while parsing a flow sequence"),
+        ([TABLE_2, "-p", "lr", ".nan"], "parameter 'lr': line 1: .nan is no plain number"),
         ([TABLE_2, "--jobs", "0"], "--jobs 0: at least 1"),
         ([TABLE_2, "--seeds", "0"], "parameter 'seeds' = 0 must be a whole number of at least 1"),
         (["table_2"], "invalid choice: 'table_2'"),

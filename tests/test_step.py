@@ -42,7 +42,7 @@ def test_a_batch_is_learned_as_the_method_says(method, batch, fabric):
     expected = METHODS[method](student(batch.images), teacher(batch.images), *scene)
     model = fabric.setup_module(Pair(student, teacher) if method == "colad" else student)
     asked = teacher if method in ("lad", "soft_label", "solad") else None
-    learned, seen = learn(make_parameters({"method": method}), model, asked, None, batch, fabric)
+    learned, _, seen = learn(make_parameters({"method": method}), model, asked, None, batch, fabric)
     assert seen is None and torch.equal(learned.gt_index, expected.gt_index)
     for name, term in expected.terms.items():
         torch.testing.assert_close(learned.terms[name], term, rtol=1e-5, atol=1e-6)
@@ -51,10 +51,10 @@ def test_a_batch_is_learned_as_the_method_says(method, batch, fabric):
 def test_a_remembered_teacher_gives_the_same_losses_and_no_costs(batch, fabric, tmp_path):
     student, teacher = networks()
     model, parameters = fabric.setup_module(student), make_parameters({"method": "lad"})
-    asked, seen = learn(parameters, model, teacher, None, batch, fabric, observed=True)
+    asked, _, seen = learn(parameters, model, teacher, None, batch, fabric, observed=True)
     cache = AssignmentCache(tmp_path, {})
     for _ in range(2):
-        learned, seen_too = learn(parameters, model, teacher, cache, batch, fabric, observed=True)
+        learned, _, seen_too = learn(parameters, model, teacher, cache, batch, fabric, observed=True)
         assert all(torch.equal(learned.terms[name], term) for name, term in asked.terms.items())
         assert seen_too["agreement"] == seen["agreement"] and "cost_mean" in seen and "cost_mean" not in seen_too
     teacher.forward = pytest.fail  # it is not asked a second time
@@ -69,7 +69,7 @@ def test_a_gradient_is_clipped_if_the_run_says_so_and_its_norm_told_as_it_was(cl
         {"clip_grad": clip_grad, "optimizer": "sgd", "lr": 0.1, "weight_decay": 0, "method": "baseline"}
     )
     model, optimizer = fabric.setup(weight, build_optimizer(parameters, list(weight.parameters())))
-    norm = descend(parameters, model, optimizer, model(torch.tensor([[3.0, 4.0, 0.0]])).sum(), fabric)
-    assert norm == pytest.approx(5)
+    norm, overflowed = descend(parameters, model, optimizer, model(torch.tensor([[3.0, 4.0, 0.0]])).sum(), fabric)
+    assert norm == pytest.approx(5) and not overflowed
     moved = (before - weight.weight).norm().item()
     assert moved == pytest.approx(0.1 * (clip_grad or 5), rel=1e-4)

@@ -1,5 +1,6 @@
 """In which order a training run sees its images: shuffled anew each epoch, landscape and portrait in batches apart."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -33,18 +34,26 @@ class TrainingOrder(Sampler[list[Draw]]):
         self.batch_size, self.seed = batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
+        self.first = 0  # batch: those before it were seen before an interruption
 
     def __len__(self) -> int:
+        return self.batches_per_epoch - self.first
+
+    @property
+    def batches_per_epoch(self) -> int:
         per_device = -(-len(self.is_wide) // self.world_size)
         return max(1, per_device // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Draw]]:
+        return itertools.islice(self._batches(), self.first, None)
+
+    def _batches(self) -> Iterator[list[Draw]]:
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         number = len(self.is_wide)
         order = torch.randperm(number, generator=generator)
         seeds = torch.randint(2**62, (number,), generator=generator).tolist()
         rounds = torch.arange(-(-number // self.world_size) * self.world_size) % number
-        mine = order[rounds[self.rank :: self.world_size]][: len(self) * self.batch_size].tolist()
+        mine = order[rounds[self.rank :: self.world_size]][: self.batches_per_epoch * self.batch_size].tolist()
 
         is_wide = self.is_wide.tolist()
         waiting: dict[bool, list[Draw]] = {True: [], False: []}

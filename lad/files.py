@@ -1,0 +1,33 @@
+"""Writing files so that nothing is lost: the new one takes the old one's place in one step, once it is whole."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write; it becomes `path` when the block ends well. After an error, a full disk or a kill
+    the older file is as it was.
+
+    Raises OSError, naming `path`, when it cannot be written.
+    """
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    try:
+        yield unfinished
+        with unfinished.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{path}: cannot be written ({error.strerror}); what was there is as it was"
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file of UTF-8 in one step; see `replacing`."""
+    with replacing(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")

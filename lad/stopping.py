@@ -1,0 +1,64 @@
+"""Being asked to stop, by a person or a cluster: the step in hand is finished and kept first."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+from lightning.fabric import Fabric
+
+from lad.progress import say
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C or a notebook's stop button; a cluster, or `kill`
+AGREE_EVERY = 10  # steps, as asking the other devices costs time
+
+
+class StopRequest:
+    """Whether someone asked to stop. number: of the signal that did."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def agreed(self, fabric: Fabric, step: int) -> bool:
+        """Whether all devices stop after this step: where there are several, they have to do so together."""
+        if fabric.world_size == 1:
+            return self.number is not None
+        if step % AGREE_EVERY:
+            return False
+        asked = torch.tensor(float(self.number or 0), device=fabric.device)
+        dist.all_reduce(asked, dist.ReduceOp.MAX)
+        self.number = int(asked) or None
+        return self.number is not None
+
+
+@contextmanager
+def finishing_the_step(on_request: Callable[[], object] = lambda: None) -> Iterator[StopRequest]:
+    """Within this block a first interrupt (Ctrl-C, a notebook's stop button) or SIGTERM only calls `on_request` and is
+    noted; a second one stops at once. When the block ends, the signal does what it would have done."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():  # signals are not its business
+        yield request
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        request.number = number
+        on_request()
+        say("stopping after this step, to be gone on with; a second signal stops at once")
+        restore()
+
+    def restore() -> None:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+    for number in SIGNALS:
+        signal.signal(number, note)
+    try:
+        yield request
+    finally:
+        restore()
+        if request.number is not None:
+            signal.raise_signal(request.number)
