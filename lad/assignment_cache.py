@@ -113,10 +113,13 @@ class _File:
     def new_records(self) -> Iterator[tuple[Sight, int, int]]:
         """Image and flip, offset and number of positives of each whole record behind the last one that was read."""
         self.reader.seek(self.end)
+        size = os.fstat(self.reader.fileno()).st_size
         while len(head := self.reader.read(RECORD.size)) == RECORD.size:
             image_id, flipped, count, checksum = RECORD.unpack(head)
+            if self.end + len(head) + count * POSITIVE.itemsize > size:  # before memory is taken for it
+                return
             body = self.reader.read(count * POSITIVE.itemsize)
-            if len(body) < count * POSITIVE.itemsize or _checksum(image_id, flipped, body) != checksum:
+            if _checksum(image_id, flipped, body) != checksum:
                 return
             self.end += len(head) + len(body)
             yield (image_id, flipped), self.end - len(body), count

@@ -28,6 +28,7 @@ HEADINGS = ("h1", "h2", "h3")
 PROGRESS = "%|"  # tqdm's
 NO_ALT = ("", "No description has been provided for this image")  # the template's, and nbconvert's
 FOREIGN = "main script, main link, main meta, main base, main iframe, main object, main embed"
+LINKED = ("", "http", "https", "mailto")  # kinds of addresses that a link may have
 FETCHED = ("src", "srcset", "poster", "background", "xlink:href")
 
 
@@ -103,6 +104,8 @@ def _cut_off(soup: BeautifulSoup, folder: Path) -> None:
         for name in FETCHED:
             if name in tag.attrs and not str(tag[name]).startswith(("data:", "#")):
                 del tag[name]
+        for name in [name for name in tag.attrs if name.lower().startswith("on")]:  # onclick, onload
+            del tag[name]
         if "style" in tag.attrs:
             tag["style"] = _without_urls(str(tag["style"]))
         if tag.name == "style":
@@ -112,8 +115,9 @@ def _cut_off(soup: BeautifulSoup, folder: Path) -> None:
     for picture in soup.select("main img:not([src])"):
         picture.replace_with(f"[a picture that is not in this page: {picture.get('alt')}]")
     for link in soup.select("main a[href]"):
-        target = urlsplit(str(link["href"]))
-        if not target.scheme and target.path and not (folder / unquote(target.path)).exists():
+        target = urlsplit(str(link["href"]).strip())
+        is_lost = not target.scheme and target.path and not (folder / unquote(target.path)).exists()
+        if is_lost or target.scheme not in LINKED:
             link.unwrap()
 
 

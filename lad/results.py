@@ -35,7 +35,7 @@ def style_table(table: pd.DataFrame, mark_best: bool = False) -> Styler:
     """The table for a notebook: AP in three decimals and, with `mark_best`, the best of each column in bold."""
     numbers = table.select_dtypes("float").columns
     formats = {column: "{:.1f}" if column == "min" else "{:.3f}" for column in numbers}
-    styled = table.style.format(formats, na_rep="–")
+    styled = table.style.format(formats, na_rep="–", escape="html").format_index(escape="html", axis="index")
     scores = [column for column in numbers if column != "min"]
     return styled.highlight_max(scores, props="font-weight: bold") if mark_best else styled
 

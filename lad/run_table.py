@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from lad import figures
 from lad.checks import project_folder
 from lad.experiment import versions, write_json
 from lad.methods import CO_LEARNING, METHODS_WITH_TEACHER
 from lad.paper import TABLES
+from lad.parameter_file import read_value
 from lad.parameters import PROFILES, Parameters
 from lad.progress import say
 from lad.results import format_table
@@ -132,8 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="a parameter of every row",
     )  # fmt: skip
     given = parser.parse_args(arguments)
-    changes = {name: yaml.safe_load(value) for name, value in given.changes}
     try:
+        changes = {name: read_value(name, text) for name, text in given.changes}
         experiments = open_table(given.table, given.profile, given.seeds, changes)
     except ValueError as error:
         parser.error(str(error))

@@ -109,7 +109,11 @@ def open_run(folder: Path) -> Run | None:
         raise ValueError(
             f"{folder / PARAMETERS_FILE}: is not of this version's runs; move the folder away, or train it again"
         ) from None
-    return Run(parameters, folder, json.loads((folder / RESULTS_FILE).read_text()))
+    try:
+        results = dict(json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise ValueError(f"{folder / RESULTS_FILE}: damaged; remove it, and the run is finished anew") from None
+    return Run(parameters, folder, results)
 
 
 def finished_runs(out: Path) -> list[Run]:

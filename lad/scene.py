@@ -10,7 +10,6 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor
 from torchvision import tv_tensors
 
@@ -31,6 +30,7 @@ from lad.exploration import ASSIGNMENTS, NEED_TEACHER, Claims, find_claims
 from lad.geometry import make_anchors
 from lad.look import UNTRAINED, Look
 from lad.models import Detector
+from lad.models.files import read_tensors
 from lad.parameters import make_parameters
 from lad.postprocess import Detections, detect
 from lad.progress import say
@@ -148,7 +148,7 @@ def see(stage: Stage, look: Look, photo: Photo | None = None, box: Box = Box()) 
     """What there is to see at this look. photo: one's own picture, in place of the data set's; `box` is its first gt,
     what the student finds on it are the others.
 
-    Raises ValueError for an image, object, epoch or assignment that is not there.
+    Raises ValueError for an image, object, class, epoch or assignment that is not there.
     """
     if look.epoch is not None and look.epoch not in stage.epochs:
         why_none = "the run was made without save_epochs" if stage.runs else "the network is untrained"
@@ -156,6 +156,8 @@ def see(stage: Stage, look: Look, photo: Photo | None = None, box: Box = Box()) 
         raise ValueError(f"parameter 'epoch' = {look.epoch}: kept are {kept}")
     if photo is None and look.photo is not None:
         photo = open_photo(stage, look.photo)
+    if not 0 <= box.label < len(stage.class_names):
+        raise ValueError(f"a box of class {box.label}: give 0 … {len(stage.class_names) - 1}")
     if photo is not None:
         key: object = (photo, box)
         picture, batch = photo.picture, collate([_own_sample(photo, box)])
@@ -224,7 +226,7 @@ def _opinion(stage: Stage, name: str, epoch: int | None, batch: Batch, key: obje
 def _as_after(stage: Stage, name: str, epoch: int | None) -> Detector:
     """A network with its weights after an epoch; None: those it ended with."""
     if stage.shown_epoch.get(name) != epoch:
-        stage.detectors[name].load_state_dict(load_file(stage.runs[name].weights_file(epoch)))
+        stage.detectors[name].load_state_dict(read_tensors(stage.runs[name].weights_file(epoch)))
         stage.shown_epoch[name] = epoch
     return stage.detectors[name]
 

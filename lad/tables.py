@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import yaml
 from scipy import stats
 
 from lad.checks import known_values, not_one_of, notebook_values, project_folder
 from lad.experiment import run_experiment
 from lad.methods import CO_LEARNING
 from lad.paper import PUBLISHED, TABLES, Published, Row, Table
+from lad.parameter_file import read_values
 from lad.parameters import PROFILES, Parameters, make_parameters
 from lad.results import COLUMNS, HEADINGS
 from lad.runs import Run, find_run
@@ -127,7 +127,7 @@ def open_table(
 
 def _read_row(table: Table, row: Row, profile: str, seeds: int, changes: Mapping[str, Any]) -> list[Parameters]:
     path = project_folder() / "params" / table.name / profile / f"{row.file}.yaml"
-    given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    given = read_values(path)
     if "epochs" in changes:
         given.pop("teacher_epochs", None)  # as long as everybody
     try:

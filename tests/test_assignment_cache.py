@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lad.assignment import PAA, own_assignment
-from lad.assignment_cache import AssignmentCache
+from lad.assignment_cache import RECORD, AssignmentCache
 from lad.data import Sample, collate
 from lad.geometry import make_anchors
 from lad.models import HeadOutputs
@@ -156,3 +156,13 @@ def test_it_is_compact(tmp_path):
     positives = (cache.recall(batch, anchors, Teacher()) >= 0).sum().item()
     header = len((tmp_path / "assignments.0.bin").read_bytes().split(b"\n")[0]) + 1
     assert (tmp_path / "assignments.0.bin").stat().st_size == header + 8 * 17 + 9 * positives
+
+
+def test_a_record_of_more_positives_than_the_file_holds_is_none(tmp_path):
+    """Cut short, or made so: memory for it is never asked for."""
+    AssignmentCache(tmp_path, {})
+    path = tmp_path / "assignments.0.bin"
+    whole = path.read_bytes()
+    path.write_bytes(whole + RECORD.pack(7, False, 2**32 - 1, 0))
+    assert len(AssignmentCache(tmp_path, {})) == 0
+    assert path.read_bytes() == whole

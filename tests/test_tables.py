@@ -192,3 +192,22 @@ def test_what_is_wrong_is_one_line(given, message):
     with pytest.raises(ValueError) as caught:
         open_table(**{"name": TABLE_2, **given})
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("epochs: 1\nepochs: 2\n", "teacher.yaml: line 2: 'epochs' is given twice"),
+        ("- epochs\n", "teacher.yaml: is no mapping of parameter names to values"),
+        ("epoch: 1\n", "(teacher.yaml): parameter 'epoch' is unknown; did you mean 'epochs'?"),
+        ("epochs: 1000000000\n", "(teacher.yaml): parameter 'epochs' = 1000000000: input should be less than or equal"),
+    ],
+)
+def test_a_wrong_file_of_a_row_is_one_line_that_names_it(tmp_path, monkeypatch, text, line):
+    folder = tmp_path / "params" / TABLE_2 / "toy"
+    folder.mkdir(parents=True)
+    (folder / "teacher.yaml").write_text(text)
+    monkeypatch.setattr("lad.tables.project_folder", lambda: tmp_path)
+    with pytest.raises(ValueError) as caught:
+        open_table(TABLE_2)
+    assert line in str(caught.value) and "\n" not in str(caught.value)

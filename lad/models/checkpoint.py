@@ -18,6 +18,7 @@ from lad.models.openmmlab import CLASSIFIER, Part, load_openmmlab_state, openmml
 
 SUFFIX = ".safetensors"
 CONFIGURATION = "configuration"  # key of the file's metadata
+LARGEST = 100_000  # of a configuration's numbers of classes and of pixels
 TELLING_NAMES = {"cop": "bbox_head.coeff_conv.weight", "iop": "bbox_head.obj_bias.weight"}  # OpenMMLab's, by head
 
 
@@ -54,19 +55,29 @@ def load_detector(path: Path | str, part: Part = "student", iou_branch: bool = T
         if configuration is not None and (part != "student" or not iou_branch):
             raise ValueError("says itself what it is; part and iou_branch are for published checkpoints")
         if path.suffix == SUFFIX and configuration is not None:
-            detector = _built(configuration)
+            detector = _built(configuration, state)
             detector.load_state_dict(state)
         else:
             guess = configuration or dataclasses.replace(_guessed(part_of(state, part)), iou_branch=iou_branch)
-            detector = _built(guess)
+            detector = _built(guess, state)
             load_openmmlab_state(detector, state, part)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, ArithmeticError, RuntimeError) as error:
         raise ValueError(f"checkpoint '{path}': {' '.join(str(error).split())}") from None
     detector.to(memory_format=torch.channels_last)  # a fifth faster
     return detector.eval().requires_grad_(False)
 
 
-def _built(configuration: Configuration) -> Detector:
+def _built(configuration: Configuration, state: Mapping[str, Tensor]) -> Detector:
+    """The network for these weights. Raises ValueError, before it takes any memory, if it is far larger than they."""
+    with torch.device("meta"):
+        needed = sum(parameter.numel() for parameter in _network(configuration).parameters())
+    held = sum(value.numel() for value in state.values())
+    if needed > 2 * held:  # of one that lacks a few tensors their names are told
+        raise ValueError(f"describes a network of {needed:,} numbers, but holds {held:,}")
+    return _network(configuration)
+
+
+def _network(configuration: Configuration) -> Detector:
     one = configuration
     detector = build_detector(
         one.backbone, one.num_classes, one.width, one.head, iou_branch=one.iou_branch, channels=one.channels
@@ -86,11 +97,23 @@ def _configuration(path: Path, meta: Mapping[str, Any]) -> Configuration | None:
     try:
         content = json.loads(meta[CONFIGURATION])
         configuration = Configuration(**{**content, "class_names": tuple(content["class_names"])})
+        _check(configuration)
         with torch.device("meta"):
-            _built(configuration)
+            _network(configuration)
         return configuration
-    except (ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise ValueError(f"checkpoint '{path}': its configuration is not one of ours ({error})") from None
+    except (ValueError, TypeError, KeyError, ArithmeticError, RuntimeError) as error:
+        why = " ".join(str(error).split())
+        raise ValueError(f"checkpoint '{path}': its configuration is not one of ours ({why})") from None
+
+
+def _check(one: Configuration) -> None:
+    """Raises ValueError for values that a file made by another hand may have."""
+    sizes = {"num_classes": one.num_classes, "short_side": one.short_side, "long_side": one.long_side}
+    for name, size in sizes.items():
+        if type(size) is not int or not 0 < size <= LARGEST:
+            raise ValueError(f"{name}={str(size)[:40]} must be a whole number from 1 to {LARGEST}")
+    if not all(isinstance(name, str) for name in one.class_names) or len(one.class_names) not in (0, one.num_classes):
+        raise ValueError(f"class_names are not {one.num_classes} names")
 
 
 def _guessed(theirs: Mapping[str, Tensor]) -> Configuration:
@@ -115,7 +138,7 @@ def _guessed(theirs: Mapping[str, Tensor]) -> Configuration:
 
 def _shapes_of(configuration: Configuration) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):  # no memory
-        return _backbone_shapes(to_openmmlab_state(_built(configuration)))
+        return _backbone_shapes(to_openmmlab_state(_network(configuration)))
 
 
 def _backbone_shapes(theirs: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

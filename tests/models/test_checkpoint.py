@@ -98,6 +98,14 @@ def test_nans_are_found_when_a_checkpoint_is_opened(detector, tmp_path):
         '{"backbone": "r18", "depth": 3, "class_names": []}',
         '{"backbone": "r18", "num_classes": "5", "class_names": []}',
         '{"backbone": "r18", "num_classes": 5, "width": "a", "class_names": []}',
+        '{"backbone": "r18", "num_classes": 5, "width": 1e300, "class_names": []}',
+        '{"backbone": "r18", "num_classes": 5, "width": NaN, "class_names": []}',
+        '{"backbone": "r18", "num_classes": 10000000000000, "class_names": []}',
+        '{"backbone": "r18", "num_classes": 5, "long_side": 1000000000, "class_names": []}',
+        '{"backbone": "r18", "num_classes": 5, "short_side": "1", "class_names": []}',
+        '{"backbone": "r18", "num_classes": 5, "class_names": ["one"]}',
+        '{"backbone": "r18", "num_classes": 1, "class_names": [1]}',
+        "[" * 100_000,
     ],
 )
 def test_a_configuration_that_is_not_ours_is_one_clear_line(detector, tmp_path, configuration):
@@ -130,3 +138,13 @@ def test_weights_that_are_not_of_their_configuration_are_refused(detector, tmp_p
     save_file(weights, tmp_path / "y.safetensors", {"configuration": metadata})
     with pytest.raises(ValueError, match=r"y\.safetensors'.*head\.scale.*head\.extra"):
         load_detector(tmp_path / "y.safetensors")
+
+
+def test_a_small_file_that_describes_a_huge_network_is_refused_before_it_is_built(tmp_path):
+    huge = '{"backbone": "r18", "num_classes": 100000, "width": 16, "channels": 8192, "class_names": []}'  # 80 GB
+    save_file({"head.scale": torch.zeros(5)}, tmp_path / "x.safetensors", {"configuration": huge})
+    with pytest.raises(ValueError, match=r"x\.safetensors': describes a network of [\d,]+ numbers, but holds 5"):
+        load_detector(tmp_path / "x.safetensors")
+    torch.save({"bbox_head.atss_cls.weight": torch.zeros(10**9, 256, 0, 0)}, tmp_path / "y.pth")
+    with pytest.raises(ValueError, match=r"y\.pth': describes a network of [\d,]+ numbers, but holds 0"):
+        load_detector(tmp_path / "y.pth")

@@ -1,9 +1,14 @@
 """The networks: what they compute, what they train, and what they say when they cannot be built."""
 
 import dataclasses
+import hashlib
+import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+import torchvision
 from reference import reference_detector
 
 from lad.assignment import match_candidates
@@ -108,30 +113,55 @@ def test_imagenet_weights_out_of_reach_say_what_to_do(tmp_path, monkeypatch):
         build_detector("r18", num_classes=3, weights="imagenet")
 
 
-def test_imagenet_weights_are_downloaded_once_by_their_hash_and_read_as_tensors_only(tmp_path, monkeypatch):
-    """A file that somebody put into the cache is not unpickled either."""
-    import torchvision
+class Harmful:
+    """Creates a file when it is unpickled the usual way."""
 
-    asked = []
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
 
-    def download(url, file, hash_prefix, progress):
-        asked.append((url, hash_prefix))
-        torch.save(torchvision.models.resnet18().state_dict(), file)
+    def __reduce__(self):
+        return (open, (str(self.witness), "w"))
 
-    class Harmful:
-        def __reduce__(self):
-            return (open, (str(tmp_path / "harm"), "w"))
 
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("torch.hub.download_url_to_file", download)
-    build_detector("r18", num_classes=3, weights="imagenet")
-    build_detector("r18", num_classes=3, weights="imagenet")
-    assert asked == [(ARCHITECTURES["r18"].imagenet.url, "f37072fd")]
-    (file,) = (tmp_path / "hub" / "checkpoints").iterdir()
-    torch.save({"fc.weight": Harmful()}, file)
-    with pytest.raises(ValueError, match=r"weights 'imagenet' at .*f37072fd\.pth: refused"):
+@pytest.fixture
+def published(tmp_path, monkeypatch) -> Path:
+    """ImageNet weights of r18 as torchvision publishes them, under the first digits of their hash, at an address on
+    this machine; the cache is empty."""
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "new.pth")
+    digest = hashlib.sha256((tmp_path / "new.pth").read_bytes()).hexdigest()[:8]
+    file = (tmp_path / "new.pth").rename(tmp_path / f"resnet18-{digest}.pth")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    here = ARCHITECTURES["r18"]._replace(imagenet=SimpleNamespace(url=file.as_uri()))
+    monkeypatch.setitem(ARCHITECTURES, "r18", here)
+    return file
+
+
+def test_imagenet_weights_are_downloaded_once(published):
+    first = build_detector("r18", num_classes=3, weights="imagenet")
+    published.unlink()
+    second = build_detector("r18", num_classes=3, weights="imagenet")
+    assert torch.equal(first.backbone.conv1.weight, second.backbone.conv1.weight)
+
+
+def test_a_download_that_is_not_of_its_hash_is_refused_and_not_kept(published, tmp_path):
+    published.write_bytes(published.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"weights 'imagenet' for r18 could not be downloaded \(invalid hash value"):
+        build_detector("r18", num_classes=3, weights="imagenet")
+    assert not list((tmp_path / "cache" / "hub" / "checkpoints").iterdir())
+
+
+def test_a_file_in_the_cache_is_checked_and_not_unpickled_either(published, tmp_path):
+    cached = tmp_path / "cache" / "hub" / "checkpoints" / published.name
+    cached.parent.mkdir(parents=True)
+    torch.save({"fc.weight": Harmful(tmp_path / "harm")}, cached)
+    with pytest.raises(ValueError, match=rf"weights 'imagenet' at .*{published.name}: its SHA-256 begins with"):
         build_detector("r18", num_classes=3, weights="imagenet")
     assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("name", [name for name, one in ARCHITECTURES.items() if one.imagenet])
+def test_every_imagenet_file_is_fetched_by_https_and_has_its_hash_in_its_name(name):
+    assert re.fullmatch(r"https://\S+-[0-9a-f]{8}\.pth", ARCHITECTURES[name].imagenet.url)
 
 
 @pytest.mark.parametrize(

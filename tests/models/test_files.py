@@ -1,7 +1,12 @@
 """Checkpoint files are read without running anything in them, or refused in one line."""
 
+import hashlib
+import json
+import pickle
+import struct
 import sys
 import types
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +123,142 @@ def test_what_is_no_checkpoint_is_one_clear_line(tmp_path, content, line):
         read_tensors(tmp_path / "x.pth")
     with pytest.raises(ValueError, match=r"nowhere\.pth': no such file"):
         read_tensors(tmp_path / "nowhere.pth")
+
+
+def digest_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+
+
+@pytest.fixture
+def published(tmp_path) -> Path:
+    """Named as OpenMMLab names its files, by the first digits of their hash."""
+    torch.save({"state_dict": WEIGHTS}, tmp_path / "paa.pth")
+    return (tmp_path / "paa.pth").rename(
+        tmp_path / f"paa_r50_fpn_1x_coco_20200821-{digest_of(tmp_path / 'paa.pth')}.pth"
+    )
+
+
+def test_a_file_that_is_what_its_name_says_is_read(published):
+    assert same(read_tensors(published))
+
+
+@pytest.mark.parametrize("change", [lambda content: content[:-100], lambda content: content + b"\0"])
+def test_a_file_that_is_not_what_its_name_says_is_refused_with_what_to_do(published, change):
+    """Most of all a download that was cut short."""
+    named = published.stem[-8:]
+    published.write_bytes(change(published.read_bytes()))
+    line = rf"{published.name}': its SHA-256 begins with {digest_of(published)}, not with {named} as .*: fetch it again"
+    with pytest.raises(ValueError, match=line):
+        read_tensors(published)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "renamed.pth",
+        "mine-20240131.pth",
+        "mine-4ff92b2e9e.pth",
+        "mine-ABCDEF12.pth",
+        "a-12345678-b.pth",
+        "x-12345678.pt",
+    ],
+)
+def test_names_without_such_an_end_are_taken_as_they_are(tmp_path, name):
+    """A date, or other digits, are no hash."""
+    torch.save(WEIGHTS, tmp_path / name)
+    assert same(read_tensors(tmp_path / name))
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".ckpt", ".bin", ".safetensors"])
+@pytest.mark.parametrize("write", [pickle.dump, torch.save])
+def test_a_pickle_under_any_name_is_not_run(tmp_path, suffix, write):
+    file = tmp_path / f"harmful{suffix}"
+    with file.open("wb") as opened:
+        write({"weight": Harmful(tmp_path / "harm")}, opened)
+    with pytest.raises(
+        ValueError, match=rf"harmful\{suffix}': (refused|cut short or not? ?a? (checkpoint|safetensors))"
+    ):
+        read_tensors(file)
+    assert not (tmp_path / "harm").exists()
+
+
+def safetensors(header: dict, body: bytes = bytes(24), length: int | None = None) -> bytes:
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + body
+
+
+FLOATS = {"dtype": "F32", "shape": [6], "data_offsets": [0, 24]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        safetensors({"w": FLOATS}, length=2**62),
+        safetensors({"w": FLOATS}, length=50_000_000),
+        safetensors({"w": {**FLOATS, "shape": [2**40]}}),
+        safetensors({"w": {**FLOATS, "shape": [2**40], "data_offsets": [0, 2**42]}}),
+        safetensors({"w": FLOATS, "v": FLOATS}),
+        safetensors({"w": FLOATS, "v": {**FLOATS, "data_offsets": [12, 36]}}, bytes(36)),
+        safetensors({"w": {**FLOATS, "data_offsets": [24, 0]}}),
+        safetensors({"w": {**FLOATS, "dtype": "F64"}}),
+        safetensors({"w": {**FLOATS, "dtype": "pickle"}}),
+        safetensors({"w": {**FLOATS, "shape": [-6]}}),
+        safetensors({"w": "floats"}),
+        safetensors({"__metadata__": {"configuration": {"a": 1}}, "w": FLOATS}),
+    ],
+)
+def test_a_crafted_safetensors_file_is_one_clear_line(tmp_path, content):
+    """A huge header, more than is there, overlapping and backward places, types that do not fit or do not exist."""
+    (tmp_path / "x.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.safetensors': cut short or not a safetensors file") as caught:
+        read_tensors(tmp_path / "x.safetensors")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_header_of_many_gigabytes_is_not_read(tmp_path):
+    """It is there: the file has a hole of that size."""
+    with (tmp_path / "x.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", 2**38))
+        file.truncate(2**38 + 8)
+    with pytest.raises(ValueError, match=r"x\.safetensors': cut short or not a safetensors file \(.*header too large"):
+        read_tensors(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.zeros(6, dtype=torch.int64),
+        torch.zeros(6, dtype=torch.complex64),
+        torch.zeros(6).to(torch.float8_e4m3fn),
+        torch.zeros(6).to_sparse(),
+        torch.zeros(6, device="meta"),
+    ],
+    ids=["whole numbers", "complex", "8 bits", "sparse", "no values"],
+)
+def test_weights_of_a_kind_that_no_network_has_are_refused_by_name(tmp_path, value):
+    torch.save({"conv.weight": value}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"x\.pth': conv\.weight is of no kind that a network here has \(torch\."):
+        read_tensors(tmp_path / "x.pth")
+
+
+def test_counters_and_half_precision_are_of_a_kind_that_networks_have(tmp_path):
+    kept = {"bn.num_batches_tracked": torch.tensor(3), "conv.weight": torch.zeros(6).half()}
+    torch.save(kept, tmp_path / "x.pth")
+    assert read_tensors(tmp_path / "x.pth").keys() == kept.keys()
+
+
+def test_a_small_file_cannot_claim_a_tensor_of_any_size(tmp_path):
+    torch.save({"conv.weight": torch.zeros(1).expand(10**13)}, tmp_path / "x.pth")  # 40 TB, were they written out
+    with pytest.raises(ValueError, match=r"x\.pth': conv\.weight claims 10000000000000 values, more than the file"):
+        read_tensors(tmp_path / "x.pth")
+
+
+def test_a_small_file_cannot_unpack_to_any_size(tmp_path):
+    torch.save({"conv.weight": torch.zeros(1_000_000)}, tmp_path / "plain.pth")
+    packed = zipfile.ZipFile(tmp_path / "x.pth", "w", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, packed:
+        for part in plain.infolist():
+            packed.writestr(part.filename, plain.read(part))
+    assert (tmp_path / "x.pth").stat().st_size < 20_000
+    with pytest.raises(ValueError, match=r"x\.pth': is a compressed archive; unpack it"):
+        read_tensors(tmp_path / "x.pth")

@@ -1,0 +1,198 @@
+"""Files from strangers: nothing in them is run, and where they are not what they should be, one line says so."""
+
+import hashlib
+import pickle
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from bs4 import BeautifulSoup, Tag
+from lightning.fabric import Fabric
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from torch import nn
+
+from lad.assignment_cache import AssignmentCache
+from lad.checkpoint import load_checkpoint
+from lad.data import load_image, read_annotations
+from lad.data.shapes import write_shapes
+from lad.experiment import run_experiment
+from lad.failed_step import read_failed_step
+from lad.look import make_look
+from lad.models import load_detector
+from lad.parameters import make_parameters, read_parameters
+from lad.question import make_question
+from lad.report import write_report
+from lad.results import results_table, style_table
+from lad.runs import Run, finished_runs, open_run
+from lad.scene import open_stage, see
+from lad.summary import differences_table, environments_table
+
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+class Payload:
+    """Makes a folder when it is unpickled the usual way."""
+
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self):
+        return (Path.mkdir, (self.witness,))
+
+
+@pytest.fixture
+def witness(tmp_path) -> Path:
+    """Is there once a payload was run."""
+    return tmp_path / "witness"
+
+
+@pytest.fixture(params=[pickle.dump, torch.save], ids=["pickle", "torch"])
+def poison(request, witness) -> Iterator[Callable[[Path], Path]]:
+    """Writes a payload as a file, which nothing may run."""
+
+    def write(path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            request.param({"state_dict": {"weight": Payload(witness)}, "model": Payload(witness)}, file)
+        return path
+
+    yield write
+    assert not witness.exists()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Run:
+    """A run that kept its epochs, on data whose folder has a name of markup, which becomes part of the run's."""
+    folder = tmp_path_factory.mktemp("trained")
+    data = folder / EVIL.replace("/", "")  # no folder's name has one
+    write_shapes(data, "toy", {"train": 4, "val": 2})
+    sizes = {"short_sides": [96], "test_short_side": 96, "long_side": 96, "width": 0.125}
+    given = {"method": "baseline", "student": "r18", "data": data, "epochs": 1, "batch_size": 4}
+    return run_experiment(make_parameters({**given, **sizes, "accelerator": "cpu", "out": folder / "runs"}))
+
+
+@pytest.fixture
+def run(trained, tmp_path) -> Run:
+    """The same in a folder that may be spoilt."""
+    found = open_run(shutil.copytree(trained.folder, tmp_path / "runs" / trained.folder.name))
+    assert found is not None
+    return found
+
+
+def test_the_payload_would_be_run(witness):
+    pickle.loads(pickle.dumps(Payload(witness)))
+    assert witness.is_dir()
+
+
+def read_checkpoint_of_a_run(path: Path) -> None:
+    """Whoever writes a payload can also write its digest."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    path.rename(path.with_name(f"checkpoint-00001-0000000-{digest}.pt"))
+    network = nn.Linear(1, 1)
+    load_checkpoint(path.parent, network, torch.optim.SGD(network.parameters()), Fabric(accelerator="cpu"))
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "weights.pth": load_detector,
+    "model.safetensors": load_detector,
+    "checkpoint-x.pt": read_checkpoint_of_a_run,
+    "failed-step-0.pt": read_failed_step,
+    "assignments.0.bin": lambda path: AssignmentCache(path.parent, {"teacher": "x"}),
+    "instances_val.json": read_annotations,
+    "picture.png": load_image,
+    "params.json": read_parameters,
+    "lad.yaml": read_parameters,
+    "executed.ipynb": lambda path: write_report(path, path.with_suffix(".html")),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_payload_in_place_of_any_file_is_one_line_with_the_file(name, poison, tmp_path):
+    with pytest.raises(ValueError) as caught:
+        READERS[name](poison(tmp_path / "files" / name))
+    assert name.split("-x")[0] in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["params.json", "results.json"])
+def test_a_payload_in_a_runs_folder_is_told_and_its_run_is_left_out(name, poison, run, capsys):
+    poison(run.folder / name)
+    with pytest.raises(ValueError) as caught:
+        open_run(run.folder)
+    assert str(run.folder / name) in str(caught.value) and "\n" not in str(caught.value)
+    assert finished_runs(run.folder.parent) == [] and "left out" in capsys.readouterr().out
+
+
+def test_a_payload_as_the_numbers_of_a_runs_epochs_is_one_line(poison, run):
+    poison(run.folder / "metrics.jsonl")
+    with pytest.raises(ValueError) as caught:
+        run.epochs  # noqa: B018
+    assert str(run.folder / "metrics.jsonl") in str(caught.value)
+
+
+@pytest.mark.parametrize("reader", ["run", "explorer"])
+def test_a_payload_as_the_weights_of_an_epoch_is_one_line(reader, poison, run):
+    file = poison(run.weights_file(epoch=1))
+    look = make_look({"out": run.folder.parent, "run": run.folder.name, "epoch": 1})
+    with pytest.raises(ValueError) as caught:
+        run.load_detector(epoch=1) if reader == "run" else see(open_stage(look), look)
+    assert str(file) in str(caught.value)
+
+
+def test_a_question_about_a_payload_is_one_line(poison, tmp_path):
+    """The notebook evaluate asks first, and reads when all is clear."""
+    question = make_question({"checkpoint": str(poison(tmp_path / "x.pth")), "data": "toy"})
+    with pytest.raises(ValueError, match=r"x\.pth': (refused|cut short)"):
+        load_detector(question.checkpoint, question.part)
+
+
+def is_inert(html: BeautifulSoup | Tag) -> bool:
+    """Whether nothing in it starts by itself or asks a script, beside the page's own one."""
+    starting = [tag for tag in html.find_all(True) for name in tag.attrs if name.lower().startswith("on")]
+    links = [tag for tag in html.select("[href]") if str(tag["href"]).lower().strip().startswith("javascript:")]
+    return not starting and not links and not html.select("main script, table script")
+
+
+def page_of(tmp_path: Path, *cells) -> BeautifulSoup:
+    notebook = tmp_path / "executed.ipynb"
+    nbformat.write(new_notebook(cells=list(cells)), notebook)
+    return BeautifulSoup(write_report(notebook, tmp_path / "page.html").read_text(), "html.parser")
+
+
+def test_names_of_markup_are_text_in_a_page(tmp_path):
+    """Whether a cell prints them, a parameter holds them or an error tells of them."""
+    parameters = new_code_cell(f"data = {EVIL!r}  # {EVIL}", execution_count=1, metadata={"tags": ["parameters"]})
+    outputs = [
+        new_output("stream", name="stdout", text=EVIL),
+        new_output("stream", name="stderr", text=EVIL),
+        new_output("execute_result", {"text/plain": EVIL}),
+        new_output("error", ename=EVIL, evalue=EVIL, traceback=[EVIL]),
+    ]
+    page = page_of(tmp_path, parameters, new_code_cell(f"# {EVIL}", execution_count=1, outputs=outputs))
+    assert is_inert(page) and not page.select("main img, footer img")
+    assert page.get_text().count(EVIL) >= 8
+
+
+def test_tables_of_runs_show_names_of_markup_as_text(trained):
+    """The tables that pandas writes for the notebooks."""
+    for table in (differences_table({EVIL: trained}), environments_table({EVIL: trained}).rename(columns=str)):
+        assert is_inert(BeautifulSoup(table._repr_html_(), "html.parser"))
+    assert EVIL in BeautifulSoup(differences_table({EVIL: trained})._repr_html_(), "html.parser").get_text()
+
+
+def test_the_table_of_aps_shows_names_of_markup_as_text(trained):
+    html = BeautifulSoup(style_table(results_table({EVIL: trained})).to_html(), "html.parser")
+    assert is_inert(html) and EVIL in html.get_text()
+
+
+@pytest.mark.parametrize(
+    "html",
+    ["<p onclick='alert(1)'>x</p>", "<svg onload='alert(1)'></svg>", "<a href=' JavaScript:alert(1)'>x</a>"],
+    ids=["click", "load", "link"],
+)
+def test_what_an_output_would_start_is_not_in_the_page(tmp_path, html):
+    """A table with a Styler's unescaped names, or anything else that an executed notebook from elsewhere holds."""
+    shown = new_code_cell("show()", execution_count=1, outputs=[new_output("display_data", {"text/html": html})])
+    assert is_inert(page_of(tmp_path, shown, new_markdown_cell(html)))
