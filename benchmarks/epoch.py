@@ -27,6 +27,7 @@ from lad.models.folding import fold_batchnorm
 from lad.optimization import build_optimizer
 from lad.parameters import Parameters, make_parameters
 from lad.step import teacher_assignment
+from lad.stopping import StopRequest
 from lad.training import load_batches, train_epoch, training_order
 
 
@@ -53,8 +54,9 @@ def main() -> None:
             network = copy.deepcopy(student).to(memory_format=torch.channels_last)
             model, optimizer = fabric.setup(network, build_optimizer(parameters, list(network.parameters())))
             batches = load_batches(train_set, training_order(train_set, parameters, fabric), parameters, fabric)
+            length, place, request = len(batches), Place(), StopRequest()
             end = train_epoch(
-                parameters, model, optimizer, teacher, cache, batches, fabric, Place(), len(batches), Path(folder)
+                parameters, model, optimizer, teacher, cache, batches, fabric, place, length, Path(folder), request
             )
             losses[name] = {sum_of: float(value) for sum_of, value in end.sums.items()}
 

@@ -2,9 +2,10 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -13,6 +14,7 @@ from lightning.fabric import Fabric
 from lad.progress import say
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C or a notebook's stop button; a cluster, or `kill`
+Item = TypeVar("Item")
 AGREE_EVERY = 10  # steps, as asking the other devices costs time
 
 
@@ -62,3 +64,11 @@ def finishing_the_step(on_request: Callable[[], object] = lambda: None) -> Itera
         restore()
         if request.number is not None:
             signal.raise_signal(request.number)
+
+
+def unless_asked(items: Iterable[Item], request: StopRequest) -> Iterator[Item]:
+    """`items`, which need not be finished: raises KeyboardInterrupt before the next one once someone asked to stop."""
+    for item in items:
+        if request.number is not None:
+            raise KeyboardInterrupt
+        yield item

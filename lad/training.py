@@ -26,7 +26,7 @@ from lad.optimization import build_optimizer, learning_rate
 from lad.parameters import Parameters
 from lad.progress import bar, say
 from lad.step import descend, learn
-from lad.stopping import finishing_the_step
+from lad.stopping import StopRequest, finishing_the_step, unless_asked
 
 OBSERVE_EVERY = 10  # steps
 OBSERVED = "observed "  # begins the names of their sums; alone, it counts them
@@ -71,32 +71,38 @@ def train(
 
     metrics: dict[str, float] = {}
     while place.epoch < parameters.epochs:
-        started = time.perf_counter()
-        epoch, order.epoch, order.first = place.epoch, place.epoch, place.step
-        if cache is not None:
-            cache.refresh()
-        title = f"{parameters.student} {parameters.method} · epoch {epoch + 1}/{parameters.epochs}"
-        line: dict[str, Any] = {"epoch": epoch + 1, "lr": learning_rate(parameters, epoch, 0, steps_per_epoch)}
-        batches = bar(train_batches, title)
-        place = train_epoch(
-            parameters, model, optimizer, teacher, cache, batches, fabric, place, steps_per_epoch, folder
-        )
-        line |= _means(place.sums, steps_per_epoch)
-        line["train_seconds"] = time.perf_counter() - started
-        if epoch + 1 == parameters.epochs or (epoch + 1) % parameters.eval_every == 0:
-            _save(folder, model, optimizer, fabric, place)  # judging takes a while, too
-            metrics = _judge(network, bar(val_batches, f"{title} · evaluation"), val_set, fabric, parameters.evaluator)
-            line |= metrics
-        line["seconds"] = time.perf_counter() - started
-        place = Place(epoch + 1)
-        if fabric.is_global_zero:
-            append_metrics(folder, line)
-            if parameters.save_epochs:
-                save_epoch(folder, network, epoch + 1)
-            judged = f" · AP {line['AP']:.3f}" if "AP" in line else ""
-            say(f"{title} · loss {line['loss']:.3f}{judged} · {line['seconds']:.0f} s")
-        _save(folder, model, optimizer, fabric, place)
-        fabric.barrier()
+        with finishing_the_step() as request:
+            started = time.perf_counter()
+            epoch, order.epoch, order.first = place.epoch, place.epoch, place.step
+            if cache is not None:
+                cache.refresh()
+            title = f"{parameters.student} {parameters.method} · epoch {epoch + 1}/{parameters.epochs}"
+            line: dict[str, Any] = {"epoch": epoch + 1, "lr": learning_rate(parameters, epoch, 0, steps_per_epoch)}
+            batches = bar(train_batches, title)
+            place = train_epoch(
+                parameters, model, optimizer, teacher, cache, batches, fabric, place, steps_per_epoch, folder, request
+            )
+            is_judged = epoch + 1 == parameters.epochs or (epoch + 1) % parameters.eval_every == 0
+            if is_judged or request.number is not None:
+                _save(folder, model, optimizer, fabric, place)
+            if request.number is not None:
+                break  # and the signal does what it does
+            line |= _means(place.sums, steps_per_epoch)
+            line["train_seconds"] = time.perf_counter() - started
+            if is_judged:
+                judged = unless_asked(bar(val_batches, f"{title} · evaluation"), request)
+                metrics = _judge(network, judged, val_set, fabric, parameters.evaluator)
+                line |= metrics
+            line["seconds"] = time.perf_counter() - started
+            place = Place(epoch + 1)
+            if fabric.is_global_zero:
+                append_metrics(folder, line)
+                if parameters.save_epochs:
+                    save_epoch(folder, network, epoch + 1)
+                told = f" · AP {line['AP']:.3f}" if "AP" in line else ""
+                say(f"{title} · loss {line['loss']:.3f}{told} · {line['seconds']:.0f} s")
+            _save(folder, model, optimizer, fabric, place)
+            fabric.barrier()
     return metrics or _judge(network, val_batches, val_set, fabric, parameters.evaluator)
 
 
@@ -111,41 +117,40 @@ def train_epoch(
     place: Place,
     steps_per_epoch: int,
     folder: Path,
+    request: StopRequest,
 ) -> Place:
-    """What is left of an epoch from a place within it: `batches`. Returns the place at its end, whose sums are of the
-    losses, the gradient norm, the positives, the gts and, from every tenth step, of what `observe` sees."""
+    """What is left of an epoch from a place within it: `batches`. Returns the place at its end, or where it was asked to
+    stop, whose sums are of the losses, the gradient norm, the positives, the gts and, from every tenth step, of what
+    `observe` sees."""
     model.train()
     sums, epoch = dict(place.sums), place.epoch
-    with finishing_the_step() as request:
-        for step, batch in enumerate(batches, start=place.step):
-            torch.manual_seed(_seed_of_step(parameters.seed, epoch, step, fabric.global_rank))
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(parameters, epoch, step, steps_per_epoch)
-            is_observed = step % OBSERVE_EVERY == 0
-            learned, outputs, seen = learn(parameters, model, teacher, cache, batch, fabric, is_observed)
-            loss = torch.stack(list(learned.terms.values())).sum()
-            try:
-                grad_norm, overflowed = descend(parameters, model, optimizer, loss, fabric)
-            except FloatingPointError as error:
-                kept = save_failed_step(
-                    folder, fabric.global_rank, parameters, model, batch, learned.terms, outputs, epoch, step
-                )
-                raise ValueError(
-                    f"{error} in epoch {epoch + 1}, step {step + 1} (images {batch.image_id.tolist()}); lower lr (now "
-                    f"{parameters.lr}), or see where it begins: python -m lad.replay {kept}"
-                ) from None
-            counts = {"positives": (learned.gt_index >= 0).sum(), "gts": torch.tensor(len(batch.targets.boxes))}
-            _add(sums, {"loss": loss, **learned.terms, "grad_norm": grad_norm, **counts})
-            if parameters.precision == "16-mixed":
-                _add(sums, {"overflows": torch.tensor(int(overflowed))})
-            if seen is not None:
-                _add(sums, {OBSERVED: torch.tensor(1), **{OBSERVED + name: value for name, value in seen.items()}})
-            place = Place(epoch, step + 1, sums)
-            if request.agreed(fabric, step):
-                break
-            if (step + 1) % parameters.checkpoint_every == 0 and step + 1 < steps_per_epoch:
-                _save(folder, model, optimizer, fabric, place)
-        if request.number is not None:
+    for step, batch in enumerate(batches, start=place.step):
+        torch.manual_seed(_seed_of_step(parameters.seed, epoch, step, fabric.global_rank))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(parameters, epoch, step, steps_per_epoch)
+        is_observed = step % OBSERVE_EVERY == 0
+        learned, outputs, seen = learn(parameters, model, teacher, cache, batch, fabric, is_observed)
+        loss = torch.stack(list(learned.terms.values())).sum()
+        try:
+            grad_norm, overflowed = descend(parameters, model, optimizer, loss, fabric)
+        except FloatingPointError as error:
+            kept = save_failed_step(
+                folder, fabric.global_rank, parameters, model, batch, learned.terms, outputs, epoch, step
+            )
+            raise ValueError(
+                f"{error} in epoch {epoch + 1}, step {step + 1} (images {batch.image_id.tolist()}); lower lr (now "
+                f"{parameters.lr}), or see where it begins: python -m lad.replay {kept}"
+            ) from None
+        counts = {"positives": (learned.gt_index >= 0).sum(), "gts": torch.tensor(len(batch.targets.boxes))}
+        _add(sums, {"loss": loss, **learned.terms, "grad_norm": grad_norm, **counts})
+        if parameters.precision == "16-mixed":
+            _add(sums, {"overflows": torch.tensor(int(overflowed))})
+        if seen is not None:
+            _add(sums, {OBSERVED: torch.tensor(1), **{OBSERVED + name: value for name, value in seen.items()}})
+        place = Place(epoch, step + 1, sums)
+        if request.agreed(fabric, step):
+            break
+        if (step + 1) % parameters.checkpoint_every == 0 and step + 1 < steps_per_epoch:
             _save(folder, model, optimizer, fabric, place)
     return place
 
