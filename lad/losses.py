@@ -95,7 +95,7 @@ def soft_label_loss(
     counts = overlap > min_iou
     weight = overlap * counts
     norm = _mean_over_ranks(weight.sum())
-    norm = torch.where(norm > 0, norm, 1.0)
+    norm = torch.where(norm > 0, norm, 1 / _world_size())  # as gradients are averaged, that of 1 on the whole batch
 
     student_deltas = student.box_deltas.float().masked_fill(~counts[..., None], 0)
     student_boxes = decode_deltas(anchors.boxes, student_deltas, clip_hw)
@@ -128,8 +128,12 @@ def _best_overlap(boxes: Tensor, targets: Targets) -> Tensor:
 
 
 def _mean_over_ranks(value: Tensor) -> Tensor:
-    if not (dist.is_available() and dist.is_initialized()):
+    if _world_size() == 1:
         return value
     value = value.clone()
     dist.all_reduce(value)
-    return value / dist.get_world_size()
+    return value / _world_size()
+
+
+def _world_size() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
