@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.precision import MixedPrecision
 
 from lad.assignment import match_candidates
 from lad.assignment_cache import AssignmentCache
@@ -73,3 +74,50 @@ def test_a_gradient_is_clipped_if_the_run_says_so_and_its_norm_told_as_it_was(cl
     assert norm == pytest.approx(5) and not overflowed
     moved = (before - weight.weight).norm().item()
     assert moved == pytest.approx(0.1 * (clip_grad or 5), rel=1e-4)
+
+
+def half(scale: float) -> Fabric:
+    """Half precision's scaler, which this machine's processor has, too."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    return Fabric(accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu", scaler))
+
+
+def stepped(fabric: Fabric, factor: float):
+    """A step on a loss of weights × factor; returns the weights before and after, and what `descend` did."""
+    weight = torch.nn.Linear(2, 1, bias=False)
+    parameters = make_parameters({"method": "baseline", "lr": 0.1, "optimizer": "sgd"})
+    model, optimizer = fabric.setup(weight, torch.optim.SGD(weight.parameters(), lr=0.1))
+    before = weight.weight.detach().clone()
+    norm, overflowed = descend(parameters, model, optimizer, (weight.weight * factor).sum(), fabric)
+    return before, weight.weight.detach(), norm, overflowed
+
+
+def test_an_overflow_of_half_precision_learns_nothing_and_the_scaler_scales_less():
+    fabric = half(scale=2.0**120)
+    before, after, norm, overflowed = stepped(fabric, factor=1e6)
+    assert overflowed and norm == 0 and torch.equal(before, after)
+    assert fabric.strategy.precision.state_dict()["scale"] == 2.0**119
+
+
+def test_without_an_overflow_half_precision_learns():
+    before, after, norm, overflowed = stepped(half(scale=1024.0), factor=2.0)
+    assert not overflowed and norm == pytest.approx(8**0.5) and not torch.equal(before, after)
+
+
+@pytest.mark.parametrize(
+    ("fabric_of", "loss_of", "message"),
+    [
+        (lambda: Fabric(accelerator="cpu", devices=1), lambda weight: (weight * torch.nan).sum(), "loss"),
+        (lambda: Fabric(accelerator="cpu", devices=1), lambda weight: (weight - 1).sqrt().sum(), "gradient"),
+        (lambda: half(scale=1024.0), lambda weight: (weight * torch.inf).sum(), "loss"),
+        (lambda: half(scale=2.0**-11), lambda weight: (weight - 1).sqrt().sum(), "gradient"),
+    ],
+)
+def test_what_is_not_finite_is_never_learned(fabric_of, loss_of, message):
+    """The slope of a square root is infinite at 0."""
+    fabric, weights = fabric_of(), torch.nn.ParameterList([torch.ones(2)])
+    model, optimizer = fabric.setup(weights, torch.optim.SGD(weights.parameters(), lr=0.1))
+    parameters = make_parameters({"method": "baseline", "clip_grad": 0})
+    with pytest.raises(FloatingPointError, match=f"the {message} is no longer finite"):
+        descend(parameters, model, optimizer, loss_of(weights[0]), fabric)
+    assert weights[0].tolist() == [1, 1]
