@@ -25,6 +25,7 @@ from lad.assignment_cache import CACHE_FILES, AssignmentCache
 from lad.checkpoint import checkpoints
 from lad.data import CocoDataset, data_folder, eval_transform, find_split, read_annotations, train_transform
 from lad.data.shapes import DIFFICULTIES
+from lad.data.validation import ensure_usable
 from lad.evaluation import METRICS
 from lad.files import write_text
 from lad.methods import CO_LEARNING, METHODS_WITH_TEACHER, TITLES
@@ -189,7 +190,7 @@ def compare(parameters: Parameters) -> dict[str, Run]:
 
 
 def open_data(parameters: Parameters) -> tuple[CocoDataset, CocoDataset]:
-    """The training and validation sets, every image of which has been decoded once.
+    """The training and validation sets, every image of which has been decoded once, now or before an earlier run.
 
     Raises ValueError naming the first image that cannot be read, or leaves such images out under bad_images="skip".
     """
@@ -210,7 +211,7 @@ def open_data(parameters: Parameters) -> tuple[CocoDataset, CocoDataset]:
         train_set = train_set.subset(range(min(parameters.train_images, len(train_set))))
     if embedded:  # written by ourselves
         return train_set, val_set
-    return _readable(train_set, parameters), _readable(val_set, parameters)
+    return ensure_usable(train_set, parameters.bad_images), ensure_usable(val_set, parameters.bad_images)
 
 
 def new_detector(parameters: Parameters, class_names: Sequence[str]) -> Detector:
@@ -289,20 +290,6 @@ def _run_on_several_devices(parameters: Parameters) -> Run:
             f"training on {parameters.devices} devices ended with {process.returncode}; see its output above"
         )
     return run
-
-
-def _readable(dataset: CocoDataset, parameters: Parameters) -> CocoDataset:
-    problems = dataset.unreadable_images()
-    if not problems:
-        return dataset
-    first = next(iter(problems.values()))
-    more = f" and {len(problems) - 1} more images" if len(problems) > 1 else ""
-    if parameters.bad_images == "stop":
-        raise ValueError(f"{first}{more}; mend or remove what is wrong, or give bad_images=skip to go on without")
-    if len(problems) == len(dataset):
-        raise ValueError(f"{first}{more}; none of {dataset.annotations.path}'s images can be used")
-    say(f"left out: {first}{more}")
-    return dataset.subset([index for index in range(len(dataset)) if index not in problems])
 
 
 def _cache_key(parameters: Parameters, teacher_run: Run, train_set: CocoDataset) -> dict[str, Any]:

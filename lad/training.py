@@ -119,8 +119,8 @@ def train_epoch(
     folder: Path,
     request: StopRequest,
 ) -> Place:
-    """What is left of an epoch from a place within it: `batches`. Returns the place at its end, or where it was asked to
-    stop, whose sums are of the losses, the gradient norm, the positives, the gts and, from every tenth step, of what
+    """What is left of an epoch from a place within it: `batches`. Returns the place at its end, or where someone asked
+    to stop; its sums are of the losses, the gradient norm, the positives, the gts and, from every tenth step, of what
     `observe` sees."""
     model.train()
     sums, epoch = dict(place.sums), place.epoch

@@ -83,7 +83,7 @@ class Batch:
 
     def take(self, rows: Sequence[int]) -> "Batch":
         """The images of these rows, ascending, padded as they are."""
-        chosen = torch.tensor(rows, device=self.image_id.device)
+        chosen = torch.tensor(rows, dtype=torch.int64, device=self.image_id.device)
         is_theirs = torch.isin(self.targets.image, chosen)
         targets = Targets(
             self.targets.boxes[is_theirs],

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,20 +58,6 @@ class CocoDataset(Dataset[Sample]):
         """The same data set with only these images."""
         records = self.annotations.records.take(indices)
         return CocoDataset(self.images, replace(self.annotations, records=records), self.transform)
-
-    def unreadable_images(self, threads: int = 8) -> dict[int, str]:
-        """Decode every image once: index → what is wrong, for those that cannot be used."""
-
-        def problem(index: int) -> str | None:
-            try:
-                self.pixels(index)
-            except ValueError as error:
-                return str(error)
-            return None
-
-        with ThreadPoolExecutor(threads) as pool:
-            problems = pool.map(problem, range(len(self)))
-            return {index: text for index, text in enumerate(problems) if text is not None}
 
 
 def find_split(folder: Path, split: str) -> tuple[Path, Path]:

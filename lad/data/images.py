@@ -1,6 +1,7 @@
 """Reading image files, whatever their mode, into RGB bytes."""
 
-import warnings
+import stat
+from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -8,6 +9,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 ORIENTATION = 0x0112  # the EXIF tag
+ANIMATED_FORMATS = ("AVIF", "GIF", "PNG", "WEBP")  # the frames of others (MPO, TIFF) are views or pages of one picture
+LONGEST_NAME, LONGEST_LINE = 300, 1000  # of what messages show
 
 
 def load_image(path: Path | BinaryIO, annotated_hw: tuple[int, int] | None = None) -> np.ndarray:
@@ -16,36 +19,44 @@ def load_image(path: Path | BinaryIO, annotated_hw: tuple[int, int] | None = Non
     Grayscale, palette, CMYK, alpha (dropped, as OpenCV does) and 16-bit (high byte) images are converted. An EXIF
     orientation is applied, unless only the image as stored has the annotated (height, width).
 
-    Raises ValueError, naming the file, if it cannot be read or has not the annotated size.
+    Raises ValueError, one line that names the file, if it is not a whole, single image in an ordinary file, has more
+    pixels than Pillow's limit or has not the annotated size.
     """
+    if isinstance(path, Path):
+        check_file(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                image = _oriented(opened, annotated_hw)
-                image.load()
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such image file") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ValueError(f"{_name(path)}: cannot be read as an image ({error})") from None
-    if annotated_hw is not None and (image.height, image.width) != annotated_hw:
-        raise ValueError(
-            f"{_name(path)}: is {image.width} x {image.height} pixels but its annotations say "
-            f"{annotated_hw[1]} x {annotated_hw[0]}; correct width and height there"
-        )
-    return to_rgb(image)
+        with Image.open(path) as opened:
+            problem = _too_many_pixels(opened.size) or _animation(opened)
+            pixels = None if problem else to_rgb(_oriented(opened, annotated_hw))
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        pixels, problem = None, _too_many_pixels(_size_in_header(path)) or _too_many_pixels(None)
+    except Exception as error:  # whatever a damaged file leads Pillow's many readers to
+        pixels, problem = None, f"cannot be read as an image ({error or type(error).__name__})"
+    if pixels is None:
+        raise _unusable(path, problem)
+    if annotated_hw is not None and pixels.shape[:2] != annotated_hw:
+        is_size = f"is {pixels.shape[1]} x {pixels.shape[0]} pixels"
+        says = f"its annotations say {annotated_hw[1]} x {annotated_hw[0]}; correct width and height there"
+        raise _unusable(path, f"{is_size} but {says}")
+    return pixels
 
 
-def _name(path: Path | BinaryIO) -> str:
-    return str(path if isinstance(path, Path) else getattr(path, "name", "the picture"))
-
-
-def _oriented(image: Image.Image, annotated_hw: tuple[int, int] | None) -> Image.Image:
-    if image.getexif().get(ORIENTATION, 1) == 1:
-        return image
-    upright = ImageOps.exif_transpose(image)
-    fits_only_as_stored = (image.height, image.width) == annotated_hw != (upright.height, upright.width)
-    return image if fits_only_as_stored else upright
+def check_file(path: Path) -> None:
+    """Raises ValueError, one line that names the file, unless it is an ordinary file that has bytes: reading a named
+    pipe would wait forever."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise _unusable(path, "no such image file") from None
+    except (OSError, ValueError) as error:  # no name of a file: a NUL in it, a lone surrogate, thousands of letters
+        reason = getattr(error, "strerror", None) or error
+        raise _unusable(path, f"cannot be read as an image ({reason})") from None
+    if stat.S_ISDIR(found.st_mode):
+        raise _unusable(path, "is a folder, not an image file")
+    if not stat.S_ISREG(found.st_mode):
+        raise _unusable(path, "is no ordinary file (a pipe, a socket or a device), so it is not read")
+    if found.st_size == 0:
+        raise _unusable(path, "is empty (0 bytes)")
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:
@@ -56,3 +67,62 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode == "F":
         raise ValueError("mode F, floating-point pixels; save it with 8 bits a channel")
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # converting RGB would copy it once more
+
+
+def named(path: Path) -> str:
+    """A file's name for a message."""
+    return one_line(str(path), LONGEST_NAME)
+
+
+def one_line(text: str, most: int = LONGEST_LINE) -> str:
+    """A message on one line that any terminal can show: what is not printable is escaped, the middle of a very long one
+    left out. File names of strangers may hold line breaks, terminal codes and what is not Unicode."""
+    if len(text) > most:
+        text = f"{text[: most // 2]} … {text[-most // 2 :]}"
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _unusable(path: Path | BinaryIO, reason: str | None) -> ValueError:
+    name = path if isinstance(path, Path) else Path(str(getattr(path, "name", "the picture")))
+    return ValueError(f"{named(name)}: {one_line(str(reason))}")
+
+
+def _oriented(image: Image.Image, annotated_hw: tuple[int, int] | None) -> Image.Image:
+    if image.getexif().get(ORIENTATION, 1) == 1:
+        return image
+    upright = ImageOps.exif_transpose(image)
+    fits_only_as_stored = (image.height, image.width) == annotated_hw != (upright.height, upright.width)
+    return image if fits_only_as_stored else upright
+
+
+def _animation(image: Image.Image) -> str | None:
+    if image.format in ANIMATED_FORMATS and getattr(image, "is_animated", False):
+        return "is an animation; save the frame that is annotated as an image of its own"
+    return None
+
+
+def _too_many_pixels(size: tuple[int, int] | None) -> str | None:
+    """What is wrong with a (width, height) beyond Pillow's limit. None as size: beyond it, but not known."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is None or (size is not None and size[0] * size[1] <= limit):
+        return None
+    pixels = "more pixels" if size is None else f"{size[0]} x {size[1]} = {size[0] * size[1]:,} pixels, more"
+    return (
+        f"has {pixels} than the limit of {limit:,} that keeps small files from filling the memory; make it smaller, "
+        "and its annotations with it, or leave it out"
+    )
+
+
+def _size_in_header(path: Path | BinaryIO) -> tuple[int, int] | None:
+    """(width, height) of an image that Pillow does not open for its size, by the same readers."""
+    try:
+        with path.open("rb") if isinstance(path, Path) else nullcontext(path) as file:
+            file.seek(0)
+            prefix = file.read(16)
+            for factory, accepts in (Image.OPEN[name] for name in Image.ID):
+                if accepts is not None and accepts(prefix) is True:
+                    file.seek(0)
+                    return factory(file, "").size
+    except Exception:  # the message can do without
+        return None
+    return None

@@ -70,3 +70,9 @@ def test_some_images_of_a_batch_are_a_batch_with_the_same_padding():
     alone = collate([samples[0], samples[2], samples[3]])
     assert taken.images.shape == (3, 3, 64, 96) and alone.images.shape == (3, 3, 64, 96)
     assert all(torch.equal(one, other) for one, other in zip(tensors(taken), tensors(alone), strict=True))
+
+
+def test_no_images_of_a_batch_are_an_empty_batch():
+    taken = collate([sample(40, 70, 1, 5), sample(64, 33, 2, 6)]).take([])
+    assert taken.images.shape == (0, 3, 64, 96) and taken.targets.boxes.shape == (0, 4)
+    assert taken.targets.image_hw.shape == (0, 2) and taken.targets.image.dtype == torch.int64

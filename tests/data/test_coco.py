@@ -21,6 +21,7 @@ from lad.data import (
     read_annotations,
     train_transform,
 )
+from lad.data.validation import ensure_usable
 
 IMAGE = {"id": 7, "file_name": "a.png", "width": 40, "height": 30}
 CATEGORIES = [{"id": 90, "name": "zebra"}, {"id": 3, "name": "car"}]
@@ -264,7 +265,7 @@ def test_real_photographs_load(real_data):
         dataset = CocoDataset(place, annotations, eval_transform(200, 320))
         assert len(dataset) == images and sum(len(record.boxes) for record in annotations.records) == gts
         assert len(annotations.class_names) == 80 and max(annotations.category_ids) == 90
-        assert dataset.unreadable_images() == {}
+        assert len(ensure_usable(dataset, "stop")) == len(dataset)
         batch = collate([dataset[index] for index in range(8)])
         assert batch.images.isfinite().all() and batch.images.shape[2] % 32 == 0
         assert (batch.targets.boxes[:, 2:] > batch.targets.boxes[:, :2]).all()

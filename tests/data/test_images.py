@@ -1,10 +1,17 @@
 """Images of every mode come out as the RGB bytes that a person would expect."""
 
+import io
+import os
+import struct
+import sys
+import zlib
+from pathlib import Path
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
-from lad.data.images import load_image
+from lad.data.images import load_image, one_line
 
 
 @pytest.fixture
@@ -76,3 +83,115 @@ def test_what_cannot_be_used_is_named(tmp_path, colours):
         load_image(tmp_path / "cut.jpg")
     with pytest.raises(ValueError, match=r"whole\.jpg: is 300 x 200 pixels but its annotations say 200 x 300"):
         load_image(tmp_path / "whole.jpg", annotated_hw=(300, 200))
+
+
+def png_header(path: Path, width: int, height: int) -> bytes:
+    """Writes a small file that says it is a black and white image of that size."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    content = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    path.write_bytes(content)
+    return content
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [10_000, 40_000])  # beyond the limit, where Pillow warns, and beyond twice it
+def test_an_image_with_too_many_pixels_is_refused_with_its_size_and_the_limit(tmp_path, side):
+    content = png_header(tmp_path / "bomb.png", side, side)
+    size = rf"has {side} x {side} = {side**2:,} pixels, more than the limit of 89,478,485 .*; make it smaller"
+    with pytest.raises(ValueError, match=rf"bomb\.png: {size}"):
+        load_image(tmp_path / "bomb.png")
+    with pytest.raises(ValueError, match=rf"the picture: {size}"):
+        load_image(io.BytesIO(content))
+
+
+def test_the_limit_is_pillows_own(tmp_path, colours, monkeypatch):
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", colours[:, :, 0].size)
+    load_image(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    with pytest.raises(ValueError, match="has 6 x 4 = 24 pixels, more than the limit of 5"):
+        load_image(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    load_image(tmp_path / "a.png")
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data", "ignore:Truncated File Read")
+@pytest.mark.parametrize("form", ["png", "jpg", "gif", "bmp", "tiff", "webp"])
+def test_a_file_cut_anywhere_is_refused_unless_all_pixels_are_there(tmp_path, form):
+    file = tmp_path / f"a.{form}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(file)
+    content, pixels = file.read_bytes(), load_image(file)
+    refused = 0
+    for length in range(0, len(content), 7):
+        file.write_bytes(content[:length])
+        try:
+            assert np.array_equal(load_image(file), pixels)
+        except ValueError as error:
+            assert str(error).startswith(f"{file}: ")
+            refused += 1
+    assert refused > 0.9 * len(content) / 7
+
+
+def test_no_module_makes_pillow_accept_truncated_files():
+    assert "lad.data.images" in sys.modules and not ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+@pytest.mark.parametrize("form", ["gif", "png", "webp"])
+def test_an_animation_is_refused(tmp_path, form):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / f"a.{form}", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match=rf"a\.{form}: is an animation; save the frame"):
+        load_image(tmp_path / f"a.{form}")
+    frames[0].save(tmp_path / f"still.{form}")
+    assert load_image(tmp_path / f"still.{form}").shape == (8, 8, 3)
+
+
+def test_a_photo_with_a_second_view_is_no_animation(tmp_path):
+    """As telephones write them."""
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.jpg", "mpo", save_all=True, append_images=frames[1:])
+    assert load_image(tmp_path / "a.jpg")[0, 0].tolist() == [254, 0, 0]
+
+
+def test_floating_point_pixels_are_refused_with_the_files_name(tmp_path):
+    Image.new("F", (4, 4)).save(tmp_path / "a.tiff")
+    with pytest.raises(ValueError, match=r"a\.tiff: cannot be read as an image \(mode F, .*8 bits a channel"):
+        load_image(tmp_path / "a.tiff")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("none.png", "no such image file"),
+        ("file/none.png", "no such image file"),
+        ("file", "is empty (0 bytes)"),
+        ("folder", "is a folder, not an image file"),
+        ("pipe", "is no ordinary file"),
+        ("loop", "cannot be read as an image (Too many levels of symbolic links)"),
+        ("a\0b", "cannot be read as an image (embedded null byte)"),
+        ("\ud800.png", "cannot be read as an image ("),
+        ("not \udce9 unicode.png", "no such image file"),
+        ("a\nb\x1b[31m.png", "no such image file"),
+        ("x" * 5000, "cannot be read as an image (File name too long)"),
+    ],
+)
+def test_what_is_no_file_with_bytes_is_one_line(tmp_path, name, reason):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ValueError) as caught:
+        load_image(tmp_path / name)
+    line = str(caught.value)
+    assert line.isprintable() and len(line) < 1000
+    assert line.startswith(str(tmp_path)) and f": {reason}" in line
+
+
+def test_a_message_is_one_line_that_a_terminal_can_show():
+    assert one_line("é 日 × 3") == "é 日 × 3"
+    assert one_line("a\nb\0\x1b[1m\udce9") == r"a\nb\x00\x1b[1m\udce9"
+    assert one_line("a" * 900 + "b" * 900) == "a" * 500 + " … " + "b" * 500
