@@ -15,14 +15,16 @@ from PIL import Image
 from lad.data import CocoDataset
 from lad.figures import to_svg
 from lad.look import LEVELS, UNTRAINED
-from lad.runs import finished_runs
+from lad.runs import Run, finished_runs
 from lad.scene import Box, Photo, assignments_for, gt_names, open_photo
+from lad.summary import run_titles
 
 if TYPE_CHECKING:
     from lad.explorer import Explorer
 
 THUMBNAILS = 8  # on show at once
 THUMBNAIL_SIDE = 60  # pixels
+WIDE, WIDEST = "320px", "345px"  # lists that names of runs and titles of assignments fit into
 LEAST_SIDE = 0.02  # of a box that is drawn, as a fraction of the picture
 AS_IT_IS = -1  # the place on the slider of a network without saved epochs, as it cannot be None
 OWN_TEACHER = "its own teacher, if any"
@@ -31,12 +33,17 @@ STYLE = f"""<style>
 .lad-explorer .lad-column .widget-html, .lad-explorer .lad-column .widget-html-content {{
   width: 100%; height: auto; margin: 0; }}
 .lad-explorer .lad-column .widget-html-content {{ line-height: normal; }}
-.lad-explorer .lad-table {{ width: 100%; margin: 0; height: auto; max-height: 22em; overflow: auto; }}
+.lad-explorer .lad-table {{
+  width: 100%; margin: 0; height: auto; max-height: 22em; overflow: auto; container-type: inline-size; }}
 .lad-explorer table {{ border-collapse: collapse; font-size: 12px; line-height: 1.5; }}
 .lad-explorer th, .lad-explorer td {{
   padding: 1px 9px; text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }}
 .lad-explorer th {{ border-bottom: 1px solid currentColor; font-weight: 600; }}
 .lad-explorer tr.lad-positive td {{ font-weight: 600; }}
+@container (max-width: 720px) {{
+  .lad-explorer table {{ font-size: 11px; line-height: 1.45; }}
+  .lad-explorer th, .lad-explorer td {{ padding: 1px 4px; }}
+  .lad-explorer th {{ white-space: normal; vertical-align: bottom; line-height: 1.2; }} }}
 .lad-explorer .lad-message {{ color: #D55E00; font-weight: 600; }}
 .lad-explorer button.lad-thumbnail {{
   width: {THUMBNAIL_SIDE}px; height: {THUMBNAIL_SIDE}px; padding: 0; background-size: contain;
@@ -50,13 +57,14 @@ class Controls:
 
     def __init__(self, explorer: "Explorer") -> None:
         self.explorer = explorer
-        self.runs = {run.folder.name: run.folder.name for run in reversed(finished_runs(explorer.look.out))}
+        self.runs = {run.folder.name: run for run in reversed(finished_runs(explorer.look.out))}  # by what is chosen
+        self.known: list[tuple[str, str]] = []  # their titles, and what is chosen
         self.first_thumbnail = explorer.look.image // THUMBNAILS * THUMBNAILS
         self.shown_thumbnails: tuple[CocoDataset, int] | None = None
         self.is_refreshing = False
 
-        self.run = widgets.Dropdown(description="run")
-        self.compare_with = widgets.Dropdown(description="teacher")
+        self.run = widgets.Dropdown(description="run", layout=_wide(WIDE))
+        self.compare_with = widgets.Dropdown(description="teacher", layout=_wide(WIDE))
         self.epoch = widgets.SelectionSlider(description="epoch", options=[("as it is", AS_IT_IS)])
         self.back, self.forward = (
             widgets.Button(description=sign, tooltip=f"{which} pictures", layout=widgets.Layout(width="2.6em"))
@@ -68,8 +76,9 @@ class Controls:
             button.add_class(f"lad-thumbnail-{place}")
         self.thumbnail_style = widgets.HTML()
         self.upload = widgets.FileUpload(accept="image/*", multiple=False, description="own picture")
+        self.where_pictures_are = widgets.Label(layout=widgets.Layout(margin="2px 8px"))
         self.gt = widgets.Dropdown(description="object")
-        self.assignment = widgets.Dropdown(description="assignment")
+        self.assignment = widgets.Dropdown(description="assignment", layout=_wide(WIDEST))
         self.levels = [
             widgets.ToggleButton(description=f"P{level}", layout=widgets.Layout(width="3.2em")) for level in LEVELS
         ]
@@ -95,14 +104,16 @@ class Controls:
             [
                 widgets.HTML(STYLE),
                 _row(self.run, self.compare_with, self.epoch),
-                _row(self.back, *self.thumbnails, self.forward, self.upload),
+                _row(
+                    widgets.HBox([self.back, self.where_pictures_are, self.forward, self.upload]),
+                    _row(*self.thumbnails, width="auto"),
+                ),
                 self.thumbnail_style,
                 _row(
                     self.gt,
                     self.assignment,
                     widgets.HBox([widgets.Label("show levels"), *self.levels]),
-                    self.anchor_boxes,
-                    self.predicted_boxes,
+                    widgets.HBox([self.anchor_boxes, self.predicted_boxes]),
                 ),
                 self.own_box,
                 self.message,
@@ -120,13 +131,12 @@ class Controls:
         look, stage, scene = self.explorer.look, self.explorer.stage, self.explorer.scene
         self.is_refreshing = True
         try:
-            for run in stage.runs.values():  # one from elsewhere can be chosen again, too
-                self.runs.setdefault(run.folder.name, str(run.folder))
-            known = list(self.runs.items())
-            _choose(self.run, [*known, (UNTRAINED, UNTRAINED)], self.runs.get(stage.name, UNTRAINED))
-            teacher = self.runs[stage.runs["teacher"].folder.name] if look.compare_with else ""
-            _choose(self.compare_with, [(OWN_TEACHER, ""), *known], teacher)
-            epochs = [(str(epoch), epoch) for epoch in stage.epochs] or [("as it is", AS_IT_IS)]
+            chosen = {name: self._value_of(run) for name, run in stage.runs.items()}
+            if len(self.known) < len(self.runs):
+                self.known = list(zip(run_titles(list(self.runs.values())), self.runs, strict=True))
+            _choose(self.run, [*self.known, (UNTRAINED, UNTRAINED)], chosen.get("student", UNTRAINED))
+            _choose(self.compare_with, [(OWN_TEACHER, ""), *self.known], chosen["teacher"] if look.compare_with else "")
+            epochs = [(str(epoch or UNTRAINED), epoch) for epoch in stage.epochs] or [("as it is", AS_IT_IS)]
             _choose(self.epoch, epochs, epochs[-1][1] if look.epoch is None else look.epoch)
             self.epoch.disabled = len(epochs) < 2
             _choose(self.gt, [(name, row) for row, name in enumerate(gt_names(scene))], scene.gt)
@@ -158,7 +168,7 @@ class Controls:
     def _listen(self) -> None:
         """What each choice changes."""
         stay = {"epoch": None, "gt": None, "assignment": "each"}
-        self._on(self.run, lambda run: {**stay, "run": run, "compare_with": None, "image": 0})
+        self._on(self.run, lambda run: {**stay, "run": run, "compare_with": None})
         self._on(self.compare_with, lambda run: {"compare_with": run or None, "assignment": "each"})
         self._on(self.epoch, lambda epoch: {"epoch": None if epoch == AS_IT_IS else epoch})
         for name in ("gt", "assignment", "anchor_boxes", "predicted_boxes", "table_of"):
@@ -208,7 +218,16 @@ class Controls:
             is_shown = self.first_thumbnail + place == look.image and self.explorer.photo is None
             (button.add_class if is_shown else button.remove_class)("lad-chosen")
 
+    def _value_of(self, run: Run) -> str:
+        """What stands for a run among the choices; one from elsewhere becomes a choice, too."""
+        is_known = run.folder.resolve().parent == self.explorer.look.out
+        value = run.folder.name if is_known else str(run.folder)
+        self.runs.setdefault(value, run)
+        return value
+
     def _draw_thumbnails(self, dataset: CocoDataset) -> None:
+        last = min(self.first_thumbnail + THUMBNAILS, len(dataset))
+        self.where_pictures_are.value = f"{self.first_thumbnail + 1}–{last} of {len(dataset)}"
         rules = []
         for place, button in enumerate(self.thumbnails):
             index = self.first_thumbnail + place
@@ -250,9 +269,14 @@ def _checkbox(description: str) -> widgets.Checkbox:
     )
 
 
-def _row(*children: widgets.Widget, align: str = "center") -> widgets.Box:
+def _row(*children: widgets.Widget, align: str = "center", width: str = "100%") -> widgets.Box:
     """Side by side, in further rows where the page is narrow."""
-    return widgets.Box(children, layout=widgets.Layout(flex_flow="row wrap", align_items=align, width="100%"))
+    return widgets.Box(children, layout=widgets.Layout(flex_flow="row wrap", align_items=align, width=width))
+
+
+def _wide(width: str) -> widgets.Layout:
+    """For a list of long names, as far as there is room."""
+    return widgets.Layout(width=width, max_width="calc(100% - 4px)")
 
 
 def _column(*children: widgets.Widget) -> widgets.VBox:

@@ -37,6 +37,8 @@ ASSIGNMENTS = {
     "simota": "SimOTA, the student asked",
 }
 NEED_TEACHER = ("teacher", "colad_std_mean", "colad_fisher")
+OWN_PAA = {"each": ("student", "teacher"), "student": ("student",), "teacher": ("teacher",)}  # whose own PAA decides
+MOST_PREDICTED = 3  # boxes of a network that are told apart
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,9 @@ def cost_map(outputs: HeadOutputs, anchors: Anchors, targets: Targets, gt: int) 
 
 def candidate_table(one: Opinion, targets: Targets, gt: int, claims: Claims) -> pd.DataFrame:
     """What a network says of one gt's candidates and of what else is positive for it, the cheapest first. Columns:
-    level, x and y of the location in pixels, anchor IoU (of the anchor with the gt), IoU (of the predicted box), cls
-    cost, box cost, cost, score of the gt's class, component of the mixture (0 foreground, 1 background, – where it is
-    not among its level's nine cheapest), positive, claimed by."""
+    level, x and y of the location in pixels, cost, positive, claimed by, cls cost and box cost (its two parts), score
+    of the gt's class, IoU (of the predicted box), anchor IoU (of the anchor with the gt), component of the mixture (0
+    foreground, 1 background, – where it is not among its level's nine cheapest)."""
     mine = claims.where(claims.gt == gt)
     claimed = dict(zip(mine.anchor.tolist(), mine.by.tolist(), strict=True))
     candidates = match_candidates(one.anchors, targets)
@@ -107,24 +109,30 @@ def candidate_table(one: Opinion, targets: Targets, gt: int, claims: Claims) -> 
             "level": [f"P{3 + level}" for level in one.anchors.level[anchor].tolist()],
             "x": one.anchors.center[anchor, 0].int(),
             "y": one.anchors.center[anchor, 1].int(),
-            "anchor IoU": box_iou(one.anchors.boxes[anchor], box),
-            "IoU": box_iou(predicted, box),
-            "cls cost": cls_cost,
-            "box cost": box_cost,
             "cost": cls_cost + box_cost,
-            "score": class_scores(one.outputs)[image, anchor, label],
-            "component": [str(component.get(place, "–")) for place in anchor.tolist()],
             "positive": ["yes" if place in claimed else "" for place in anchor.tolist()],
             "claimed by": [CLAIMANTS[claimed[place]] if place in claimed else "" for place in anchor.tolist()],
+            "cls cost": cls_cost,
+            "box cost": box_cost,
+            "score": class_scores(one.outputs)[image, anchor, label],
+            "IoU": box_iou(predicted, box),
+            "anchor IoU": box_iou(one.anchors.boxes[anchor], box),
+            "component": [str(component.get(place, "–")) for place in anchor.tolist()],
         }
     )
     return rows.sort_values("cost", ignore_index=True)
 
 
-def predicted_boxes(outputs: HeadOutputs, anchors: Anchors, targets: Targets, anchor: Tensor) -> Tensor:
-    """The boxes [P, 4] that a network predicts at these anchors [P] of a single image, clipped to it."""
-    deltas = outputs.box_deltas[0, anchor].float()
-    return decode_deltas(anchors.boxes[anchor], deltas, clip_hw=targets.image_hw[0])
+def predicted_boxes(
+    outputs: HeadOutputs, anchors: Anchors, targets: Targets, gt: int, anchor: Tensor, most: int = MOST_PREDICTED
+) -> Tensor:
+    """The boxes [≤ most, 4] that a network predicts for a gt at these anchors [P], clipped to its image: those of the
+    highest score of its class, the best first."""
+    image = targets.image[gt]
+    score = class_scores(outputs)[image, anchor, targets.labels[gt]]
+    anchor = anchor[score.argsort(descending=True)[:most]]
+    deltas = outputs.box_deltas[image, anchor].float()
+    return decode_deltas(anchors.boxes[anchor], deltas, clip_hw=targets.image_hw[image])
 
 
 def _gt_index(assignment: str, student: Opinion, teacher: Opinion | None, targets: Targets) -> Tensor:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lad.controls import Controls
-from lad.exploration import Claims, candidate_table, cost_map, find_claims, predicted_boxes
+from lad.exploration import OWN_PAA, Claims, candidate_table, cost_map, find_claims, predicted_boxes
 from lad.figures import draw_claims, draw_cost_maps, draw_mixtures, save_animation
 from lad.figures.style import DPI, to_image
 from lad.history import epoch_title
@@ -22,6 +22,7 @@ from lad.scene import Box, Photo, Scene, Stage, assignments_for, gt_names, open_
 
 SHARPNESS = 2  # pixels of a sheet to one of the page
 GAP = 24  # pixels between the pictures of a sheet
+WHAT_IF = "what PAA would do with these costs"
 
 
 def explore(look: Look) -> "Explorer":
@@ -45,7 +46,8 @@ class Explorer:
 
     def change(self, photo: Photo | None = None, box: Box | None = None, **changes: Any) -> None:
         """Look elsewhere: other values of `Look`'s fields, one's own picture, or another box on it. One's own picture
-        and its box stay until an image, another run or other data are chosen.
+        and its box stay until an image, another run or other data are chosen; the image of a data set stays while the
+        data are the same.
 
         Raises ValueError, and stays where it is, if that cannot be seen.
         """
@@ -54,6 +56,8 @@ class Explorer:
         look = make_look({**self.look.model_dump(), **({} if stays else {"photo": None}), **changes})
         is_elsewhere = bool({"run", "compare_with", "data", "out"} & set(changes))
         stage = open_stage(look) if is_elsewhere else self.stage
+        if stage.dataset.images != self.stage.dataset.images and "image" not in changes:
+            look = look.model_copy(update={"image": 0, "gt": changes.get("gt")})
         box = box or (self.box if stays else Box())
         self.scene = see(stage, look, photo, box)
         self.look, self.stage, self.photo, self.box = look, stage, photo, box
@@ -111,7 +115,9 @@ def draw_scene(scene: Scene, look: Look, title: str = "") -> dict[str, Figure]:
     if look.predicted_boxes:
         mine = scene.claims.anchor[scene.claims.gt == gt]
         mine = mine[torch.isin(anchors.level[mine], torch.tensor(levels))]
-        predicted = {name: predicted_boxes(one.outputs, anchors, targets, mine) for name, one in scene.opinions.items()}
+        predicted = {
+            name: predicted_boxes(one.outputs, anchors, targets, gt, mine) for name, one in scene.opinions.items()
+        }
     costs = {name: cost_map(one.outputs, anchors, targets, gt) for name, one in scene.opinions.items()}
     figures = {
         "picture": draw_claims(
@@ -129,7 +135,8 @@ def draw_scene(scene: Scene, look: Look, title: str = "") -> dict[str, Figure]:
         "costs": draw_cost_maps(costs, anchors, targets, gt, scene.claims, levels),
     }
     for name, one in scene.opinions.items():
-        figures[f"{name} mixture"] = draw_mixtures({name: one}, gt, gt_names(scene)[gt])
+        what_if = "" if name in OWN_PAA.get(look.assignment, ()) else WHAT_IF
+        figures[f"{name} mixture"] = draw_mixtures({name: one}, gt, gt_names(scene)[gt], what_if)
     return figures
 
 

@@ -1,7 +1,7 @@
 """What all runs of a folder say together: the tables and figures of the notebook report."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,11 @@ def headline(runs: Mapping[str, Run]) -> str:
     folders = {run.folder for run in runs.values()}
     days = finished[0] if finished[0] == finished[-1] else f"between {finished[0]} and {finished[-1]}"
     words = f"{_count(len(folders), 'run')} in {_count(len(settings), 'setting')}, finished {days}."
-    means = {title: sum(values) / len(values) for title, values in averages(runs).items() if values}
+    means = {title: sum(values) / len(values) for title, values in _aps(runs).items() if values}
     if not means:
         return f"{words} None of them has an AP."
     best = max(means, key=lambda title: means[title])
-    return f"{words} The highest AP: {means[best]:.1f} %, {best} ({_count(len(settings[best]), 'seed')})."
+    return f"{words} The highest AP: {_short(means[best])}, {best} ({_count(len(settings[best]), 'seed')})."
 
 
 def by_setting(runs: Mapping[str, Run]) -> dict[str, list[Run]]:
@@ -83,11 +83,7 @@ def by_setting(runs: Mapping[str, Run]) -> dict[str, list[Run]]:
 
 def averages(runs: Mapping[str, Run]) -> dict[str, list[float]]:
     """AP in percent of every setting's runs, for `figures.draw_comparison`; without those that have none."""
-    found = {}
-    for title, same in by_setting(runs).items():
-        numbers = [run.metrics["AP"] for run in same]
-        found[title] = [100 * number for number in numbers if number is not None]
-    return found
+    return {title: [100 * ap for ap in values] for title, values in _aps(runs).items()}
 
 
 def curves(runs: Mapping[str, Run]) -> dict[str, list[dict[str, float]]]:
@@ -95,6 +91,27 @@ def curves(runs: Mapping[str, Run]) -> dict[str, list[dict[str, float]]]:
     students = {name: run for name, run in runs.items() if run.network == "student"}
     found = {title: same[0].epochs for title, same in by_setting(students).items()}
     return dict(list(found.items())[-MOST_CURVES:])
+
+
+def draw_averages(runs: Mapping[str, Run]) -> Figure:
+    """`figures.draw_comparison` of the settings' APs, written as in the tables of runs: from 0 to 1."""
+    return figures.draw_comparison(_aps(runs), unit="AP")
+
+
+def run_titles(runs: Sequence[Run]) -> list[str]:
+    """A title for people of each run: networks, method and AP and, where two would be the same, what tells them apart:
+    the seed, the first digits of the hash, or the folder."""
+    titles = []
+    for run in runs:
+        ap = run.metrics["AP"]
+        titles.append(f"{_title(run)}, {'no AP' if ap is None else f'AP {_short(ap)}'}")
+    for differs in (_seed, _digits, lambda run: str(run.folder)):
+        told = []
+        for run, title in zip(runs, titles, strict=True):
+            namesakes = [other for other, same in zip(runs, titles, strict=True) if same == title]
+            told.append(f"{title}, {differs(run)}" if len(set(map(differs, namesakes))) > 1 else title)
+        titles = told
+    return titles
 
 
 def differing(runs: Iterable[Run]) -> list[str]:
@@ -166,6 +183,25 @@ def _title(run: Run) -> str:
     network = results_table({"": run}).loc["", "network"]
     second = " (teacher)" if run.network == "teacher" and run.backbone == run.partner else ""
     return f"{network}, {TITLES[run.parameters.method]}{second}"
+
+
+def _aps(runs: Mapping[str, Run]) -> dict[str, list[float]]:
+    """AP of every setting's runs, from 0 to 1; without those that have none."""
+    numbers = {title: [run.metrics["AP"] for run in same] for title, same in by_setting(runs).items()}
+    return {title: [ap for ap in values if ap is not None] for title, values in numbers.items()}
+
+
+def _short(ap: float) -> str:
+    """As in prose: .683."""
+    return f"{ap:.3f}".removeprefix("0")
+
+
+def _seed(run: Run) -> str:
+    return f"seed {run.parameters.seed}"
+
+
+def _digits(run: Run) -> str:
+    return run.folder.name.rpartition("-")[2][:6]
 
 
 def _count(number: int, thing: str) -> str:

@@ -17,6 +17,7 @@ from lad.exploration import ASSIGNMENTS, NEED_TEACHER
 from lad.explorer import explore
 from lad.look import make_look
 from lad.parameters import make_parameters
+from lad.runs import finished_runs, open_run
 from lad.scene import Box
 
 PANELS = ("picture", "costs", "student mixture", "teacher mixture")
@@ -106,15 +107,26 @@ def upload(controls, content: bytes, name: str = "cat.png") -> None:
 
 def test_at_first_every_control_says_where_the_explorer_looks(controls, names):
     assert controls.run.value == names["lad"] and controls.compare_with.value == ""
-    assert [label for label, _ in controls.run.options] == [*controls.runs, "untrained"]
+    assert [value for _, value in controls.run.options] == [*controls.runs, "untrained"]
     assert set(controls.runs) == set(names.values())
-    assert [label for label, _ in controls.compare_with.options] == [OWN_TEACHER, *controls.runs]
-    assert [value for _, value in controls.epoch.options] == [0, 1, 2] and controls.epoch.value == 2
+    assert controls.compare_with.options[0][0] == OWN_TEACHER
+    assert [value for _, value in controls.compare_with.options] == ["", *controls.runs]
+    assert controls.epoch.options == (("untrained", 0), ("1", 1), ("2", 2)) and controls.epoch.value == 2
+    assert controls.where_pictures_are.value == "1–8 of 19"
     assert controls.gt.value == controls.explorer.scene.gt and controls.assignment.value == "each"
     assert [name for _, name in controls.assignment.options] == list(ASSIGNMENTS)
     assert all(button.value for button in controls.levels)
     assert chosen_thumbnails(controls) == [0] and controls.message.value == ""
     assert controls.own_box.layout.display == "none"
+
+
+def test_a_run_has_a_title_for_people(controls, names):
+    titles = {value: label for label, value in controls.run.options}
+    for run in finished_runs(controls.explorer.look.out):
+        title = titles[run.folder.name]
+        what = "r18 ← r18, LAD" if run.parameters.method == "lad" else "r18, plain"
+        assert title.startswith(f"{what}, AP {run.metrics['AP']:.3f}".replace(" 0.", " ."))
+    assert len(set(titles.values())) == len(titles)
 
 
 def test_at_first_every_panel_is_drawn(controls):
@@ -126,7 +138,7 @@ def test_at_first_every_panel_is_drawn(controls):
 @pytest.mark.parametrize(
     ("name", "value", "panels"),
     [
-        ("assignment", "atss", {"picture", "costs", "table"}),
+        ("assignment", "atss", {*PANELS, "table"}),  # the mixtures say that they do not decide
         ("epoch", 0, {"picture", "costs", "student mixture", "table"}),
         ("anchor_boxes", True, {"picture"}),
         ("predicted_boxes", True, {"picture"}),
@@ -193,7 +205,7 @@ def test_another_run_brings_its_own_epochs_objects_and_assignments(controls, nam
     assert controls.explorer.stage.name == names["no epochs"]
     assert [value for _, value in controls.epoch.options] == [AS_IT_IS] and controls.epoch.disabled
     assert set(ASSIGNMENTS) - {name for _, name in controls.assignment.options} == set(NEED_TEACHER)
-    assert controls.assignment.value == "each" and chosen_thumbnails(controls) == [0]
+    assert controls.assignment.value == "each" and chosen_thumbnails(controls) == [2]  # the data are the same
     assert len(controls.gt.options) == len(controls.explorer.scene.batch.targets.boxes)
     assert controls.gt.value == controls.explorer.scene.gt
     assert controls.panels["teacher mixture"].layout.display == "none"
@@ -239,17 +251,18 @@ def elsewhere(folder, names, tmp_path):
 
 def test_a_run_of_another_folder_can_be_left_and_chosen_again(folder, names, elsewhere):
     controls = Controls(explore(make_look({"out": folder / "runs", "run": str(elsewhere)})))
-    assert controls.run.label == "copied-run" and controls.explorer.stage.name == "copied-run"
+    assert controls.run.value == str(elsewhere) and controls.explorer.stage.name == "copied-run"
+    assert len({label for label, _ in controls.run.options}) == len(names) + 2
     controls.run.value = names["lad"]
     assert controls.message.value == ""
-    controls.run.label = "copied-run"
+    controls.run.value = str(elsewhere)
     assert controls.explorer.stage.name == "copied-run" and controls.message.value == ""
 
 
-def test_a_teacher_of_another_folder_is_shown_by_its_name(folder, names, elsewhere):
+def test_a_teacher_of_another_folder_is_among_the_choices(folder, names, elsewhere):
     look = {"out": folder / "runs", "run": names["lad"], "compare_with": str(elsewhere)}
     controls = Controls(explore(make_look(look)))
-    assert controls.compare_with.label == "copied-run"
+    assert controls.compare_with.value == str(elsewhere)
     controls.assignment.value = "teacher"
     assert controls.explorer.stage.runs["teacher"].folder == elsewhere and controls.message.value == ""
 
@@ -279,6 +292,7 @@ def test_thumbnails_turn_forward_and_back_and_stop_at_the_ends(controls):
     for button in (controls.back, controls.forward, controls.forward, controls.forward, controls.back, controls.back):
         button.click()
         seen.append(visible_thumbnails(controls))
+        assert controls.where_pictures_are.value == f"{seen[-1][0] + 1}–{seen[-1][-1] + 1} of 19"
     assert seen == [pages[i] for i in (0, 0, 1, 2, 2, 1, 0)]
     assert controls.explorer.look.image == 0  # turning chooses nothing
 
@@ -306,10 +320,11 @@ def test_the_page_of_the_first_picture_is_on_show(folder, names):
     assert visible_thumbnails(controls) == list(range(8, 16)) and chosen_thumbnails(controls) == [9]
 
 
-def test_another_run_shows_the_page_of_its_picture(controls, names):
+def test_another_run_of_the_same_data_shows_the_same_picture(controls, names):
     controls.forward.click()
+    controls.thumbnails[1].click()
     controls.run.value = names["no epochs"]
-    assert visible_thumbnails(controls) == list(range(8)) and chosen_thumbnails(controls) == [0]
+    assert visible_thumbnails(controls) == list(range(8, 16)) and chosen_thumbnails(controls) == [9]
 
 
 # A picture of one's own
@@ -402,9 +417,9 @@ def test_the_box_is_forgotten_with_its_picture(controls, names):
 
 def test_what_cannot_be_seen_is_said_and_every_control_goes_back(controls, names, folder):
     shutil.copytree(folder / "runs" / names["teacher"], folder / "runs" / "broken-run")
-    (folder / "runs" / "broken-run" / "params.json").write_text("{}")
     try:
-        controls.runs["broken-run"] = "broken-run"
+        controls.runs["broken-run"] = open_run(folder / "runs" / "broken-run")
+        (folder / "runs" / "broken-run" / "params.json").write_text("{}")
         controls.refresh()
         before, chosen = shown(controls), choices(controls)
         controls.run.value = "broken-run"

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from lad import figures
 from lad.errors import JudgedImage
+from lad.figures.detection import MOST_LABELS
 
 PROJECT = Path(__file__).parents[1]
 FOLDER = PROJECT / "docs" / "figures"
@@ -56,8 +58,37 @@ def test_names_of_boxes_in_one_corner_do_not_hide_each_other():
     texts = [f"{name} 0.50" for name in ("triangle", "square", "circle", "star")]
     one = JudgedImage(np.zeros((100, 100, 3), np.uint8), boxes, ["correct"] * 4, texts, "")
     figure = figures.draw_judged([one])
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     places = [text.get_window_extent() for text in figure.axes[0].texts]
     assert not any(place.overlaps(other) for i, place in enumerate(places) for other in places[:i])
-    tops = [text.get_position()[1] for text in figure.axes[0].texts]
-    assert (tops[0], tops[3]) == (11, 71)  # the first of them, and whoever is alone, stay in their corner
+    for text, box in ((figure.axes[0].texts[index], boxes[index]) for index in (0, 3)):
+        assert text.get_position() == pytest.approx(box[:2], abs=1)  # the first, and whoever is alone, in their corner
+
+
+def test_names_at_the_edge_of_a_picture_stay_within_it():
+    boxes = [[0, 0, 99, 99], [92, 2, 100, 30], [80, 96, 100, 100], [-5, 40, 20, 60]]
+    texts = ["hippopotamus", "hippopotamus 0.53", "triangle 0.50", "WWWWWWW 0.99"]
+    one = JudgedImage(np.zeros((100, 100, 3), np.uint8), boxes, ["correct"] * 4, texts, "")
+    figure = figures.draw_judged([one])
+    FigureCanvasAgg(figure).draw()
+    (ax,) = (ax for ax in figure.axes if ax.texts)
+    edge = ax.get_window_extent()
+    for place in (text.get_window_extent() for text in ax.texts):
+        assert edge.x0 - 1 <= place.x0 and place.x1 <= edge.x1 + 1
+        assert edge.y0 - 1 <= place.y0 and place.y1 <= edge.y1 + 1
+
+
+def test_the_names_of_many_boxes_do_not_hide_each_other():
+    """As many as are named at all, in a picture as small as any."""
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        corner = rng.uniform(0, 60, (MOST_LABELS, 2))
+        boxes = np.hstack([corner, corner + rng.uniform(20, 40, (MOST_LABELS, 2))]).tolist()
+        one = JudgedImage(
+            np.zeros((100, 100, 3), np.uint8), boxes, ["correct"] * MOST_LABELS, ["square 0.55"] * MOST_LABELS, ""
+        )
+        figure = figures.draw_judged([one] * 5)
+        FigureCanvasAgg(figure).draw()
+        places = [text.get_window_extent() for text in figure.axes[0].texts]
+        assert len(places) == MOST_LABELS
+        assert not any(place.overlaps(other) for i, place in enumerate(places) for other in places[:i])

@@ -21,6 +21,7 @@ from lad.exploration import (
     ASSIGNMENTS,
     BOTH,
     CLAIMANTS,
+    MOST_PREDICTED,
     NEED_TEACHER,
     NEITHER,
     STUDENT_ONLY,
@@ -30,7 +31,7 @@ from lad.exploration import (
     find_claims,
     predicted_boxes,
 )
-from lad.geometry import inside_images
+from lad.geometry import decode_deltas, inside_images
 from lad.models import build_detector
 from lad.postprocess import class_scores
 
@@ -284,11 +285,29 @@ def test_an_image_without_gts_has_no_claims(networks):
         assert len(find_claims(name, opinions, batch.targets).anchor) == 0
 
 
+def test_predicted_boxes_are_the_few_of_the_highest_score_the_best_first(scene):
+    batch, opinions = scene
+    targets, gt = batch.targets, 1
+    for one in opinions.values():
+        some = torch.arange(0, len(one.anchors.boxes), 7)
+        score = class_scores(one.outputs)[0, some, targets.labels[gt]]
+        best = some[score.topk(MOST_PREDICTED).indices]
+        expected = decode_deltas(one.anchors.boxes[best], one.outputs.box_deltas[0, best], targets.image_hw[0])
+        assert torch.equal(predicted_boxes(one.outputs, one.anchors, targets, gt, some), expected)
+
+
+def test_the_columns_that_decide_come_first(scene):
+    batch, opinions = scene
+    claims = find_claims("each", opinions, batch.targets)
+    table = candidate_table(opinions["student"], batch.targets, 0, claims)
+    assert list(table.columns[:6]) == ["level", "x", "y", "cost", "positive", "claimed by"]
+
+
 def test_predicted_boxes_lie_on_the_image(scene):
     batch, opinions = scene
     height, width = batch.targets.image_hw[0].tolist()
     for one in opinions.values():
         every = torch.arange(len(one.anchors.boxes))
-        x0, y0, x1, y1 = predicted_boxes(one.outputs, one.anchors, batch.targets, every).unbind(dim=1)
+        x0, y0, x1, y1 = predicted_boxes(one.outputs, one.anchors, batch.targets, 0, every, len(every)).unbind(dim=1)
         assert (x0 >= 0).all() and (x1 <= width).all() and (y0 >= 0).all() and (y1 <= height).all()
         assert (x0 <= x1).all() and (y0 <= y1).all()

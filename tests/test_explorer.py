@@ -15,10 +15,12 @@ from PIL import Image
 from lad import explorer as explorer_module
 from lad.data.shapes import write_shapes
 from lad.experiment import run_experiment
-from lad.explorer import GAP, SHARPNESS, explore, sheet
+from lad.exploration import MOST_PREDICTED
+from lad.explorer import GAP, SHARPNESS, WHAT_IF, explore, sheet
 from lad.figures.style import DPI
 from lad.look import make_look
 from lad.parameters import make_parameters
+from lad.runs import finished_runs
 from lad.scene import Box, open_photo
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -195,7 +197,31 @@ def test_boxes_are_drawn_of_shown_levels_only(explorer):
         (ax,) = explorer.figures()["picture"].axes
         count = int(torch.isin(levels, torch.tensor(shown, dtype=torch.int64)).sum())
         drawn = [len(c.get_paths()) for c in ax.collections if isinstance(c, PatchCollection)]
-        assert drawn == [count] * 3  # anchors, and what student and teacher predict there
+        few = min(count, MOST_PREDICTED)
+        assert drawn == [count] + [few] * (2 if count else 0)  # anchors, and what student and teacher predict there
+
+
+@pytest.mark.parametrize(
+    ("assignment", "own"),
+    [("each", {"student", "teacher"}), ("student", {"student"}), ("teacher", {"teacher"}), ("atss", set()),
+     ("colad_std_mean", set())],
+)  # fmt: skip
+def test_a_mixture_that_does_not_decide_says_so(explorer, assignment, own):
+    explorer.change(assignment=assignment)
+    found = explorer.figures()
+    titles = {name: found[f"{name} mixture"].axes[0].get_title() for name in ("student", "teacher")}
+    assert {name for name, title in titles.items() if WHAT_IF not in title} == own
+
+
+def test_the_image_stays_where_another_run_has_the_same_pictures(explorer, folder, lad_run, tmp_path):
+    other = next(run.folder.name for run in finished_runs(folder / "runs") if run.folder.name != lad_run)
+    explorer.change(image=2, gt=0)
+    explorer.change(run=other, compare_with=None)
+    assert explorer.stage.name == other and explorer.look.image == 2
+    explorer.change(image=1, gt=0)
+    write_shapes(tmp_path / "one", "toy", {"train": 1, "val": 1})
+    explorer.change(data=str(tmp_path / "one"))
+    assert (explorer.look.image, explorer.look.gt) == (0, None)
 
 
 def test_a_sheet_holds_every_figure_in_two_columns(explorer):

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -16,6 +17,7 @@ from lad.data.transforms import IMAGENET_MEAN
 from lad.errors import ERRORS, SIZES, JudgedImage
 from lad.explain import agreement, detections_of, first_images, opinion, positives_per_level
 from lad.figures.detection import KIND_COLOURS
+from lad.figures.style import PAGE
 from lad.models import build_detector
 from lad.postprocess import Detections
 
@@ -32,7 +34,7 @@ def scene(tmp_path_factory):
 
 
 def drawn(figure: Figure) -> Figure:
-    figure.canvas.draw()  # fails on what cannot be drawn
+    FigureCanvasAgg(figure).draw()  # fails on what cannot be drawn
     return figure
 
 
@@ -63,9 +65,26 @@ def test_the_last_column_shows_who_agrees_in_the_colours_of_the_legend(scene):
     assert colours.count(figures.BOTH) == both
     assert colours.count(figures.STUDENT) == int((own >= 0).sum()) - both
     assert colours.count(figures.TEACHER) == int((taught >= 0).sum()) - both
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["P3", "P4", "P5", "P6", "P7", "plain student only", "teacher only", "both"]
-    assert figure.axes[3].get_title() == f"plain student and teacher: {agreement(own, taught):.0%} agree"
+    labels = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
+    assert labels == {"P3", "P4", "P5", "P6", "P7", "plain student only", "teacher only", "both"}
+    title = " ".join(figure.axes[3].get_title().split())
+    assert title == f"plain student and teacher: {agreement(own, taught):.0%} agree"
+
+
+def test_the_panels_of_a_single_picture_stand_two_by_two(scene):
+    batch, opinions = scene
+    here = batch.targets.image == 0
+    alone = dataclasses.replace(
+        batch.targets,
+        boxes=batch.targets.boxes[here],
+        labels=batch.targets.labels[here],
+        image=batch.targets.image[here],
+        image_hw=batch.targets.image_hw[:1],
+    )
+    two = {name: opinions[name] for name in ("plain student", "teacher")}
+    figure = drawn(figures.draw_assignments(batch.images[:1], alone, two))
+    places = [(round(ax.get_position().x0, 2), round(ax.get_position().y1, 2)) for ax in figure.axes]
+    assert len(places) == 3 and places[0][1] == places[1][1] > places[2][1] and places[0][0] == places[2][0]
 
 
 def test_without_a_teacher_there_is_nothing_to_agree_with(scene):
@@ -137,6 +156,48 @@ def test_a_comparison_shows_every_seed_its_mean_and_what_was_not_run():
     assert set(mean.get_xdata()) == {61}
     assert [text.get_text() for text in ax.texts] == ["61.0", "not run"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["baseline", "LAD"]
+
+
+def test_a_comparison_of_fractions_has_three_decimals():
+    (ax,) = drawn(figures.draw_comparison({"baseline": [0.6, 0.62]}, unit="AP")).axes
+    assert [text.get_text() for text in ax.texts] == ["0.610"] and ax.get_xlabel() == "AP"
+
+
+def test_a_name_with_dollars_is_drawn_as_it_is():
+    name = r"$\frac{ costs $5"
+    (ax,) = drawn(figures.draw_comparison({name: [60.0]})).axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == [name]
+    drawn(figures.draw_training({name: [{"epoch": 1, "cls": 1.0}]}))
+    drawn(figures.draw_gains({name: (1.0, None)}))
+
+
+def test_no_figure_is_wider_than_a_page_however_much_it_shows(scene):
+    """So that its letters can be read where a notebook has room for 600 pixels."""
+    batch, opinions = scene
+    found = {name: detections_of(one, batch) for name, one in opinions.items()}
+    epochs = [{"epoch": 1, "cls": 1.0}]
+    wide = [
+        figures.draw_assignments(batch.images, batch.targets, opinions),
+        figures.draw_mixtures(opinions, 0, "circle"),
+        figures.draw_detections(batch.images, batch.targets, found, ["a"] * 6),
+        figures.draw_training({"a": epochs}, {key: key for key in "abcde"}),
+        figures.draw_gains({"LAD": (1.0, None)}),
+        figures.draw_judged([JudgedImage(np.zeros((60, 80, 3), np.uint8), [], [], [], "")] * 8),
+    ]
+    for figure in wide:
+        assert figure.get_figwidth() <= PAGE + 1e-9
+        points = 600 / 96 / figure.get_figwidth()  # of the page, to one of the figure
+        titles = [ax.title for ax in drawn(figure).axes if ax.get_title()]
+        assert all(title.get_fontsize() * points > 8 for title in titles)
+
+
+def test_titles_of_narrow_panels_do_not_meet(scene):
+    batch, opinions = scene
+    figure = drawn(figures.draw_assignments(batch.images, batch.targets, opinions))
+    places = [ax.title.get_window_extent() for ax in figure.axes if ax.get_title()]
+    assert not any(place.overlaps(other) for i, place in enumerate(places) for other in places[:i])
+    page = figure.bbox
+    assert all(page.x0 <= place.x0 and place.x1 <= page.x1 and place.y1 <= page.y1 for place in places)
 
 
 def test_gains_show_what_was_published_and_what_was_found_with_its_interval():

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PatchCollection, PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -16,7 +17,6 @@ from lad import figures
 from lad.data import Sample, Targets, collate
 from lad.explain import opinion
 from lad.exploration import BOTH, NEITHER, STUDENT_ONLY, TEACHER_ONLY, Claims, cost_map, find_claims
-from lad.figures.exploration import MOST_PREDICTED
 from lad.geometry import box_iou, inside_images, make_anchors
 from lad.models import build_detector
 
@@ -54,7 +54,7 @@ def no_warning(recwarn):
 
 
 def drawn(figure: Figure) -> Figure:
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     return figure
 
 
@@ -109,9 +109,15 @@ def test_the_chosen_gt_is_bold_and_the_others_pale():
     pale, bold = of_kind(ax, PathCollection)
     assert dots(bold) == expected(CLAIMS.where(CLAIMS.gt == 1))
     assert dots(pale) == expected(CLAIMS.where(CLAIMS.gt == 0))
-    assert pale.get_alpha() < 0.5 < bold.get_alpha()
+    assert max(pale.get_facecolors()[:, 3]) < 0.5 < min(bold.get_facecolors()[:, 3])
     frames = [(patch.get_linestyle(), patch.get_linewidth()) for patch in ax.patches]
     assert frames[0][0] == "--" and frames[1][0] == "-" and frames[1][1] > frames[0][1]
+
+
+def test_a_pale_dot_keeps_a_rim_that_is_seen_on_any_colour():
+    (ax,) = claimed(gt=1).axes
+    pale, _ = of_kind(ax, PathCollection)
+    assert pale.get_alpha() is None and pale.get_edgecolors().tolist() == [[1, 1, 1, 1]]
 
 
 def test_levels_that_are_hidden_have_no_dots_and_do_not_count():
@@ -152,11 +158,13 @@ def test_anchor_boxes_are_those_of_the_chosen_gts_shown_positives():
 
 
 def test_predicted_boxes_are_dashed_in_their_networks_colour():
-    predicted = {"student": torch.tensor([[1.0, 2, 30, 40]]), "teacher": torch.tensor([[5.0, 6, 50, 60]] * 100)}
-    (ax,) = claimed(predicted=predicted).axes
+    predicted = {"student": torch.tensor([[1.0, 2, 30, 40]]), "teacher": torch.tensor([[5.0, 6, 50, 60]] * 3)}
+    figure = claimed(predicted=predicted)
+    (ax,) = figure.axes
     student, teacher = of_kind(ax, PatchCollection)
     assert student.get_paths()[0].vertices[[0, 2]].tolist() == [[1, 2], [30, 40]]
-    assert len(teacher.get_paths()) == MOST_PREDICTED
+    assert len(teacher.get_paths()) == 3
+    assert {"predicted by the student", "predicted by the teacher"} <= set(said(figure))
     colours = [to_hex(boxes.get_edgecolor()[0], keep_alpha=False).upper() for boxes in (student, teacher)]
     assert colours == [figures.STUDENT, figures.TEACHER]
     assert all(boxes.get_linestyle()[0][1] for boxes in (student, teacher))  # with gaps
@@ -175,6 +183,7 @@ def test_a_photo_and_the_tensor_the_network_sees_have_the_same_coordinates(image
 def test_no_claims_at_all_can_be_drawn(gt):
     (ax,) = claimed(claims=NO_CLAIMS, gt=gt, show_anchors=True, predicted={"student": torch.zeros(0, 4)}).axes
     assert ax.get_title(loc="left").endswith(": 0 positives")
+    assert not [text for text in said(ax.figure) if "predicted" in text]
 
 
 def test_an_image_without_gts_can_be_drawn():
@@ -187,8 +196,11 @@ def test_few_levels_or_none_can_be_drawn(levels):
     (ax,) = claimed(levels=levels, gt=0, show_anchors=True).axes
     assert not of_kind(ax, PathCollection)
     costs = {"student": torch.rand(len(ANCHORS.boxes))}
-    drawn(figures.draw_cost_maps(costs, ANCHORS, TARGETS, 0, CLAIMS, levels))
-    drawn(figures.draw_anchors(PICTURE, TARGETS, ANCHORS, 0, levels))
+    maps = drawn(figures.draw_cost_maps(costs, ANCHORS, TARGETS, 0, CLAIMS, levels))
+    every = drawn(figures.draw_anchors(PICTURE, TARGETS, ANCHORS, 0, levels))
+    for figure in (maps, every):
+        assert len(figure.axes) == len(levels)  # and no colour bar without a map
+        assert ["no level is shown" in text.get_text() for text in figure.texts] == [True] * (not levels)
 
 
 def maps(costs=None, gt=0, claims=CLAIMS, targets=TARGETS, **changes):
@@ -290,6 +302,12 @@ def test_anchors_are_shown_level_by_level_with_the_one_that_fits_best():
         )
 
 
+def test_anchors_of_many_levels_stand_two_by_two():
+    figure = drawn(figures.draw_anchors(PICTURE, TARGETS, ANCHORS, 1))
+    tops = [round(ax.get_position().y1, 2) for ax in figure.axes]
+    assert tops[0] == tops[1] > tops[2] == tops[3] > tops[4]
+
+
 def test_a_margin_shows_what_is_around_the_image():
     figure = drawn(figures.draw_anchors(PICTURE, TARGETS, ANCHORS, 0, levels=[0, 1], margin=0.5))
     assert [(ax.get_xlim(), ax.get_ylim()) for ax in figure.axes] == [((-60, 180), (135, -45))] * 2
@@ -323,6 +341,12 @@ def test_a_gt_that_hardly_any_anchor_meets_can_be_drawn(box, detector):
     without = [not count for count in (int(each.count[0]) for each in opinions.values())]
     assert [[text.get_text() for text in ax.texts] == ["no candidates"] for ax in figure.axes] == without
     assert [ax.get_title() for ax in figure.axes] == ["student: a", "teacher: a"]
+
+
+def test_what_is_drawn_is_not_always_what_the_looked_at_assignment_does(detector):
+    batch = collate([Sample(torch.zeros(3, *HW), torch.tensor([[20.0, 20, 80, 80]]), torch.tensor([0]), 0, HW)])
+    (ax,) = drawn(figures.draw_mixtures({"student": opinion(detector, batch)}, 0, "a", "what PAA would do")).axes
+    assert ax.get_title() == "student: a\nwhat PAA would do"
 
 
 def test_a_very_flat_picture_can_be_drawn():
@@ -367,6 +391,8 @@ def test_an_svg_for_a_page_is_well_formed_and_needs_nothing_from_elsewhere(name)
                 assert value.startswith(("#", "data:image/png;base64,"))
             assert not key.lower().startswith("on") and "url(http" not in value
     assert "@import" not in svg and "url(http" not in svg
+    assert "<style" not in svg  # which would hold for the whole page
+    assert "stroke-linejoin: round" in root.get("style")
 
 
 def test_an_svg_is_as_wide_as_its_place_allows_and_never_wider_than_it_was_made():
@@ -386,6 +412,14 @@ def test_text_and_axes_of_an_svg_take_the_colour_of_the_page(detector):
     assert "student: star" in ["".join(text.itertext()) for text in texts]
     title = next(text for text in texts if "".join(text.itertext()) == "student: star")
     assert "fill" not in title.get("style", "")
+
+
+def test_dollars_in_a_name_are_no_formula():
+    names = ["$alpha$ & $", r"$\frac{$"]
+    (ax,) = drawn(figures.draw_claims(PICTURE, TARGETS, ANCHORS, CLAIMS, 0, names)).axes
+    assert [text.get_text() for text in ax.texts] == ["$alpha$ & $: 4", r"$\frac{$: 3"]
+    svg = figures.to_svg(ax.figure)
+    assert "$alpha$ &amp; $: 4" in svg
 
 
 def test_markup_in_a_name_is_text():

@@ -1,9 +1,12 @@
 """The film of an assignment: its panels checked on the artists, its files by their readers."""
 
+import dataclasses
+import re
 import sys
 
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -30,7 +33,7 @@ def film(targets):
 
 
 def drawn(figure: Figure) -> Figure:
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     return figure
 
 
@@ -93,8 +96,24 @@ def test_the_chosen_gt_stands_out(film):
     ax = drawn(figures.draw_history(torch.zeros(3, *HW), targets, anchors, history, gt=1)).axes[2]
     pale, bold = [c for c in ax.collections if isinstance(c, PathCollection)]
     assert len(pale.get_offsets()) == 2 and len(bold.get_offsets()) == 1
-    assert pale.get_alpha() < bold.get_alpha()
+    assert max(pale.get_facecolors()[:, 3]) < min(bold.get_facecolors()[:, 3])
     assert [patch.get_linestyle() for patch in ax.patches] == ["--", "-"]
+
+
+def test_the_number_of_a_small_gt_hides_none_of_its_dots(film):
+    targets, anchors, _ = film
+    small = dataclasses.replace(
+        targets, boxes=torch.tensor([[40.0, 40, 60, 60]]), labels=targets.labels[:1], image=targets.image[:1]
+    )
+    inside = torch.where((anchors.level == 0) & ((anchors.center - 50).abs() <= 12).all(dim=1))[0]
+    claims = Claims(inside, torch.zeros_like(inside), torch.full_like(inside, BOTH))
+    (ax,) = drawn(figures.draw_history(torch.zeros(3, *HW), small, anchors, {"epoch 1": claims})).axes
+    (number,) = ax.texts
+    place = number.get_window_extent()
+    dots = ax.transData.transform(anchors.center[inside].numpy())
+    assert number.get_text() == str(len(inside)) and len(inside) == 9
+    assert not place.count_contains(dots)
+    assert ax.get_window_extent().containsx(place.x0) and ax.get_window_extent().containsy(place.y1)
 
 
 def frames(count: int, size: tuple[float, float] = (1.0, 0.7)) -> list[Figure]:
@@ -114,6 +133,22 @@ def test_a_gif_has_a_frame_per_figure_and_holds_the_last(tmp_path):
             durations.append(film.info["duration"])
     assert durations == [200, 200, 600]
     assert [found.name for found in path.parent.iterdir()] == ["film.gif"]
+
+
+def test_a_gif_has_one_palette_so_that_nothing_flickers(tmp_path):
+    coloured = frames(3)
+    for figure, colour in zip(coloured, ("#D55E00", "#0072B2", "#009E73"), strict=True):
+        figure.set_facecolor(colour)
+    path = figures.save_animation(coloured, tmp_path / "film.gif")
+    content = path.read_bytes()
+    with Image.open(path) as film:
+        found = []
+        for frame in range(3):
+            film.seek(frame)
+            found.append(film.convert("RGB").getpixel((1, 1)))
+    assert found == [pytest.approx(wanted, abs=4) for wanted in ((213, 94, 0), (0, 114, 178), (0, 158, 115))]
+    descriptors = [content[match.end() - 1] for match in re.finditer(rb"\x00\x2c.{8}.", content, re.DOTALL)]
+    assert len(descriptors) >= 3 and not any(flags & 0x80 for flags in descriptors[:3])  # no frame has its own
 
 
 def test_figures_of_several_sizes_become_frames_of_one(tmp_path):

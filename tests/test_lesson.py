@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 
 from lad import figures
@@ -58,7 +59,7 @@ def test_a_picture_is_opened_with_its_anchors(tmp_path):
 def test_of_anchors_that_fit_equally_well_the_closest_is_drawn():
     """An anchor of P5 is 256 pixels wide: each near the image holds the gt whole, with the same IoU."""
     figure = figures.draw_anchors(torch.zeros(3, 128, 128), ONE, ANCHORS, gt=0, levels=(0, 2), margin=0.5)
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     fine, coarse = figure.axes
     assert [ax.get_title()[:2] for ax in figure.axes] == ["P3", "P5"]
     assert coarse.get_xlim() == (-64, 192) and coarse.get_ylim() == (144, -48)

@@ -1,6 +1,7 @@
 """An executed notebook, and a folder of runs, as one page that needs nothing beside it."""
 
 import base64
+import dataclasses
 import importlib.metadata
 import io
 import json
@@ -28,10 +29,12 @@ from lad.summary import (
     by_setting,
     curves,
     differences_table,
+    draw_averages,
     draw_newest_assignments,
     environments_table,
     headline,
     notebook_runs,
+    run_titles,
     runs_in,
 )
 
@@ -377,6 +380,28 @@ def test_runs_that_differ_only_in_their_seed_belong_together(trained):
     assert list(averages(runs)) == list(curves(runs)) == list(settings)
     assert len(averages(runs)["r18, plain, epochs 1"]) == 2 and len(curves(runs)["r18, plain, epochs 2"]) == 1
     assert headline(runs).startswith("4 runs in 3 settings, finished 2030-01-02. The highest AP: ")
+
+
+def test_the_ap_of_a_page_is_written_in_one_way(trained):
+    runs = runs_in(trained)
+    (best,) = re.findall(r"The highest AP: (\S+), ", headline(runs))
+    mean = max(sum(values) / len(values) for values in averages(runs).values()) / 100
+    assert best == f"{mean:.3f}".removeprefix("0")
+    (ax,) = draw_averages(runs).axes
+    assert f"{mean:.3f}" in [text.get_text() for text in ax.texts] and ax.get_xlabel() == "AP"
+
+
+def test_runs_have_titles_that_tell_them_apart(trained):
+    runs = finished_runs(trained)
+    for run in runs:
+        run.results["metrics"]["AP"] = 0.5
+    titles = run_titles(runs)
+    assert len(set(titles)) == len(runs) and "r18 ← r18, LAD, AP .500" in titles
+    assert all(title.startswith(("r18, plain, AP .500, ", "r18 ← r18, LAD, AP .500")) for title in titles)
+    assert [title for title in titles if title.endswith("seed 1")] == ["r18, plain, AP .500, seed 1"]
+    moved = dataclasses.replace(runs[0], folder=trained / "elsewhere" / runs[0].folder.name)
+    assert len(set(run_titles([runs[0], moved]))) == 2
+    assert run_titles(runs[:1]) == ["r18, plain, AP .500"]
 
 
 def test_what_runs_differ_in_is_a_column_and_nothing_else(trained):

@@ -331,6 +331,13 @@ def test_on_ones_own_picture_the_drawn_box_is_the_first_object(plain, look_at, t
     assert np.array_equal(seen.picture, np.asarray(colourful()))
 
 
+@pytest.mark.parametrize("label", [6, -1])
+def test_a_box_of_a_class_that_is_not_there_is_one_clear_line(label, plain, look_at, tmp_path):
+    look = look_at(photo=saved(tmp_path, "mine.png", colourful()))
+    with pytest.raises(ValueError, match=rf"^a box of class {label}: give 0 … 5$"):
+        see(plain, look, box=Box(label=label))
+
+
 def test_what_the_student_finds_on_it_are_the_other_objects(plain, look_at, tmp_path):
     places = torch.tensor([[float(i), 0, 40 + i, 50] for i in range(8)])
     found = Detections(places, torch.linspace(0.9, 0.4, 8), torch.arange(8) % 6)
@@ -397,7 +404,8 @@ def test_a_file_that_is_no_picture_is_one_clear_line(content, plain, look_at, tm
     path.write_bytes(content)
     with pytest.raises(ValueError) as caught:
         see(plain, look_at(photo=path))
-    assert str(caught.value).startswith(f"{path}: cannot be read as an image (") and "\n" not in str(caught.value)
+    why = "cannot be read as an image (" if content else "is empty (0 bytes)"
+    assert str(caught.value).startswith(f"{path}: {why}") and "\n" not in str(caught.value)
 
 
 def test_a_broken_upload_is_called_by_its_name(plain):

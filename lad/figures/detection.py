@@ -1,7 +1,6 @@
 """Figures of detections: beside the ground truth, judged one by one, and summed up in curves."""
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,7 +12,24 @@ from torch import Tensor
 
 from lad.data import Targets
 from lad.errors import ERRORS, SIZES, JudgedImage
-from lad.figures.style import DPI, GT, PANEL, STUDENT, captions, image_grid, network_colour, outline, show_image
+from lad.figures.style import (
+    DPI,
+    FILLED,
+    GT,
+    PAGE,
+    STUDENT,
+    TALLEST,
+    TITLE,
+    captions,
+    image_grid,
+    network_colour,
+    nothing_to_show,
+    outline,
+    panel_width,
+    plain_text,
+    show_image,
+    wrapped,
+)
 from lad.postprocess import Detections
 
 KIND_COLOURS = {
@@ -28,6 +44,7 @@ KIND_COLOURS = {
 MOST_LABELS = 12  # of class names in one picture; more would hide it
 
 
+@plain_text
 def draw_detections(
     images: Tensor,
     targets: Targets,
@@ -39,6 +56,7 @@ def draw_detections(
     where they are few enough to be read."""
     columns = ["ground truth", *found]
     figure, axes = image_grid(columns, targets.image_hw, above=0.08, below=0.25)
+    width = panel_width(len(columns), len(images))
     for row, image in enumerate(images):
         for column, name in enumerate(columns):
             ax = axes[row, column]
@@ -56,32 +74,37 @@ def draw_detections(
             for box in reversed(boxes.tolist()):  # the best on top
                 outline(ax, box, colour)
             if len(texts) <= MOST_LABELS:
-                captions(ax, boxes.tolist(), texts, [colour] * len(texts), PANEL)
+                captions(ax, boxes.tolist(), texts, [colour] * len(texts), FILLED * width)
             if row == 0:
-                ax.set_title(name, color=colour, fontsize=10)
+                ax.set_title(wrapped(name, width), color=colour, fontsize=TITLE)
     return figure
 
 
-def draw_judged(images: Sequence[JudgedImage], columns: int = 4) -> Figure:
-    """Photographs with every detection in the colour of what it is, and missed objects dashed."""
+@plain_text
+def draw_judged(images: Sequence[JudgedImage]) -> Figure:
+    """Photographs with every detection in the colour of what it is, and missed objects dashed; two in a row, or three
+    where there are more than four."""
     if not images:
-        return _nothing_to_show("no picture with an object")
-    columns = min(columns, len(images))
+        return nothing_to_show("no picture with an object")
+    columns = min(len(images), 2 if len(images) <= 4 else 3)
     rows = math.ceil(len(images) / columns)
     heights = [
-        max(min(1.6, one.pixels.shape[0] / one.pixels.shape[1]) for one in images[row * columns : (row + 1) * columns])
+        max(
+            min(TALLEST, one.pixels.shape[0] / one.pixels.shape[1])
+            for one in images[row * columns : (row + 1) * columns]
+        )
         for row in range(rows)
     ]
-    width = 12 / max(columns, 3)
-    figure = Figure(figsize=(width * columns, width * sum(heights) + 0.45 * rows + 0.4), layout="constrained", dpi=DPI)
+    width = PAGE / max(columns, 2)
+    figure = Figure(figsize=(width * columns, width * sum(heights) + 0.45 * rows + 0.5), layout="constrained", dpi=DPI)
     axes = figure.subplots(rows, columns, squeeze=False, height_ratios=heights).ravel()
     for ax, one in zip(axes, images, strict=False):
         ax.imshow(one.pixels)
         for box, kind in zip(one.boxes, one.kinds, strict=True):
             outline(ax, box, KIND_COLOURS[kind], is_dashed=kind == "missed")
         if len(one.boxes) <= MOST_LABELS:
-            captions(ax, one.boxes, one.texts, [KIND_COLOURS[kind] for kind in one.kinds], width)
-        ax.set_title(_wrapped(one.title), fontsize=9)
+            captions(ax, one.boxes, one.texts, [KIND_COLOURS[kind] for kind in one.kinds], FILLED * width)
+        ax.set_title(_wrapped(one.title, width), fontsize=TITLE)
     for ax in axes:
         ax.set_axis_off()
     handles = [
@@ -89,14 +112,17 @@ def draw_judged(images: Sequence[JudgedImage], columns: int = 4) -> Figure:
         for kind, colour in KIND_COLOURS.items()
         if any(kind in one.kinds for one in images)
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=max(1, len(handles)), frameon=False, fontsize=9)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=max(1, min(len(handles), 4)), frameon=False, fontsize=TITLE
+    )
     return figure
 
 
+@plain_text
 def draw_errors(table: pd.DataFrame) -> Figure:
     """`lad.examination.error_table`: left the number of errors of each kind, by size of object; right the AP50 that
     each kind costs."""
-    figure = Figure(figsize=(9, 2.8), layout="constrained", dpi=DPI)
+    figure = Figure(figsize=(PAGE, 2.6), layout="constrained", dpi=DPI)
     left, right = figure.subplots(1, 2)
     shades = dict(zip(SIZES, ("#BBBBBB", "#777777", "#333333"), strict=True))
     place = np.arange(len(ERRORS))
@@ -106,19 +132,20 @@ def draw_errors(table: pd.DataFrame) -> Figure:
         left.barh(place, number, left=start, color=shade, label=size)
         start += number
     left.set_title("how many", fontsize=10)
-    left.set_xlabel("detections, or objects missed")
-    left.legend(fontsize=8, frameon=False)
+    left.set_xlabel("detections, or objects missed", fontsize=9)
+    left.legend(fontsize=9, frameon=False)
     lost = 100 * table.loc[list(ERRORS), "AP50 lost"]
     right.barh(place, lost, color=[KIND_COLOURS[kind] for kind in ERRORS])
     right.set_title("what they cost", fontsize=10)
-    right.set_xlabel("AP50 gained if this kind were mended (points)")
+    right.set_xlabel("AP50 gained if mended (points)", fontsize=9)
     for ax in (left, right):
-        ax.set_yticks(place, ERRORS)
+        ax.set_yticks(place, ERRORS, fontsize=9)
         ax.invert_yaxis()
         ax.spines[["top", "right"]].set_visible(False)
     return figure
 
 
+@plain_text
 def draw_precision_recall(curves: Mapping[float, np.ndarray]) -> Figure:
     """Precision at each recall 0, .01 … 1, mean over the classes, from IoU .5 (dark) to .95 (pale)."""
     figure = Figure(figsize=(5.2, 3.6), layout="constrained", dpi=DPI)
@@ -137,18 +164,12 @@ def draw_precision_recall(curves: Mapping[float, np.ndarray]) -> Figure:
     ax.set_ylabel("precision")
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.02)
-    ax.legend(title="IoU: AP", title_fontsize=8, fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.legend(title="IoU: AP", title_fontsize=8, fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def _wrapped(title: str) -> str:
+def _wrapped(title: str, width: float) -> str:
     """Broken after a " · ", if it is long."""
     parts = [part.replace(" ", "\N{NO-BREAK SPACE}") for part in title.split(" · ")]
-    return textwrap.fill("\N{NO-BREAK SPACE}· ".join(parts), 40).replace("\N{NO-BREAK SPACE}", " ")
-
-
-def _nothing_to_show(why: str) -> Figure:
-    figure = Figure(figsize=(4, 0.8), layout="constrained", dpi=DPI)
-    figure.text(0.5, 0.5, why, ha="center", va="center")
-    return figure
+    return wrapped("\N{NO-BREAK SPACE}· ".join(parts), width).replace("\N{NO-BREAK SPACE}", " ")

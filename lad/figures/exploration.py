@@ -1,12 +1,13 @@
-"""Figures of one image under the glass: anchors, claims, and what each anchor costs. Half a page wide."""
+"""Figures of one image under the glass: anchors, claims, and what each anchor costs."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PatchCollection
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -15,19 +16,37 @@ from torch import Tensor
 from lad.data import Targets
 from lad.exploration import CLAIMANTS, Claims
 from lad.figures.assignment import LEVELS, MARKER_SIZE
-from lad.figures.style import BOTH, DPI, GT, NEITHER, STUDENT, TEACHER, caption, network_colour, outline, show_image
+from lad.figures.style import (
+    BOTH,
+    DPI,
+    GT,
+    LEGEND_ROW,
+    NEITHER,
+    STUDENT,
+    TALLEST,
+    TEACHER,
+    TITLE,
+    WIDTH,
+    captions,
+    legend_rows,
+    network_colour,
+    nothing_to_show,
+    outline,
+    plain_text,
+    show_image,
+)
 from lad.geometry import STRIDES, Anchors, box_iou
 
 CLAIM_COLOURS = dict(zip(CLAIMANTS, (STUDENT, TEACHER, BOTH, NEITHER), strict=True))
-WIDTH = 4.6  # inches
-LEGEND = 0.5  # height, inches
+DOT_SCALE = 1.6  # of the dots' areas
 LETTERS = 66  # of a title that fits the width
 ALL_LEVELS = range(len(STRIDES))
 ANCHOR = "#56B4E9"  # no network's colour
 COSTS = "cividis_r"  # cheap is bright
-MOST_PREDICTED = 60  # boxes; more would hide the picture
+PALE, BOLD = 0.3, 0.85  # how much of a dot's colour there is
 
 
+@plain_text
 def draw_claims(
     image: Tensor | np.ndarray,
     targets: Targets,
@@ -43,34 +62,40 @@ def draw_claims(
     """One image, [3, H, W] or its pixels [h, w, 3], with its positives at their locations, larger on coarser levels, in
     the colour of who claims them, each tied to its gt; numbers count each gt's positives. The other gts' are pale
     where one `gt` is chosen. levels: which to show, 0 for P3 … 4 for P7. show_anchors: the anchor boxes of the chosen
-    gt's positives. predicted: further boxes [P, 4] by the name of their network, student or teacher. title: what stands
-    before the object and the number of its positives."""
+    gt's positives. predicted: further boxes [P, 4], dashed, by the name of their network, student or teacher. title:
+    what stands before the object and the number of its positives."""
+    predicted = {name: boxes for name, boxes in (predicted or {}).items() if len(boxes)}
     height, width = targets.image_hw[0].tolist()
-    high = WIDTH * min(1.6, height / width)
-    total = high + 0.3 + LEGEND
+    high = WIDTH * min(TALLEST, height / width)
+    legend = (2 + bool(predicted)) * LEGEND_ROW
+    total = high + 0.3 + legend
     figure = Figure(figsize=(WIDTH, total), dpi=DPI)
-    ax = figure.add_axes((0.01, (LEGEND + 0.04) / total, 0.98, high / total))
+    ax = figure.add_axes((0.01, (legend + 0.04) / total, 0.98, high / total))
     show_image(ax, image, targets.image_hw[0])
     shown = claims.where(torch.isin(anchors.level[claims.anchor], torch.tensor(list(levels))))
     is_chosen = torch.ones_like(shown.gt, dtype=torch.bool) if gt is None else shown.gt == gt
     chosen = shown.where(is_chosen)
-    draw_dots(ax, anchors, targets, shown.where(~is_chosen), alpha=0.25)
-    draw_dots(ax, anchors, targets, chosen, alpha=0.85)
+    draw_dots(ax, anchors, targets, shown.where(~is_chosen), PALE)
+    draw_dots(ax, anchors, targets, chosen, BOLD)
     if show_anchors:
         _draw_boxes(ax, anchors.boxes[chosen.anchor], _colours(chosen), "-")
-    for name, boxes in (predicted or {}).items():
-        _draw_boxes(ax, boxes[:MOST_PREDICTED], network_colour(name), "--")
-    counts = torch.bincount(shown.gt, minlength=len(targets.boxes)).tolist()
+    for name, boxes in predicted.items():
+        _draw_boxes(ax, boxes, network_colour(name), "--")
+    rows = list(range(len(targets.boxes)))
     for row, box in enumerate(targets.boxes.tolist()):
         outline(ax, box, GT, is_dashed=gt is not None and row != gt, width=2.2 if row == gt else 1.2)
-        caption(ax, box, f"{gt_names[row]}: {counts[row]}" if gt_names else str(counts[row]), GT)
+    rows.sort(key=lambda row: row != gt)  # the chosen one's words first
+    counts = torch.bincount(shown.gt, minlength=len(rows)).tolist()
+    texts = [f"{gt_names[row]}: {counts[row]}" if gt_names else str(counts[row]) for row in rows]
+    captions(ax, targets.boxes[rows].tolist(), texts, [GT] * len(rows), WIDTH, dots_of(anchors, shown))
     name = "all objects" if gt is None else gt_names[gt] if gt_names else f"gt {gt}"
     words = f"{f'{title}, {name}' if title else name}: {_counted(chosen)}"
     ax.set_title(words, fontsize=min(9, 9 * LETTERS / len(words)), loc="left", pad=4)
-    claim_legend(figure, shown, levels)
+    claim_legend(figure, shown, levels, list(predicted))
     return figure
 
 
+@plain_text
 def draw_cost_maps(
     costs: Mapping[str, Tensor],
     anchors: Anchors,
@@ -83,6 +108,8 @@ def draw_cost_maps(
     scale of its own for each network. Dots mark the positives, in the colour of who claims them. costs: [A] each, NaN
     in the padding, as `lad.exploration.cost_map` gives them."""
     shown = [level for level in ALL_LEVELS if level in levels]
+    if not shown:
+        return nothing_to_show("costs: no level is shown", WIDTH)
     height, width = targets.image_hw[targets.image[gt]].tolist()
     gap, line = 0.09 * width, 0.2 * width  # between maps, and for a line of text
     total_wide = line + len(ALL_LEVELS) * (width + gap) + 0.64 * width
@@ -96,7 +123,7 @@ def draw_cost_maps(
         values = cost.double().numpy()
         finite = values[np.isfinite(values)]
         norm = Normalize(finite.min(), max(np.quantile(finite, 0.95), finite.min() + 1e-6))
-        ax.text(line / 2, top + height / 2, name, rotation=90, ha="center", va="center", fontsize=8.5,
+        ax.text(line / 2, top + height / 2, name, rotation=90, ha="center", va="center", fontsize=9,
                 color=network_colour(name))  # fmt: skip
         for column, level in enumerate(shown):
             corner = torch.tensor([line + column * (width + gap), top])
@@ -106,13 +133,14 @@ def draw_cost_maps(
             x, y = (anchors.center[here.anchor] + corner).unbind(dim=1)
             ax.scatter(x, y, s=16, c=_colours(here), edgecolors="white", lw=0.7, zorder=3, clip_on=False)
             if row == 0:
-                ax.text(corner[0] + width / 2, line, f"{LEVELS[level]} · {STRIDES[level]} px", ha="center", fontsize=8)
+                ax.text(corner[0] + width / 2, line, f"{LEVELS[level]} · {STRIDES[level]} px", ha="center", fontsize=9)
         _draw_scale(ax, norm, line + len(shown) * (width + gap), top, height, 0.08 * width)
     told = "cost of each location for this object: bright is cheap"
-    ax.text(line, total_high - 0.3 * line, told, fontsize=8)
+    ax.text(line, total_high - 0.3 * line, told, fontsize=9)
     return figure
 
 
+@plain_text
 def draw_anchors(
     image: Tensor | np.ndarray,
     targets: Targets,
@@ -121,18 +149,22 @@ def draw_anchors(
     levels: Collection[int] = ALL_LEVELS,
     margin: float = 0.0,
 ) -> Figure:
-    """All locations of each level on an image [3, H, W], a panel per level, and there the one anchor box that overlaps
-    the gt most, with its IoU. levels: which to show, 0 for P3 … 4 for P7. margin: how much to show around the image,
-    as a part of its width and height, for anchors that reach out of it."""
-    height, width = targets.image_hw[0].tolist()
+    """All locations of each level on an image [3, H, W], a panel per level, two in a row, and there the one anchor
+    box that overlaps the gt most, with its IoU. levels: which to show, 0 for P3 … 4 for P7. margin: how much to show
+    around the image, as a part of its width and height, for anchors that reach out of it."""
     shown = [level for level in ALL_LEVELS if level in levels]
-    side = 9.2 / max(len(shown), 4)
-    wide, high = side * max(len(shown), 1), side * min(1.6, height / width) + 0.5
-    figure = Figure(figsize=(wide, high), layout="constrained", dpi=DPI)
+    if not shown:
+        return nothing_to_show("anchors: no level is shown", WIDTH)
+    height, width = targets.image_hw[0].tolist()
+    columns = min(len(shown), 2)
+    rows = math.ceil(len(shown) / columns)
+    side = WIDTH / 2
+    high = side * min(TALLEST, height / width) + 0.45
+    figure = Figure(figsize=(WIDTH, high * rows), layout="constrained", dpi=DPI)
     box = targets.boxes[gt]
     iou, away = box_iou(anchors.boxes, box), (anchors.center - (box[:2] + box[2:]) / 2).norm(dim=1)
     for place, level in enumerate(shown, start=1):
-        ax = figure.add_subplot(1, len(shown), place)
+        ax = figure.add_subplot(rows, columns, place)
         show_image(ax, image, targets.image_hw[0])
         ax.set_xlim(-margin * width, (1 + margin) * width)
         ax.set_ylim((1 + margin) * height, -margin * height)
@@ -146,13 +178,17 @@ def draw_anchors(
         x, y = anchors.center[best].tolist()
         ax.scatter(x, y, s=MARKER_SIZE[level] / 2 + 6, color=ANCHOR, lw=0, clip_on=False, zorder=3)
         ax.set_title(
-            f"{LEVELS[level]}: {len(places)} anchors of\n{8 * STRIDES[level]} px, best IoU {iou[best]:.2f}", fontsize=9
+            f"{LEVELS[level]}: {len(places)} anchors of\n{8 * STRIDES[level]} px, best IoU {iou[best]:.2f}",
+            fontsize=TITLE,
         )
     return figure
 
 
-def draw_dots(ax: Axes, anchors: Anchors, targets: Targets, claims: Claims, alpha: float, scale: float = 1.6) -> None:
-    """Each claim at its location, tied to the middle of its gt. scale: of the dots' areas."""
+def draw_dots(
+    ax: Axes, anchors: Anchors, targets: Targets, claims: Claims, alpha: float, scale: float = DOT_SCALE
+) -> None:
+    """Each claim at its location, tied to the middle of its gt. alpha: of the dots' colours; their white rims are
+    opaque, so that a pale dot is seen on its own colour. scale: of the dots' areas."""
     if not len(claims.anchor):
         return
     place, box = anchors.center[claims.anchor], targets.boxes[claims.gt]
@@ -160,9 +196,15 @@ def draw_dots(ax: Axes, anchors: Anchors, targets: Targets, claims: Claims, alph
     colours = _colours(claims)
     ties = list(torch.stack([place, middle], dim=1).numpy())
     ax.add_collection(LineCollection(ties, colors=colours, lw=0.6, alpha=0.7 * alpha))
-    sizes = [scale * MARKER_SIZE[level] for level in anchors.level[claims.anchor].tolist()]
-    x, y = place.unbind(dim=1)
-    ax.scatter(x, y, s=sizes, c=colours, alpha=alpha, lw=0.6, edgecolors="white", zorder=3, clip_on=False)
+    x, y, sizes = dots_of(anchors, claims, scale).T
+    shades = [to_rgba(colour, alpha) for colour in colours]
+    ax.scatter(x, y, s=sizes, c=shades, lw=0.6, edgecolors="white", zorder=3, clip_on=False)
+
+
+def dots_of(anchors: Anchors, claims: Claims, scale: float = DOT_SCALE) -> np.ndarray:
+    """The dots of the claims as [P, 3]: x, y and area in points²."""
+    size = scale * torch.tensor(MARKER_SIZE)[anchors.level[claims.anchor]]
+    return torch.cat([anchors.center[claims.anchor], size[:, None]], dim=1).numpy()
 
 
 def _draw_boxes(ax: Axes, boxes: Tensor, colours: str | list[str], style: str) -> None:
@@ -199,7 +241,7 @@ def _draw_scale(ax: Axes, norm: Normalize, left: float, top: float, height: floa
     shades = np.linspace(float(norm.vmin or 0), float(norm.vmax or 0), 64)[:, None]
     ax.imshow(shades, cmap=COSTS, norm=norm, extent=(left, left + width, top + height, top), aspect="auto")
     for cost, place, alignment in ((shades[0, 0], top, "top"), (shades[-1, 0], top + height, "bottom")):
-        ax.text(left + 1.4 * width, place, f"{cost:.2g}", fontsize=7.5, va=alignment)
+        ax.text(left + 1.4 * width, place, f"{cost:.2g}", fontsize=8, va=alignment)
 
 
 def _colours(claims: Claims) -> list[str]:
@@ -213,14 +255,20 @@ def _counted(claims: Claims) -> str:
     return f"{len(by)} positives" + (f" – {', '.join(parts)}" if parts else "")
 
 
-def claim_legend(figure: Figure, claims: Claims, levels: Collection[int]) -> None:
-    """In the lowest `LEGEND` inches of a figure: the colours of who claims and, below, the sizes of the levels."""
+def claim_legend(
+    figure: Figure, claims: Claims, levels: Collection[int], predicted: Sequence[str] = (), scale: float = DOT_SCALE
+) -> None:
+    """In the lowest `LEGEND_ROW` inches of a figure the sizes of the levels and, in a row above each, the colours of
+    who claims, and the networks whose boxes are `predicted`, if there are any. scale: of the dots' areas."""
     marker = {"marker": "o", "ls": "", "markeredgecolor": "white"}
     whose = [(CLAIM_COLOURS[CLAIMANTS[who]], 7.0, CLAIMANTS[who]) for who in claims.by.unique().tolist()]
-    sizes = [("#BBBBBB", MARKER_SIZE[level] ** 0.5, LEVELS[level]) for level in ALL_LEVELS if level in levels]
-    for bottom, entries in ((LEGEND / 2, whose), (0.0, sizes)):
-        handles = [Line2D([], [], color=colour, ms=size, label=label, **marker) for colour, size, label in entries]  # type: ignore[arg-type]
-        figure.legend(
-            handles=handles, loc="lower center", bbox_to_anchor=(0.5, bottom / figure.get_size_inches()[1]),
-            ncols=max(1, len(handles)), frameon=False, fontsize=8, handletextpad=0.2, columnspacing=1.2, borderpad=0.2,
-        )  # fmt: skip
+    sizes = [("#BBBBBB", (scale * MARKER_SIZE[level]) ** 0.5, LEVELS[level]) for level in ALL_LEVELS if level in levels]
+    dashed = [
+        Line2D([], [], color=network_colour(name), lw=1, ls="--", label=f"predicted by the {name}")
+        for name in predicted
+    ]
+    dots = [
+        [Line2D([], [], color=colour, ms=size, label=label, **marker) for colour, size, label in entries]  # type: ignore[arg-type]
+        for entries in (whose, sizes)
+    ]
+    legend_rows(figure, [*([dashed] if dashed else []), *dots])

@@ -4,7 +4,6 @@ import math
 import os
 import shutil
 import subprocess
-import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -17,17 +16,31 @@ from torch import Tensor
 
 from lad.data import Targets
 from lad.exploration import NEITHER, Claims
-from lad.figures.exploration import ALL_LEVELS, LEGEND, WIDTH, claim_legend, draw_dots
-from lad.figures.style import DPI, GT, caption, outline, show_image, to_image
+from lad.figures.exploration import ALL_LEVELS, BOLD, PALE, claim_legend, dots_of, draw_dots
+from lad.figures.style import (
+    DPI,
+    GT,
+    LEGEND_ROW,
+    TALLEST,
+    TITLE,
+    WIDTH,
+    captions,
+    outline,
+    plain_text,
+    show_image,
+    to_image,
+    wrapped,
+)
 from lad.geometry import Anchors
 
 COLUMNS = 3  # of a strip half a page wide
-TITLE_WIDTH = 21  # letters, as a panel is wide
 DOT_SCALE = 0.6  # of the dots' areas, as the panels are small
 LAST_FRAME = 3  # times as long as the others
 FILM_DPI = 200
+COLOURS = 255  # of a GIF, which keeps one for itself
 
 
+@plain_text
 def draw_history(
     image: Tensor | np.ndarray,
     targets: Targets,
@@ -45,10 +58,10 @@ def draw_history(
     nobody = bool((by == NEITHER).all())  # was asked: colours have nothing to say
     height, width = targets.image_hw[0].tolist()
     side = WIDTH / COLUMNS
-    titles = [textwrap.fill(title, TITLE_WIDTH) for title in history]
+    titles = [wrapped(title, side) for title in history]
     heading = 0.06 + 0.16 * (1 + max((title.count("\n") for title in titles), default=0))
-    high = side * min(1.6, height / width) + heading
-    legend = LEGEND / 2 if nobody else LEGEND
+    high = side * min(TALLEST, height / width) + heading
+    legend = LEGEND_ROW if nobody else 2 * LEGEND_ROW
     wide, total = max(WIDTH, columns * side), math.ceil(len(history) / columns) * high + legend
     margin = (wide - min(columns, len(history)) * side) / 2
     figure = Figure(figsize=(wide, total), dpi=DPI)
@@ -57,10 +70,11 @@ def draw_history(
         left, bottom = margin + column * side + 0.03, total - (row + 1) * high
         ax = figure.add_axes((left / wide, bottom / total, (side - 0.06) / wide, (high - heading) / total))
         show_image(ax, image, targets.image_hw[0])
-        _draw_panel(ax, targets, anchors, claims, gt)
-        ax.set_title(title, fontsize=9, pad=3)
+        _draw_panel(ax, targets, anchors, claims, gt, side - 0.06)
+        ax.set_title(title, fontsize=TITLE, pad=3)
     every = Claims(anchor, gts, by)
-    claim_legend(figure, every.where(by != NEITHER) if nobody else every, ALL_LEVELS)
+    told = every.where(by != NEITHER) if nobody else every
+    claim_legend(figure, told, ALL_LEVELS, scale=DOT_SCALE)
     return figure
 
 
@@ -92,13 +106,15 @@ def save_animation(frames: Iterable[Figure], path: str | Path, seconds_per_frame
     return path
 
 
-def _draw_panel(ax: Axes, targets: Targets, anchors: Anchors, claims: Claims, gt: int | None) -> None:
+def _draw_panel(ax: Axes, targets: Targets, anchors: Anchors, claims: Claims, gt: int | None, width: float) -> None:
     is_chosen = torch.ones_like(claims.gt, dtype=torch.bool) if gt is None else claims.gt == gt
-    draw_dots(ax, anchors, targets, claims.where(~is_chosen), alpha=0.25, scale=DOT_SCALE)
-    draw_dots(ax, anchors, targets, claims.where(is_chosen), alpha=0.85, scale=DOT_SCALE)
-    for one, box in enumerate(targets.boxes.tolist()):
+    draw_dots(ax, anchors, targets, claims.where(~is_chosen), PALE, DOT_SCALE)
+    draw_dots(ax, anchors, targets, claims.where(is_chosen), BOLD, DOT_SCALE)
+    boxes = targets.boxes.tolist()
+    for one, box in enumerate(boxes):
         outline(ax, box, GT, is_dashed=gt is not None and one != gt, width=1.6 if one == gt else 0.9)
-        caption(ax, box, str(int((claims.gt == one).sum())), GT)
+    counts = torch.bincount(claims.gt, minlength=len(boxes)).tolist()
+    captions(ax, boxes, list(map(str, counts)), [GT] * len(boxes), width, dots_of(anchors, claims, DOT_SCALE))
 
 
 def _of_one_size(pictures: list[Image.Image]) -> list[Image.Image]:
@@ -112,8 +128,21 @@ def _of_one_size(pictures: list[Image.Image]) -> list[Image.Image]:
 
 def _write_gif(pictures: list[Image.Image], path: Path, seconds: float) -> None:
     milliseconds = [round(1000 * seconds)] * (len(pictures) - 1) + [round(LAST_FRAME * 1000 * seconds)]
-    first, *others = pictures
-    first.save(path, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
+    first, *others = _in_the_same_colours(pictures)
+    palette = bytes(first.getpalette() or [])
+    first.save(
+        path, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0, palette=palette
+    )  # fmt: skip
+
+
+def _in_the_same_colours(pictures: list[Image.Image]) -> list[Image.Image]:
+    """With one palette for all, so that what does not move does not flicker."""
+    width, height = pictures[0].size
+    all_of_them = Image.new("RGB", (width, height * len(pictures)))
+    for place, picture in enumerate(pictures):
+        all_of_them.paste(picture, (0, place * height))
+    palette = all_of_them.quantize(COLOURS)
+    return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
 
 
 def _write_mp4(pictures: list[Image.Image], path: Path, seconds: float, ffmpeg: str) -> None:

@@ -1,12 +1,13 @@
 """Curves of training."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lad.figures.style import DPI, GT, NEITHER, TAUGHT, series_colours
+from lad.figures.style import DPI, GT, NEITHER, PAGE, TAUGHT, TITLE, plain_text, series_colours
 
 TRAINING = {
     "cls": "classification loss",
@@ -17,38 +18,48 @@ TRAINING = {
 FROM_ZERO = ("AP", "teacher_AP", "agreement", "teacher_chosen", "positives_per_gt")  # where their axes begin
 
 
+@plain_text
 def draw_training(
     epochs_of: Mapping[str, Sequence[Mapping[str, float | None]]], panels: Mapping[str, str] = TRAINING
 ) -> Figure:
     """What was logged over the epochs of each run. panels: the numbers to draw and their titles, by default the
     classification and box loss, positives per gt, and AP where it was evaluated."""
     colours = series_colours(list(epochs_of))
-    figure = Figure(figsize=(2.75 * max(len(panels), 2), 2.8), layout="constrained", dpi=DPI)
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for ax, (key, title) in zip(axes, panels.items(), strict=True):
+    columns = len(panels) if len(panels) <= 3 else 2 if len(panels) == 4 else 3
+    rows = math.ceil(len(panels) / columns)
+    few = 1 <= len(epochs_of) <= 3  # more are too many for a panel
+    below = 0 if few else 0.2 * math.ceil(len(epochs_of) / 2)
+    figure = Figure(figsize=(PAGE if columns > 1 else 5.5, 2.5 * rows + below), layout="constrained", dpi=DPI)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    for ax, (key, title) in zip(axes, panels.items(), strict=False):
         for name, epochs in epochs_of.items():
             points = [(line["epoch"], line[key]) for line in epochs if line.get(key) is not None]
             if points:
                 ax.plot(*zip(*points, strict=True), marker="o", ms=3, color=colours[name], label=name)
-        ax.set_title(title, fontsize=10)
-        ax.set_xlabel("epoch")
+        ax.set_title(title, fontsize=TITLE)
+        ax.set_xlabel("epoch", fontsize=9)
+        ax.tick_params(labelsize=9)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.spines[["top", "right"]].set_visible(False)
         if key in FROM_ZERO:
             ax.set_ylim(bottom=0)
         if not ax.lines:  # a remembered teacher has no costs, for instance
             ax.text(0.5, 0.5, "not logged", transform=ax.transAxes, ha="center", va="center", color=NEITHER)
-    if 1 <= len(epochs_of) <= 3:
-        axes[0].legend(fontsize=8, frameon=False)
-    elif epochs_of:  # too many for a panel
+    filled = [ax for ax in axes if ax.lines]
+    if few and filled:
+        filled[0].legend(fontsize=9, frameon=False)
+    elif epochs_of and not few:
         handles = [Line2D([], [], color=colours[name], marker="o", ms=3, label=name) for name in epochs_of]
-        figure.legend(handles=handles, loc="outside right center", fontsize=8, frameon=False)
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     return figure
 
 
+@plain_text
 def draw_comparison(values_of: Mapping[str, Sequence[float]], unit: str = "AP, %") -> Figure:
-    """One line per row of a table: a dot for each seed, a bar at their mean, and the mean in words; "not run" where
-    there is nothing."""
+    """One line per row of a table: a dot for each seed, a bar at their mean, and the mean in words, in one decimal if
+    the unit is %, else in three; "not run" where there is nothing."""
     figure = Figure(figsize=(6.5, 0.9 + 0.36 * len(values_of)), layout="constrained", dpi=DPI)
     ax = figure.subplots()
     colours = series_colours(list(values_of))
@@ -57,7 +68,7 @@ def draw_comparison(values_of: Mapping[str, Sequence[float]], unit: str = "AP, %
             mean = sum(values) / len(values)
             ax.plot(values, [height] * len(values), "o", ms=5, alpha=0.6, color=colours[name], mec="none")
             ax.plot([mean, mean], [height - 0.3, height + 0.3], color=colours[name], lw=2)
-        text = f"{mean:.1f}" if values else "not run"
+        text = (f"{mean:.1f}" if "%" in unit else f"{mean:.3f}") if values else "not run"
         ax.annotate(
             text, (1.02, height), xycoords=("axes fraction", "data"), va="center", fontsize=9,
             color=colours[name] if values else NEITHER, annotation_clip=False,
@@ -73,11 +84,12 @@ def draw_comparison(values_of: Mapping[str, Sequence[float]], unit: str = "AP, %
     return figure
 
 
+@plain_text
 def draw_gains(gains: Mapping[str, tuple[float | None, tuple[float, float, float] | None]]) -> Figure:
     """What each method gained over its baseline, in points of AP: as published, and here with the interval of its mean.
     gains: by name the published gain and (mean, low, high), either of them None where there is none; low = mean = high
     without an interval."""
-    figure = Figure(figsize=(7.5, 1.2 + 0.34 * len(gains)), layout="constrained", dpi=DPI)
+    figure = Figure(figsize=(PAGE, 1.2 + 0.34 * len(gains)), layout="constrained", dpi=DPI)
     ax = figure.subplots()
     ax.axvline(0, color=NEITHER, lw=1)
     for height, (published, ours) in enumerate(gains.values()):

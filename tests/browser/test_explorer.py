@@ -48,11 +48,13 @@ def test_every_choice_changes_what_is_drawn(explorer, shoot):
         ".lad-explorer .widget-hslider .noUi-handle, .lad-explorer .widget-hslider .ui-slider-handle"
     ).first.focus()
     explorer.changes(lambda: page.keyboard.press("ArrowLeft"), "costs", "student-mixture")
-    explorer.changes(lambda: page.get_by_role("button", name="P3", exact=True).click(), "costs")
+    for _ in ("off", "on"):
+        explorer.changes(lambda: page.get_by_role("button", name="P3", exact=True).click(), "costs")
     explorer.changes(lambda: page.get_by_label("anchor boxes").check(), "picture")
     explorer.changes(lambda: page.get_by_label("predicted boxes").check(), "picture")
     explorer.changes(lambda: page.locator(".lad-thumbnail-2").click(), "picture", "costs", "table")
     explorer.changes(lambda: explorer.choice("run").select_option(label="untrained"), "picture", "student-mixture")
+    assert page.locator(".lad-explorer svg style").count() == 0  # which would hold for the whole page
     assert not page.locator(".lad-teacher-mixture").is_visible()
 
 
@@ -79,6 +81,15 @@ def test_it_fits_a_narrow_page_and_a_dark_one(explorer, shoot):
     page.set_viewport_size({"width": 800, "height": 1600})
     shoot(page, "explorer-800")
     assert page.locator(".lad-picture svg").bounding_box()["width"] > 250
+    table = page.locator(".lad-table").bounding_box()
+    for column in ("level", "cost", "positive", "claimed by"):  # can be read without scrolling sideways
+        head = page.locator(".lad-table th").get_by_text(column, exact=True).bounding_box()
+        assert head["x"] >= table["x"] and head["x"] + head["width"] <= table["x"] + table["width"]
+    page.keyboard.press("Control+b")  # without the list of files, all of it
+    page.wait_for_timeout(500)
+    shoot(page, "explorer-800-alone")
+    assert page.locator(".lad-table").evaluate("e => e.scrollWidth <= e.clientWidth")
+    page.keyboard.press("Control+b")
     page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Settings$")).click()
     page.locator(".lm-Menu-itemLabel").get_by_text("Theme", exact=True).hover()
     page.locator(".lm-Menu-itemLabel").get_by_text("JupyterLab Dark", exact=True).click()
