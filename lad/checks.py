@@ -2,11 +2,17 @@
 
 import ast
 import difflib
-from collections.abc import Iterable, Mapping
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+MOST_MISTAKES = 10  # told at once
+
+_brief = reprlib.Repr()
+_brief.maxlevel, _brief.maxstring, _brief.maxother, _brief.maxlong = 2, 200, 200, 60
 
 
 def notebook_values(namespace: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,7 +26,7 @@ def notebook_values(namespace: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: namespace[name] for name in names if name in namespace}
     settings = given.pop("settings", None) or {}
     if not isinstance(settings, dict):
-        raise ValueError(f"parameter 'settings' = {settings!r} must be a mapping of parameter names to values")
+        raise ValueError(f"parameter 'settings' = {shown(settings)} must be a mapping of parameter names to values")
     return {**given, **settings}
 
 
@@ -28,20 +34,30 @@ def known_values(given: Mapping[str, Any], model: type[BaseModel]) -> dict[str, 
     """The given values without those that are None, which means "not given". Raises ValueError for an unknown name."""
     unknown = [name for name in given if name not in model.model_fields]
     if unknown:
-        raise ValueError("; ".join(_unknown(name, model.model_fields) for name in unknown))
+        raise ValueError(
+            _listed([_unknown(name, model.model_fields) for name in unknown[:MOST_MISTAKES]], len(unknown))
+        )
     return {name: value for name, value in given.items() if value is not None}
 
 
 def explain(error: ValidationError) -> str:
     """One line that names each parameter that is wrong, its value, and what is right."""
-    return "; ".join(_explain(detail) for detail in error.errors())
+    return _listed([_explain(detail) for detail in error.errors()[:MOST_MISTAKES]], error.error_count())
 
 
 def not_one_of(name: str, value: Any, choices: Iterable[str]) -> str:
     """The line that says so, with the nearest choice."""
-    nearest = difflib.get_close_matches(str(value), list(choices), n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(shown(value).strip("'"), list(choices), n=1, cutoff=0.5)
     hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-    return f"parameter '{name}' = {value!r} is not one of {', '.join(choices)}{hint}"
+    return f"parameter '{name}' = {shown(value)} is not one of {', '.join(choices)}{hint}"
+
+
+def shown(value: Any) -> str:
+    """A value for a message: its repr on one line and, where that is long or nested deeply, in parts."""
+    try:
+        return " ".join(_brief.repr(value).split())
+    except ValueError:  # Python does not print a number of thousands of digits
+        return f"<{type(value).__name__}, too long to print>"
 
 
 def project_folder() -> Path:
@@ -54,7 +70,7 @@ def _assigned_parameters(cell: str) -> set[str]:
     """Names that a parameters cell assigns: one of papermill's, or any that does nothing but name plain values."""
     try:
         statements = ast.parse(cell).body
-    except SyntaxError:  # of IPython: %magic
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # %magic of IPython, or what no parser reads
         return set()
     names = set()
     for statement in statements:
@@ -68,17 +84,23 @@ def _assigned_parameters(cell: str) -> set[str]:
     return names
 
 
+def _listed(mistakes: Sequence[str], number: int) -> str:
+    """The first mistakes on one line, and how many more there are of `number`."""
+    rest = number - len(mistakes)
+    return "; ".join(mistakes) + (f"; and {rest} more" if rest else "")
+
+
 def _explain(detail: Any) -> str:
     if not detail["loc"] or detail["type"] == "value_error":  # of our own, which names it
         return str(detail["msg"]).removeprefix("Value error, ")
-    name = ".".join(str(part) for part in detail["loc"])
+    name = shown(".".join(str(part) for part in detail["loc"])).strip("'")
     if detail["type"] == "literal_error":
         choices = [choice.strip(" '") for choice in detail["ctx"]["expected"].replace(" or ", ", ").split(",")]
         return not_one_of(name, detail["input"], choices)
-    return f"parameter '{name}' = {detail['input']!r}: {str(detail['msg']).lower()}"
+    return f"parameter '{name}' = {shown(detail['input'])}: {str(detail['msg']).lower()}"
 
 
-def _unknown(name: str, names: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+def _unknown(name: Any, names: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(shown(name).strip("'"), list(names), n=1, cutoff=0.5)
     hint = f"; did you mean '{nearest[0]}'?" if nearest else f"; known are {', '.join(names)}"
-    return f"parameter '{name}' is unknown{hint}"
+    return f"parameter {shown(name)} is unknown{hint}"

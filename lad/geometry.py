@@ -126,7 +126,8 @@ def box_giou_loss(boxes: Tensor, others: Tensor) -> Tensor:
     iou, union = _overlap(boxes, others, eps=1e-7)
     hull_wh = torch.maximum(boxes[..., 2:], others[..., 2:]) - torch.minimum(boxes[..., :2], others[..., :2])
     hull_wh = hull_wh.clamp(min=0)
-    hull = (hull_wh[..., 0] * hull_wh[..., 1]).clamp(min=1e-7)
+    hull = hull_wh[..., 0] * hull_wh[..., 1]
+    hull = hull.clamp(min=1e-7, max=torch.finfo(hull.dtype).max)  # of boxes far apart the area is no float32
     return 1 - iou + (hull - union) / hull
 
 

@@ -82,6 +82,14 @@ def test_boxes_without_area_overlap_nothing_and_have_finite_gradients():
     assert box_iou(boxes.detach(), torch.tensor([[0.0, 0, 20, 20]])).item() == 0
 
 
+def test_boxes_too_far_apart_for_the_area_of_their_hull_have_the_largest_loss():
+    """Of 1e30 pixels a side it is no float32, and was NaN."""
+    boxes = torch.tensor([[1e30, 1e30, 1e30, 1e30], [0.0, 0, 10, 10]], requires_grad=True)
+    loss = box_giou_loss(boxes, torch.tensor([[0.0, 0, 10, 10], [-1e30, -1e30, -1e30, -1e30]]))
+    loss.sum().backward()
+    assert loss.tolist() == [2, 2] and boxes.grad.isfinite().all()
+
+
 def test_only_anchors_on_the_image_rounded_up_to_32_are_inside():
     anchors = make_anchors((96, 128))
     inside = inside_images(anchors, torch.tensor([[33, 64], [96, 128]]))

@@ -12,6 +12,7 @@ from torch import Tensor
 MAX_ITERATIONS = 100
 TOLERANCE = 1e-3
 VARIANCE_FLOOR = 1e-6
+LARGEST_COST = 1e100  # no float32 is as large; squares of larger ones, over the smallest variance, are no float64
 LOG_2PI = math.log(2 * math.pi)
 # On an accelerator, asking whether every row has converged makes the host wait, so it is asked once, after this many
 # iterations: most batches are done by then.
@@ -40,11 +41,11 @@ def fit_mixture(cost: Tensor, count: Tensor) -> Mixture:
     changes by less than 1e-3, at most 100 iterations; each row stops on its own.
 
     cost: [G, K], rows ascending, the first `count` [G] entries valid (the rest may be anything, NaN included).
-    Computes in float64: float32 loses the variance of large costs. A cost too large for its square to be a float64
-    gives a log_density that is not finite, never an exception.
+    Computes in float64: float32 loses the variance of large costs. Costs beyond ±1e100 count as ±1e100, so that what is
+    fitted to valid entries is finite, whatever their magnitude.
     """
     valid = torch.arange(cost.shape[1], device=cost.device) < count[:, None]  # [G, K]
-    x = torch.where(valid, cost.double(), 0.0)
+    x = torch.where(valid, cost.double().clamp(-LARGEST_COST, LARGEST_COST), 0.0)
     mask, number = valid.double(), count.clamp(min=1).double()
     highest = x.gather(1, (count - 1).clamp(min=0)[:, None]).squeeze(1)
     mean = torch.stack([x[:, 0], highest])

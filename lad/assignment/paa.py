@@ -64,8 +64,8 @@ def separate(mixture: Mixture, cost: Tensor, count: Tensor) -> Tensor:
     mixture density, the cheapest of equals; samples of equal cost stay together.
 
     cost: [T, K] ascending, count: [T], as given to `fit_mixture`.
-    Differs from OpenMMLab: a gt with one candidate, with nothing in component 0, or whose mixture is not finite keeps
-    all of its samples, as in the original PAA; there it is left without a positive.
+    Differs from OpenMMLab: a gt with one candidate or with nothing in component 0 keeps all of its samples, as in the
+    original PAA; there it is left without a positive.
     """
     valid = torch.arange(cost.shape[1], device=cost.device) < count[:, None]
     foreground = valid & (mixture.component == 0)
@@ -74,8 +74,7 @@ def separate(mixture: Mixture, cost: Tensor, count: Tensor) -> Tensor:
     is_peak = density >= density.amax(dim=1, keepdim=True) - TIE
     peak_cost = cost.masked_fill(~is_peak, torch.inf).amin(dim=1, keepdim=True)
     up_to_peak = cost <= peak_cost
-    is_finite = (mixture.log_density.isfinite() | ~valid).all(dim=1)
-    keep_all = (count == 1) | ~foreground.any(dim=1) | ~is_finite
+    keep_all = (count == 1) | ~foreground.any(dim=1)
     return torch.where(keep_all[:, None], valid, foreground & up_to_peak)
 
 

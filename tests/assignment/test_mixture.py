@@ -94,6 +94,25 @@ def test_any_finite_cost_gives_positives(cost):
     assert positive.any()
 
 
+@pytest.mark.parametrize(
+    "costs",
+    [[1e308, 1e308, 1.7e308], [-1e308, 0, 1e308], [0, 1e160], [0, 0, 1e155], [1, 2, 3e154], [5e-324, 1e-310, 1]],
+)
+def test_a_mixture_of_finite_costs_is_finite(costs):
+    """Where the square of a cost, or of what lies between two, is no float64."""
+    row = torch.tensor([costs], dtype=torch.float64)
+    mixture = fit_mixture(row, torch.tensor([len(costs)]))
+    for field in (mixture.weight, mixture.mean, mixture.variance, mixture.log_density):
+        assert field.isfinite().all()
+
+
+def test_a_cost_without_measure_does_not_make_positives_of_the_others():
+    row = torch.tensor([[1.0, 1.1, 5.0, 5.1, 1e300]], dtype=torch.float64)
+    count = torch.tensor([5])
+    positive = separate(fit_mixture(row, count), row, count)
+    assert positive[0, 0] and not positive[0, -1]
+
+
 def test_large_costs_keep_their_variance():
     """In float32 the variance of costs around 1,000 drowns in rounding; here the two clusters are told apart."""
     low, high = 1000 + torch.arange(8) * 1e-2, 1010 + torch.arange(8) * 1e-2
