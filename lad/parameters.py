@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from lad.assignment import ASSIGNERS, CRITERIA
-from lad.checks import explain, known_values, not_one_of, notebook_values, project_folder
+from lad.checks import absolute_path, explain, known_values, not_one_of, notebook_values, project_folder, shown
 from lad.data.shapes import DIFFICULTIES, VERSION
 from lad.evaluation import Evaluator, find_evaluator
 from lad.methods import CO_LEARNING, LEARN_ASSIGNMENT, METHODS, METHODS_WITH_TEACHER
@@ -94,14 +94,14 @@ class Parameters(BaseModel):
     lr: float = Field(gt=0, le=10)
     weight_decay: float = Field(ge=0, le=1)
     schedule: Literal["step", "cosine"]
-    warmup: int = Field(ge=0)  # steps of linear warm-up from lr × .001, at most half the run
+    warmup: int = Field(ge=0, le=10**9)  # steps of linear warm-up from lr × .001, at most half the run
     clip_grad: float = Field(ge=0)  # largest gradient norm; 0 does not clip
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     # The networks that train, by torch.compile: a slow start, then faster steps; a teacher is then trained so, too.
     compile: StrictBool = False
 
     width: float = Field(gt=0, le=4)  # factor on the backbone's channels
-    channels: int = Field(ge=MIN_CHANNELS, multiple_of=NORM_GROUPS)  # of the pyramid and the head
+    channels: int = Field(ge=MIN_CHANNELS, le=4096, multiple_of=NORM_GROUPS)  # of the pyramid and the head
     weights: str  # backbone weights: "none", "imagenet", or a file
     frozen_stages: int = Field(ge=-1, le=4)
     norm_eval: StrictBool
@@ -113,9 +113,9 @@ class Parameters(BaseModel):
     train_images: int | None = Field(default=None, ge=1)  # only the first so many, for a quick trial
     bad_images: Literal["stop", "skip"] = "stop"  # when an image file cannot be read
 
-    eval_every: int = Field(ge=1)  # epochs; the last one always is
+    eval_every: int = Field(ge=1, le=10_000)  # epochs; the last one always is
     evaluator: Evaluator = "pycocotools"  # or faster_coco_eval: the same numbers sooner
-    checkpoint_every: int = Field(default=500, ge=1)  # steps, within an epoch; one is also written at its end
+    checkpoint_every: int = Field(default=500, ge=1, le=10**9)  # steps, within an epoch; one is also written at its end
     save_epochs: StrictBool = False  # keep the weights of every epoch, for the explorer
     out: str = "runs"  # folder of the runs
     devices: int = Field(default=1, ge=1, le=1024)
@@ -169,7 +169,9 @@ class Parameters(BaseModel):
         if self.weights == "imagenet" and self.width != 1:
             raise ValueError(f"weights 'imagenet' exist for width=1 only, not {self.width}; give weights='none'")
         if min(self.short_sides) < 32 or max(self.short_sides) > self.long_side:
-            raise ValueError(f"short_sides={self.short_sides} must lie between 32 and long_side={self.long_side}")
+            raise ValueError(
+                f"short_sides={_shortened(self.short_sides)} must lie between 32 and long_side={self.long_side}"
+            )
         if self.test_short_side > self.long_side:
             raise ValueError(f"test_short_side={self.test_short_side} is more than long_side={self.long_side}")
         if self.batch_size % self.devices:
@@ -233,6 +235,9 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
     Raises ValueError with one line that names each parameter that is wrong, its value, and what is right.
     """
     known = known_values(given, Parameters)
+    for name in ("profile", "method", "student"):  # they choose the defaults of others
+        if not isinstance(known.get(name, ""), str):
+            raise ValueError(f"parameter '{name}' = {shown(known[name])}: input should be a valid string")
     profile = known.get("profile", "toy")
     if profile not in PROFILES:
         raise ValueError(not_one_of("profile", profile, PROFILES))
@@ -242,17 +247,21 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
     trained_together = values.get("method", "lad") in CO_LEARNING
     if "teacher_epochs" not in known and ("epochs" in known or "teacher" not in values or trained_together):
         values.pop("teacher_epochs", None)  # a profile's goes with the profile's epochs
-    if str(values["data"]) not in DIFFICULTIES:
-        folder = Path(str(values["data"])).expanduser()
-        folder = folder.resolve() if "data" in known else project_folder() / folder
+    if not isinstance(values["data"], str) or values["data"] not in DIFFICULTIES:
+        folder = absolute_path("data", known["data"]) if "data" in known else project_folder() / values["data"]
         values = {**values, **OWN_DATA_SIZES.get(profile, {}), **known, "data": str(folder)}
-    if values["weights"] not in ("none", "imagenet"):
-        values["weights"] = str(Path(str(values["weights"])).expanduser().resolve())
-    values["out"] = str(Path(str(values.get("out", project_folder() / "runs"))).expanduser().resolve())
+    if not isinstance(values["weights"], str) or values["weights"] not in ("none", "imagenet"):
+        values["weights"] = str(absolute_path("weights", values["weights"]))
+    values["out"] = str(absolute_path("out", values.get("out", project_folder() / "runs")))
     try:
         parameters = Parameters(**values)
     except ValidationError as error:
         raise ValueError(explain(error)) from None
+    if parameters.teacher is not None:  # whose run is refused now rather than when it begins
+        try:
+            parameters.of_teacher()
+        except ValidationError as error:
+            raise ValueError(f"its teacher: {explain(error)}") from None
     find_evaluator(parameters.evaluator)  # it is missed here rather than after the first epoch
     return parameters
 

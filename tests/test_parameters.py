@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lad.methods import METHODS
@@ -49,6 +50,35 @@ def test_what_is_wrong_is_one_line_with_the_nearest_right_value(given, message):
         make_parameters(given)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["data", "out", "weights"])
+@pytest.mark.parametrize(
+    "value",
+    ["", "~nobody-of-this-name/x", "a\0b", "\ud800", "x" * 300, ["toy"], {}],
+    ids=["empty", "unknown home", "null byte", "half a character", "too long", "list", "mapping"],
+)
+def test_what_cannot_be_a_path_is_said_before_any_work(name, value):
+    with pytest.raises(ValueError, match=rf"^parameter '{name}' = .* is no path") as caught:
+        make_parameters({name: value})
+    assert type(caught.value) is ValueError and len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["profile", "method", "student"])
+@pytest.mark.parametrize("value", [["toy"], {"a": 1}, 3, np.zeros(3)], ids=["list", "mapping", "number", "array"])
+def test_what_chooses_other_defaults_must_be_text(name, value):
+    with pytest.raises(ValueError, match=rf"^parameter '{name}' = .*: input should be a valid string$"):
+        make_parameters({name: value})
+
+
+def test_many_sizes_are_told_by_their_ends():
+    with pytest.raises(ValueError, match=r"^short_sides=\[0, 1, … 9999\] must lie between 32 and long_side=128$"):
+        make_parameters({"short_sides": list(range(10_000))})
+
+
+def test_a_teacher_that_cannot_be_trained_is_missed_before_its_student_is():
+    with pytest.raises(ValueError, match=r"^its teacher: weights 'imagenet' exist for width=1 only, not 0\.5"):
+        make_parameters({"profile": "coco_1x", "teacher_width": 0.5})
 
 
 def test_an_evaluator_that_is_not_installed_is_missed_before_any_work(monkeypatch):

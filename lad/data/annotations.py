@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import torch
 
+from lad.checks import shown
 from lad.data.records import UTF8, ImageRecords
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def read_annotations(path: Path, like: CocoAnnotations | None = None) -> CocoAnn
     records = ImageRecords(
         image_id=torch.from_numpy(image_id),
         hw=torch.from_numpy(hw),
-        boxes=torch.from_numpy(boxes[gts].astype(np.float32)),
+        boxes=torch.from_numpy(boxes[gts]),
         labels=torch.from_numpy(label[gts]),
         gt_start=torch.from_numpy(np.searchsorted(image[gts], np.arange(len(images) + 1))),
         names=torch.from_numpy(np.array(bytearray().join(names), dtype=np.uint8)),
@@ -116,6 +117,8 @@ def _load_json(path: Path, kind: type[_Content]) -> _Content:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
     except msgspec.ValidationError as error:
         raise ValueError(f"{path}: is not a COCO instances JSON ({error})") from None
+    except RecursionError:
+        raise ValueError(f"{path}: is not a COCO instances JSON (it is nested too deeply)") from None
     except ValueError as error:
         raise ValueError(f"{path}: is not valid JSON ({error})") from None
 
@@ -132,9 +135,8 @@ def _decode(path: Path, kind: type[_Content]) -> _Content:
 
 def _categories(path: Path, categories: Sequence[_Category]) -> tuple[tuple[int, ...], tuple[str, ...]]:
     ids = _integers(path, "category", categories, "id").tolist()
-    name_of = {
-        one: str(one if category.name is None else category.name) for one, category in zip(ids, categories, strict=True)
-    }
+    names = [one if category.name is None else category.name for one, category in zip(ids, categories, strict=True)]
+    name_of = {one: name if isinstance(name, str) else shown(name) for one, name in zip(ids, names, strict=True)}
     if not name_of:
         raise ValueError(f"{path}: lists no categories")
     if len(name_of) != len(categories):
@@ -148,8 +150,15 @@ def _integers(path: Path, kind: str, entries: Sequence[_Entry], key: str) -> np.
     values = [getattr(entry, key) for entry in entries]
     for entry, value in zip(entries, values, strict=True):
         if type(value) is not int or value.bit_length() > 63:
-            raise ValueError(f"{path}: {kind} {entry.id} has no whole number '{key}' of at most 64 bits ({value!r})")
+            raise ValueError(
+                f"{path}: {kind} {_called(entry)} has no whole number '{key}' of at most 64 bits ({shown(value)})"
+            )
     return np.array(values, dtype=np.int64)
+
+
+def _called(entry: _Entry) -> str:
+    """The entry's id for a message, whatever it is."""
+    return shown(entry.id).strip("'")
 
 
 def _image_sizes(path: Path, images: Sequence[_Image]) -> np.ndarray:
@@ -165,7 +174,7 @@ def _image_sizes(path: Path, images: Sequence[_Image]) -> np.ndarray:
 def _file_name(path: Path, image: _Image) -> str:
     name = image.file_name
     if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise ValueError(f"{path}: image {image.id} has no file_name inside the images folder ({name!r})")
+        raise ValueError(f"{path}: image {_called(image)} has no file_name inside the images folder ({shown(name)})")
     return name
 
 
@@ -175,12 +184,14 @@ def _places(path: Path, annotations: Sequence[_Annotation], key: str, place_of: 
     places = np.array([place_of.get(one, -1) for one in ids.tolist()], dtype=np.int64)
     if (places < 0).any():
         wrong = int((places < 0).argmax())
-        raise ValueError(f"{path}: annotation {annotations[wrong].id} has {key} {ids[wrong]}, which is not listed")
+        raise ValueError(
+            f"{path}: annotation {_called(annotations[wrong])} has {key} {ids[wrong]}, which is not listed"
+        )
     return places
 
 
 def _clipped_boxes(path: Path, annotations: Sequence[_Annotation], hw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every annotation's box [K, 4], float64 xyxy clipped to its image's `hw` [K, 2], and whether it is a gt, [K]."""
+    """Every annotation's box [K, 4], float32 xyxy clipped to its image's `hw` [K, 2], and whether it is a gt, [K]."""
     boxes = _corner_boxes(path, annotations)
     is_crowd = np.array([bool(annotation.iscrowd) for annotation in annotations], dtype=bool)
     is_gt = ~is_crowd & _have_area(boxes)
@@ -188,8 +199,9 @@ def _clipped_boxes(path: Path, annotations: Sequence[_Annotation], hw: np.ndarra
     is_outside = is_gt & (abs(boxes - clipped) > 1).any(axis=1)  # a pixel is common rounding
     if is_outside.any():
         logger.warning("%s: %d boxes reach outside their image and were clipped to it (first: annotation %s)",
-                       path, is_outside.sum(), annotations[int(is_outside.argmax())].id)  # fmt: skip
-    return clipped, is_gt & _have_area(clipped)
+                       path, is_outside.sum(), _called(annotations[int(is_outside.argmax())]))  # fmt: skip
+    rounded = clipped.astype(np.float32)  # after which a box of a millionth of a pixel may have no area
+    return rounded, is_gt & _have_area(rounded)
 
 
 def _corner_boxes(path: Path, annotations: Sequence[_Annotation]) -> np.ndarray:
@@ -197,7 +209,8 @@ def _corner_boxes(path: Path, annotations: Sequence[_Annotation]) -> np.ndarray:
     for annotation in annotations:
         if not _is_box(annotation.bbox):
             raise ValueError(
-                f"{path}: annotation {annotation.id} has bbox {annotation.bbox!r}; four finite numbers are needed"
+                f"{path}: annotation {_called(annotation)} has bbox {shown(annotation.bbox)}; "
+                "four finite numbers are needed"
             )
     boxes = np.array([annotation.bbox for annotation in annotations], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]

@@ -118,6 +118,33 @@ def test_what_the_format_forbids_is_named(tmp_path, changes, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("place", ["info", "segmentation", "id", "bbox"])
+@pytest.mark.parametrize("depth", [980, 100_000])
+def test_a_json_nested_deeply_is_one_clear_line(tmp_path, place, depth):
+    """Where a value is read, or skipped, deeper than Python's stack."""
+    changes = {"annotations": [gt(**({} if place == "info" else {place: "HERE"}))], "info": "HERE"}
+    path = write(tmp_path, **(changes if place == "info" else {"annotations": changes["annotations"]}))
+    path.write_text(path.read_text().replace('"HERE"', "[" * depth + "]" * depth))
+    try:
+        read_annotations(path)
+    except ValueError as error:
+        assert str(error).startswith(f"{path}: ") and len(str(error)) < 1000
+        return
+    assert depth == 980 and place != "bbox"
+
+
+def test_an_entry_is_named_on_one_line_whatever_its_id(tmp_path):
+    for number in ("two\nlines", "x" * 10**6, [[["a"]]]):
+        with pytest.raises(ValueError) as caught:
+            read_annotations(write(tmp_path, [gt(number, bbox=None)]))
+        assert len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 1000
+
+
+def test_a_box_whose_area_rounding_takes_is_no_gt(tmp_path):
+    (record,) = read_annotations(write(tmp_path, [gt(bbox=[20, 2, 1e-9, 4]), gt(2, bbox=[0, 2, 1e-9, 4])])).records
+    assert record.boxes.shape == (1, 4) and (record.boxes[:, 2:] > record.boxes[:, :2]).all()
+
+
 def test_what_is_not_needed_is_not_read(tmp_path):
     polygon, runs = [[5, 6, 15, 6, 15, 18.5]], {"counts": [3, 4], "size": [30, 40]}
     entries = [gt(segmentation=polygon, attributes={"occluded": True}), gt("a", segmentation=runs, area=float("nan"))]
