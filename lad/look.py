@@ -30,7 +30,7 @@ class Look(BaseModel):
     assignment: str = "each"
     levels: tuple[int, ...] = LEVELS  # of 3 … 7
     anchor_boxes: StrictBool = False  # draw those of the object's positives
-    predicted_boxes: StrictBool = False  # draw what the networks predict there
+    predicted_boxes: StrictBool = False  # draw the best three that each network predicts there
     table_of: Literal["student", "teacher"] = "student"  # whose costs the table holds
     film: Path | None = None  # file to write, .gif or .mp4: the picture after each epoch
     out: Path  # folder of the runs

@@ -56,7 +56,7 @@ def headline(runs: Mapping[str, Run]) -> str:
     folders = {run.folder for run in runs.values()}
     days = finished[0] if finished[0] == finished[-1] else f"between {finished[0]} and {finished[-1]}"
     words = f"{_count(len(folders), 'run')} in {_count(len(settings), 'setting')}, finished {days}."
-    means = {title: sum(values) / len(values) for title, values in _aps(runs).items() if values}
+    means = {title: sum(values) / len(values) for title, values in averages(runs).items() if values}
     if not means:
         return f"{words} None of them has an AP."
     best = max(means, key=lambda title: means[title])
@@ -82,8 +82,9 @@ def by_setting(runs: Mapping[str, Run]) -> dict[str, list[Run]]:
 
 
 def averages(runs: Mapping[str, Run]) -> dict[str, list[float]]:
-    """AP in percent of every setting's runs, for `figures.draw_comparison`; without those that have none."""
-    return {title: [100 * ap for ap in values] for title, values in _aps(runs).items()}
+    """AP of every setting's runs, from 0 to 1; without those that have none."""
+    numbers = {title: [run.metrics["AP"] for run in same] for title, same in by_setting(runs).items()}
+    return {title: [ap for ap in values if ap is not None] for title, values in numbers.items()}
 
 
 def curves(runs: Mapping[str, Run]) -> dict[str, list[dict[str, float]]]:
@@ -95,7 +96,7 @@ def curves(runs: Mapping[str, Run]) -> dict[str, list[dict[str, float]]]:
 
 def draw_averages(runs: Mapping[str, Run]) -> Figure:
     """`figures.draw_comparison` of the settings' APs, written as in the tables of runs: from 0 to 1."""
-    return figures.draw_comparison(_aps(runs), unit="AP")
+    return figures.draw_comparison(averages(runs), unit="AP")
 
 
 def run_titles(runs: Sequence[Run]) -> list[str]:
@@ -183,12 +184,6 @@ def _title(run: Run) -> str:
     network = results_table({"": run}).loc["", "network"]
     second = " (teacher)" if run.network == "teacher" and run.backbone == run.partner else ""
     return f"{network}, {TITLES[run.parameters.method]}{second}"
-
-
-def _aps(runs: Mapping[str, Run]) -> dict[str, list[float]]:
-    """AP of every setting's runs, from 0 to 1; without those that have none."""
-    numbers = {title: [run.metrics["AP"] for run in same] for title, same in by_setting(runs).items()}
-    return {title: [ap for ap in values if ap is not None] for title, values in numbers.items()}
 
 
 def _short(ap: float) -> str:

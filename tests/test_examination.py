@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from lad import examination, figures
 from lad.data import find_split, read_annotations
@@ -212,4 +213,4 @@ def test_a_set_without_objects_has_tables_and_pictures_all_the_same(place, tmp_p
         figures.draw_errors(error_table(found)),
         figures.draw_precision_recall(precision_recall(found.judged)),
     ):
-        figure.canvas.draw()
+        FigureCanvasAgg(figure).draw()

@@ -385,7 +385,7 @@ def test_runs_that_differ_only_in_their_seed_belong_together(trained):
 def test_the_ap_of_a_page_is_written_in_one_way(trained):
     runs = runs_in(trained)
     (best,) = re.findall(r"The highest AP: (\S+), ", headline(runs))
-    mean = max(sum(values) / len(values) for values in averages(runs).values()) / 100
+    mean = max(sum(values) / len(values) for values in averages(runs).values())
     assert best == f"{mean:.3f}".removeprefix("0")
     (ax,) = draw_averages(runs).axes
     assert f"{mean:.3f}" in [text.get_text() for text in ax.texts] and ax.get_xlabel() == "AP"
