@@ -20,7 +20,9 @@ def rows(script: str, *arguments: str) -> list[str]:
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_every_methods_step_is_measured(precision):
-    small = ("--student", "r18", "--teacher", "r18", "--height", "64", "--width", "64", "--batch", "1", "--rounds", "1")
+    # Not smaller: where P6 is a single location, the CPU's bfloat16 gradient of the layer after it can be NaN.
+    size = ("--height", "128", "--width", "128", "--batch", "1")
+    small = ("--student", "r18", "--teacher", "r18", *size, "--rounds", "1")
     assert rows("step", *small, "--precision", precision) == [
         "bare network", "assignment and loss", "baseline", "LAD", "LAD, teacher remembered", "CoLAD",
     ]  # fmt: skip

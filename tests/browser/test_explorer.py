@@ -16,6 +16,8 @@ ERRORS = '.jp-RenderedText[data-mime-type="application/vnd.jupyter.error"]'
 def explorer(tab, lab, shoot):
     """The notebook with all cells run."""
     page = tab.page
+    dialog = page.locator("dialog.jp-Dialog")  # of a slow machine, about the kernel; it would hide the menu
+    page.add_locator_handler(dialog, lambda: dialog.locator(".jp-mod-accept").first.click())
     page.goto(lab.url("explore_assignments.ipynb"))
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=KERNEL)
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=KERNEL)
