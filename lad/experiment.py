@@ -27,7 +27,7 @@ from lad.data import CocoDataset, data_folder, eval_transform, find_split, read_
 from lad.data.shapes import DIFFICULTIES
 from lad.data.validation import ensure_usable
 from lad.evaluation import METRICS
-from lad.files import write_text
+from lad.files import remove_unfinished, write_text
 from lad.methods import CO_LEARNING, METHODS_WITH_TEACHER, TITLES
 from lad.models import Detector, Pair, build_detector, save_detector
 from lad.models.folding import fold_batchnorm
@@ -78,6 +78,7 @@ def run_experiment(parameters: Parameters) -> Run:
             finished = find_run(parameters)
             if finished is not None and parameters.devices == 1:  # by a process that held the lock until now
                 return finished
+            remove_unfinished(folder)
             return _train(parameters, folder, accelerator, train_set, val_set)
     except Timeout:
         raise _being_trained(folder) from None

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+UNFINISHED = ".unfinished"  # ends the name of a file that is being written
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -13,7 +15,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises OSError, naming `path`, when it cannot be written.
     """
-    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished = path.with_name(path.name + UNFINISHED)
     try:
         yield unfinished
         with unfinished.open("rb") as written:
@@ -31,3 +33,9 @@ def write_text(path: Path, text: str) -> None:
     """Write a file of UTF-8 in one step; see `replacing`."""
     with replacing(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a kill left of files in the middle of being written; for the one process that writes to `folder`."""
+    for path in folder.rglob(f"*{UNFINISHED}"):
+        path.unlink()

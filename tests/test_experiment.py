@@ -122,8 +122,11 @@ def test_an_interrupted_run_resumes_to_the_weights_of_an_uninterrupted_one(shape
     parameters = tiny(shapes, tmp_path / "interrupted", epochs=3)
     interrupt(parameters, epochs_done=2)
     # Killed between the metrics of an epoch and its checkpoint: that line must not stand twice.
-    training.append_metrics(Path(parameters.out) / parameters.run_name, {"epoch": 3, "loss": 99.0})
+    folder = Path(parameters.out) / parameters.run_name
+    training.append_metrics(folder, {"epoch": 3, "loss": 99.0})
+    (folder / "checkpoint-00002-0000001-0123456789ab.pt.unfinished").write_text("killed in the middle of writing")
     resumed = run_experiment(parameters)
+    assert not list(folder.glob("*.unfinished"))
     assert without_times(resumed) == without_times(whole)
     assert weights(resumed.folder) == weights(whole.folder)
 

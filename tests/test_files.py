@@ -2,7 +2,7 @@
 
 import pytest
 
-from lad.files import replacing, write_text
+from lad.files import remove_unfinished, replacing, write_text
 
 
 def test_a_file_takes_the_place_of_the_older_one(tmp_path):
@@ -24,3 +24,13 @@ def test_an_error_in_the_middle_leaves_the_older_one_and_nothing_else(tmp_path):
 def test_what_cannot_be_written_is_named(tmp_path):
     with pytest.raises(OSError, match=r"nowhere/results\.json: cannot be written \(No such file or directory\)"):
         write_text(tmp_path / "nowhere" / "results.json", "new")
+
+
+def test_what_a_kill_left_in_the_middle_is_removed_and_nothing_else(tmp_path):
+    whole = tmp_path / "epochs" / "0001.safetensors"
+    whole.parent.mkdir()
+    write_text(whole, "whole")
+    for left in (tmp_path / "checkpoint-1.pt.unfinished", whole.with_name("0002.safetensors.unfinished")):
+        left.write_text("ha")
+    remove_unfinished(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [whole]
