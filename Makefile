@@ -1,7 +1,8 @@
 # make run: the main job, from nothing to an AP table.  make evaluate: where its newest detector fails.
 # make table TABLE=… TABLE_ARGS="…": a whole table of the paper, here Table 2 on generated pictures with three seeds.
 # make report: the main job, then all finished runs as one page to read, runs/report.html.
-# make test: lint, types and tests.  make lab: JupyterLab at the first notebook, or at NOTEBOOK=explore_assignments.ipynb.
+# make test: lint, types and tests.  make coverage: the tests, and which lines of lad/ none of them runs.
+# make lab: JupyterLab at the first notebook, or at NOTEBOOK=explore_assignments.ipynb.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ NOTEBOOK ?= 00_label_assignment_in_ten_minutes.ipynb
 TABLE ?= table2_soft_label_vs_lad
 TABLE_ARGS ?= --profile toy --seeds 3 --jobs 2
 
-.PHONY: setup run evaluate table test lint lab report figures clean
+.PHONY: setup run evaluate table test coverage lint lab report figures clean
 
 setup: $(VENV)/.installed
 
@@ -42,6 +43,9 @@ table: setup
 
 test: setup lint
 	$(BIN)/python -m pytest
+
+coverage: setup
+	$(BIN)/python -m pytest --cov --cov-report=term
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -115,7 +115,8 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
         strategy="ddp" if parameters.devices > 1 else "auto",
         precision=parameters.precision,
     )
-    fabric.launch()
+    if os.environ.get("LT_CLI_USED") != "1":  # set by `fabric run`, under which it has been launched
+        fabric.launch()
     if fabric.is_global_zero:
         write_json(folder / PARAMETERS_FILE, parameters.model_dump())
 

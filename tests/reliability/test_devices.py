@@ -14,6 +14,7 @@ import pytest
 import yaml
 from faults import finish, outcome, tiny, write_pictures
 
+from lad import experiment
 from lad.checkpoint import checkpoints
 from lad.parameters import Parameters, make_parameters
 from lad.runs import find_run
@@ -22,6 +23,11 @@ from lad.training import read_metrics
 pytestmark = pytest.mark.skipif("LAD_SLOW" not in os.environ, reason="takes minutes; LAD_SLOW=1 asks for it")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 MODULE = ["-m", "lad.experiment"]
+LAUNCH_BY_TORCHRUN = [*TORCHRUN, "--standalone", "--nproc-per-node=2", *MODULE]
+LAUNCH_BY_FABRIC = [
+    *[str(Path(sys.executable).with_name("fabric")), "run", "--accelerator=cpu", "--devices=2"],
+    experiment.__file__,
+]
 ALONE = {"method": "baseline", "teacher": None, "cache_teacher": False}
 
 
@@ -62,10 +68,10 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-def test_torchrun_of_the_module_trains_the_teacher_too(pictures, tmp_path):
+@pytest.mark.parametrize("launcher", [LAUNCH_BY_TORCHRUN, LAUNCH_BY_FABRIC], ids=["torchrun", "fabric run"])
+def test_launchers_train_the_teacher_too(launcher, pictures, tmp_path):
     parameters = tiny(pictures, tmp_path, devices=2)
-    command = [*TORCHRUN, "--standalone", "--nproc-per-node=2", *MODULE, str(written(parameters, tmp_path / "p.json"))]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run([*launcher, str(written(parameters, tmp_path / "p.json"))], check=True, capture_output=True)
     run = find_run(parameters)
     assert run.results["hardware"]["devices"] == 2 and len(run.epochs) == 3
     assert find_run(parameters.of_teacher()) is not None
