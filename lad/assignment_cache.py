@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lad.data import BACKGROUND, IGNORED, Batch
+from lad.files import write_text
 from lad.geometry import Anchors, inside_images
 
 CACHE_FILES = "assignments.*.bin"  # one of each process, with its rank
@@ -40,9 +41,7 @@ class AssignmentCache:
         self.folder, self.key = folder, {"format": FORMAT, **key}
         self.path = folder / CACHE_FILES.replace("*", str(rank))
         if not self.path.exists():
-            unfinished = self.path.with_suffix(".unfinished")
-            unfinished.write_bytes(json.dumps(self.key).encode() + b"\n")
-            os.replace(unfinished, self.path)
+            write_text(self.path, json.dumps(self.key) + "\n")
         self.files: dict[Path, _File] = {}
         self.places: dict[Sight, tuple[_File, int, int]] = {}  # file, offset, number of positives
         self.refresh()

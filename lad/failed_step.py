@@ -1,5 +1,6 @@
 """A training step whose numbers went wrong, kept as it was."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,10 @@ def save_failed_step(
         "terms": {name: value.detach() for name, value in terms.items()},
         "outputs": {name: [None if one is None else one.detach() for one in said] for name, said in outputs.items()},
     }
+    content = io.BytesIO()
+    torch.save(state, content)
     with replacing(path) as unfinished:
-        torch.save(state, unfinished)
+        unfinished.write_bytes(content.getbuffer())
     return path
 
 

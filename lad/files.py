@@ -23,7 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(unfinished, path)
     except OSError as error:
         raise OSError(
-            error.errno, f"{path}: cannot be written ({error.strerror}); what was there is as it was"
+            error.errno, f"{path}: cannot be written ({error.strerror or error}); what was there is as it was"
         ) from error
     finally:
         unfinished.unlink(missing_ok=True)
@@ -38,4 +38,4 @@ def write_text(path: Path, text: str) -> None:
 def remove_unfinished(folder: Path) -> None:
     """Remove what a kill left of files in the middle of being written; for the one process that writes to `folder`."""
     for path in folder.rglob(f"*{UNFINISHED}"):
-        path.unlink()
+        path.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import importlib.util
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from torchvision.ops import nms
 
 from lad.data.batch import SIZE_DIVISOR
 from lad.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from lad.files import replacing
 from lad.geometry import make_anchors
 from lad.models import Detector
 from lad.models.head import PAAHead
@@ -70,6 +70,5 @@ def export_onnx(
         mean=json.dumps(IMAGENET_MEAN),
         std=json.dumps(IMAGENET_STD),
     )
-    unfinished = Path(path).with_suffix(".unfinished")
-    program.save(unfinished, external_data=False)
-    os.replace(unfinished, path)
+    with replacing(Path(path)) as unfinished:
+        program.save(unfinished, external_data=False)

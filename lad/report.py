@@ -5,13 +5,13 @@ python -m lad.report runs                  # runs/report.ipynb and runs/report.h
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from lad.checks import project_folder
+from lad.files import write_text
 
 NOTEBOOK = "report.ipynb"
 PAGE_SUFFIXES = (".html", ".htm")
@@ -22,7 +22,25 @@ def write_report(notebook: Path, page: Path) -> Path:
 
     Raises ValueError with one line for what is not an executed notebook or cannot be the page's name.
     """
-    return _write_page(notebook, page, notebook)
+    with _notebooks_extra():
+        import nbformat
+
+        from lad.page import to_html
+    if not notebook.exists():
+        raise ValueError(f"{notebook}: no such file or folder; name an executed notebook or a folder of runs")
+    _check_name(page)
+    try:
+        content = nbformat.read(notebook, as_version=4)
+        nbformat.validate(content)
+    except (ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError):
+        raise ValueError(f"{notebook}: is not a notebook; name an executed .ipynb file") from None
+    code = [cell for cell in content.cells if cell.cell_type == "code"]
+    if code and not any(cell.outputs or cell.execution_count for cell in code):
+        raise ValueError(
+            f"{notebook}: was not executed; run it first, for instance by papermill {notebook} executed.ipynb"
+        )
+    write_text(page, to_html(content, notebook, page))
+    return page
 
 
 def report_runs(folder: Path, page: Path | None = None) -> Path:
@@ -32,6 +50,7 @@ def report_runs(folder: Path, page: Path | None = None) -> Path:
     Raises ValueError with one line if no run in the folder is finished.
     """
     with _notebooks_extra():
+        import nbformat
         import papermill  # type: ignore[import-untyped]  # it has no types
     from lad.runs import finished_runs  # not above: torch takes seconds, and a notebook's page does without
 
@@ -46,20 +65,13 @@ def report_runs(folder: Path, page: Path | None = None) -> Path:
     notebook = folder / NOTEBOOK
     page = page or notebook.with_suffix(PAGE_SUFFIXES[0])
     _check_name(page)
-    with _unfinished(notebook) as unfinished:
-        try:
-            papermill.execute_notebook(
-                source,
-                unfinished,
-                {"out": str(folder.resolve())},
-                progress_bar=False,
-                request_save_on_cell_execute=False,
-            )
-        except papermill.PapermillExecutionError as error:
-            said = " ".join(str(error.evalue).split())
-            raise ValueError(f"{source}: stopped by {error.ename}: {said}") from None
-        _write_page(unfinished, page, notebook)
-    return page
+    try:
+        executed = papermill.execute_notebook(source, None, {"out": str(folder.resolve())}, progress_bar=False)
+    except papermill.PapermillExecutionError as error:
+        said = " ".join(str(error.evalue).split())
+        raise ValueError(f"{source}: stopped by {error.ename}: {said}") from None
+    write_text(notebook, nbformat.writes(executed) + "\n")
+    return write_report(notebook, page)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -84,47 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"written to {page}")
 
 
-def _write_page(notebook: Path, page: Path, name: Path) -> Path:
-    """name: the notebook's in the page."""
-    with _notebooks_extra():
-        import nbformat
-
-        from lad.page import to_html
-    if not notebook.exists():
-        raise ValueError(f"{notebook}: no such file or folder; name an executed notebook or a folder of runs")
-    _check_name(page)
-    try:
-        content = nbformat.read(notebook, as_version=4)
-        nbformat.validate(content)
-    except (ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError):
-        raise ValueError(f"{notebook}: is not a notebook; name an executed .ipynb file") from None
-    code = [cell for cell in content.cells if cell.cell_type == "code"]
-    if code and not any(cell.outputs or cell.execution_count for cell in code):
-        raise ValueError(
-            f"{notebook}: was not executed; run it first, for instance by papermill {notebook} executed.ipynb"
-        )
-    html = to_html(content, name, page)
-    with _unfinished(page) as unfinished:
-        unfinished.write_text(html, encoding="utf-8")
-    return page
-
-
 def _check_name(page: Path) -> None:
     if page.suffix.lower() not in PAGE_SUFFIXES or page.is_dir():
         raise ValueError(f"{page}: is not a name for a page; give -o a file that ends in .html")
     if not page.parent.is_dir():
         raise ValueError(f"{page}: there is no folder {page.parent}; make it first")
-
-
-@contextmanager
-def _unfinished(path: Path) -> Iterator[Path]:
-    """A file to write in place of `path`, which it becomes when all went well."""
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    try:
-        yield unfinished
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lad.data import CocoAnnotations
+from lad.files import replacing
 
 MOST_PER_IMAGE = 100
 
@@ -31,11 +31,10 @@ def write_submission(
     split = annotations.path.stem.removeprefix("image_info_").removeprefix("instances_")
     stem = f"detections_{split}_{name}_results"
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"{stem}.unfinished"
-    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as file:
+    path = folder / f"{stem}.zip"
+    with replacing(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr(f"{stem}.json", json.dumps(rounded))
-    os.replace(unfinished, folder / f"{stem}.zip")
-    return folder / f"{stem}.zip"
+    return path
 
 
 def check_results(results: Sequence[Mapping[str, Any]], annotations: CocoAnnotations) -> None:

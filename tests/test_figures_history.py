@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -187,6 +188,13 @@ def test_without_ffmpeg_an_mp4_says_what_to_do(tmp_path, monkeypatch):
         ValueError, match=r"needs ffmpeg; pip install imageio-ffmpeg, or give a name that ends in \.gif"
     ):
         figures.save_animation(frames(1), tmp_path / "film.mp4")
+
+
+@pytest.mark.parametrize("name", ["-i.mp4", "tcp:film.mp4"])
+def test_a_name_is_no_option_of_ffmpeg(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert figures.save_animation(frames(1), name) == Path(name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_failure_leaves_the_file_that_was_there(tmp_path, monkeypatch):

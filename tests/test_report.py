@@ -301,7 +301,7 @@ def test_a_page_needs_a_name_and_a_folder_and_never_replaces_its_notebook(tmp_pa
 def test_a_page_that_cannot_be_finished_leaves_the_older_one(tmp_path, monkeypatch):
     page_of(tmp_path, code("1", prints("1")))
     older = (tmp_path / "page.html").read_text()
-    monkeypatch.setattr("lad.report.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("lad.files.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         page_of(tmp_path, code("2", prints("2")))
     assert (tmp_path / "page.html").read_text() == older

@@ -1,7 +1,6 @@
 """A film of one image's assignment: as a strip of panels, and as a moving picture in a file."""
 
 import math
-import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -31,6 +30,7 @@ from lad.figures.style import (
     to_image,
     wrapped,
 )
+from lad.files import replacing
 from lad.geometry import Anchors
 
 COLUMNS = 3  # of a strip half a page wide
@@ -94,15 +94,11 @@ def save_animation(frames: Iterable[Figure], path: str | Path, seconds_per_frame
     if not pictures:
         raise ValueError(f"animation '{path}': there are no frames")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    try:
+    with replacing(path) as unfinished:
         if ffmpeg is None:
             _write_gif(pictures, unfinished, seconds_per_frame)
         else:
             _write_mp4(pictures, unfinished, seconds_per_frame, ffmpeg)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return path
 
 
@@ -152,7 +148,8 @@ def _write_mp4(pictures: list[Image.Image], path: Path, seconds: float, ffmpeg: 
     given = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -framerate {rate} -i -".split()
     # Players stumble over a frame rate below one or two, and know no other pixel format.
     made = ["-r", "25", "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4"]
-    command = [ffmpeg, "-y", "-loglevel", "error", *given, *made, str(path)]
+    whole_path = str(path.resolve())  # else a name like -i or tcp:… is an option
+    command = [ffmpeg, "-y", "-loglevel", "error", *given, *made, whole_path]
     done = subprocess.run(command, input=b"".join(picture.tobytes() for picture in pictures), capture_output=True)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]

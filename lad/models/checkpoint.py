@@ -2,15 +2,15 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from lad.files import replacing
 from lad.models.backbone import BACKBONES
 from lad.models.detector import Configuration, Detector, build_detector
 from lad.models.files import read_checkpoint
@@ -27,17 +27,15 @@ def save_detector(detector: Detector, path: Path | str) -> None:
     if Path(path).suffix != SUFFIX:
         raise ValueError(f"'{path}': a detector's file must end with {SUFFIX}")
     weights = {name: value.detach().cpu().contiguous() for name, value in detector.state_dict().items()}
-    unfinished = Path(path).with_suffix(".unfinished")
-    save_file(weights, unfinished, {CONFIGURATION: _written(detector.configuration)})
-    os.replace(unfinished, path)
+    with replacing(Path(path)) as unfinished:
+        unfinished.write_bytes(save(weights, {CONFIGURATION: _written(detector.configuration)}))
 
 
 def save_openmmlab(detector: Detector, path: Path | str) -> None:
     """Write a checkpoint that OpenMMLab's PAA and LAD configs of this architecture load."""
     meta = {"CLASSES": detector.configuration.class_names, CONFIGURATION: _written(detector.configuration)}
-    unfinished = Path(path).with_suffix(".unfinished")
-    torch.save({"meta": meta, "state_dict": to_openmmlab_state(detector)}, unfinished)
-    os.replace(unfinished, path)
+    with replacing(Path(path)) as unfinished:
+        torch.save({"meta": meta, "state_dict": to_openmmlab_state(detector)}, unfinished)
 
 
 def load_detector(path: Path | str, part: Part = "student", iou_branch: bool = True) -> Detector:
