@@ -1,4 +1,4 @@
-"""Writing files so that nothing is lost: the new one takes the old one's place in one step, once it is whole."""
+"""Where files go, and writing them so that nothing is lost: a new one takes the old one's place whole, in one step."""
 
 import os
 from collections.abc import Iterator
@@ -27,6 +27,11 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def cache_folder() -> Path:
+    """Of what can be made again, shared by all runs of a user: $LAD_CACHE, else ~/.cache/lad."""
+    return Path(os.environ.get("LAD_CACHE") or "~/.cache/lad").expanduser()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,7 +7,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from lad.assignment import ASSIGNERS, CRITERIA
 from lad.checks import absolute_path, explain, known_values, not_one_of, notebook_values, project_folder, shown
@@ -121,6 +130,14 @@ class Parameters(BaseModel):
     devices: int = Field(default=1, ge=1, le=1024)
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"  # the mixture needs float64, which Apple's mps lacks
     workers: int = Field(ge=0, le=256)  # processes that load images, per device
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_switch(cls, value: Any, field: ValidationInfo) -> Any:
+        """Numbers may come as text, but true is not 1."""
+        if isinstance(value, bool) and "bool" not in str(cls.model_fields[str(field.field_name)].annotation):
+            raise ValueError(f"parameter '{field.field_name}' = {value}: cannot be true or false")
+        return value
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Parameters":

@@ -39,12 +39,14 @@ class StopRequest:
 @contextmanager
 def finishing_the_step(on_request: Callable[[], object] = lambda: None) -> Iterator[StopRequest]:
     """Within this block a first interrupt (Ctrl-C, a notebook's stop button) or SIGTERM only calls `on_request` and is
-    noted; a second one stops at once. When the block ends, the signal does what it would have done."""
+    noted; a second one stops at once. When the block ends, the signal does what it would have done; where that does
+    not end the block either, KeyboardInterrupt does. A signal that is ignored, as under nohup, stays so."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():  # signals are not its business
         yield request
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
 
     def note(number: int, _frame: FrameType | None) -> None:
         request.number = number
@@ -56,7 +58,7 @@ def finishing_the_step(on_request: Callable[[], object] = lambda: None) -> Itera
         for one, handler in before.items():
             signal.signal(one, handler)
 
-    for number in SIGNALS:
+    for number in before:
         signal.signal(number, note)
     try:
         yield request
@@ -64,6 +66,7 @@ def finishing_the_step(on_request: Callable[[], object] = lambda: None) -> Itera
         restore()
         if request.number is not None:
             signal.raise_signal(request.number)
+            raise KeyboardInterrupt
 
 
 def unless_asked(items: Iterable[Item], request: StopRequest) -> Iterator[Item]:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from lad.checks import known_values, not_one_of, notebook_values, project_folder
+from lad.checks import known_values, not_one_of, notebook_values, project_folder, shown
 from lad.experiment import run_experiment
 from lad.methods import CO_LEARNING
 from lad.paper import PUBLISHED, TABLES, Published, Row, Table
@@ -21,6 +21,7 @@ from lad.results import COLUMNS, HEADINGS
 from lad.runs import Run, find_run
 
 CONFIDENCE = 0.95
+MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -112,12 +113,12 @@ def open_table(
 
     Raises ValueError with one line for an unknown table, profile or parameter, or an impossible value.
     """
-    if name not in TABLES:
+    if not isinstance(name, str) or name not in TABLES:
         raise ValueError(not_one_of("table", name, TABLES))
-    if profile not in PROFILES:
+    if not isinstance(profile, str) or profile not in PROFILES:
         raise ValueError(not_one_of("profile", profile, PROFILES))
-    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
-        raise ValueError(f"parameter 'seeds' = {seeds!r} must be a whole number of at least 1")
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or not 1 <= seeds <= MOST_SEEDS:
+        raise ValueError(f"parameter 'seeds' = {shown(seeds)} must be a whole number from 1 to {MOST_SEEDS}")
     changes = known_values(changes or {}, Parameters)
     if "seed" in changes:
         raise ValueError("parameter 'seed': a table runs seeds 0, 1, …; say how many with seeds")

@@ -15,10 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from lad.data.coco import split_name
 from lad.data.findings import SEVERITIES, Finding
 from lad.data.images import one_line
 from lad.data.mending import fix
-from lad.data.validation import CheckedSplit, read_document, split_name, validate_folder
+from lad.data.validation import CheckedSplit, read_document, validate_folder
 
 MOST_LINES = 20  # of one kind, unless all are asked for
 

@@ -98,6 +98,13 @@ def test_numbers_may_come_as_text():
     assert (parameters.lr, parameters.epochs, parameters.seed) == (1e-4, 3, 7)
 
 
+@pytest.mark.parametrize("name", ["seed", "epochs", "lr", "teacher_epochs", "train_images", "student", "short_sides"])
+def test_true_is_no_number_and_no_name(name):
+    with pytest.raises(ValueError, match=f"parameter '{name}' = True: ") as error:
+        make_parameters({name: True})
+    assert "\n" not in str(error.value)
+
+
 def test_none_is_the_profiles_value():
     assert make_parameters({"epochs": None}).epochs == PROFILES["toy"]["epochs"]
 

@@ -127,7 +127,7 @@ def test_runs_at_once_share_the_cores_or_the_devices(monkeypatch):
         ([TABLE_2, "-p", "short_sides", "[96"], "parameter 'short_sides': line 1: while parsing a flow sequence"),
         ([TABLE_2, "-p", "lr", ".nan"], "parameter 'lr': line 1: .nan is no plain number"),
         ([TABLE_2, "--jobs", "0"], "--jobs 0: at least 1"),
-        ([TABLE_2, "--seeds", "0"], "parameter 'seeds' = 0 must be a whole number of at least 1"),
+        ([TABLE_2, "--seeds", "0"], "parameter 'seeds' = 0 must be a whole number from 1 to 1000"),
         (["table_2"], "invalid choice: 'table_2'"),
     ],
 )

@@ -2,10 +2,27 @@
 
 import signal
 import threading
+from contextlib import contextmanager
 
 import pytest
 
 from lad.stopping import finishing_the_step
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_are_heard():
+    """Also where the tests themselves run under nohup."""
+    with handled_by(signal.default_int_handler):
+        yield
+
+
+@contextmanager
+def handled_by(handler):
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupt_waits_for_the_end_of_the_block_and_then_happens():
@@ -52,3 +69,17 @@ def test_in_another_thread_signals_are_left_alone():
     thread.start()
     thread.join()
     assert seen == [None]
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    with handled_by(signal.SIG_IGN), finishing_the_step() as request:
+        signal.raise_signal(signal.SIGINT)
+        assert request.number is None
+
+
+def test_a_signal_that_somebody_else_swallows_ends_the_block_all_the_same():
+    """A run that was asked to stop must not pass for finished."""
+    heard = []
+    with handled_by(lambda *_: heard.append("signal")), pytest.raises(KeyboardInterrupt), finishing_the_step():
+        signal.raise_signal(signal.SIGINT)
+    assert heard == ["signal"]

@@ -181,7 +181,11 @@ def test_a_notebooks_variables_choose_the_runs(tmp_path):
     [
         ({"name": "table2"}, "parameter 'table' = 'table2' is not one of"),
         ({"profile": "toi"}, "parameter 'profile' = 'toi' is not one of toy, mini, coco_1x, coco_2x_ms; did you mean"),
-        ({"seeds": 0}, "parameter 'seeds' = 0 must be a whole number of at least 1"),
+        ({"name": [TABLE_2]}, "parameter 'table' = ['table2_soft_label_vs_lad'] is not one of"),
+        ({"profile": ["toy"]}, "parameter 'profile' = ['toy'] is not one of"),
+        ({"profile": {}}, "parameter 'profile' = {} is not one of"),
+        ({"seeds": 0}, "parameter 'seeds' = 0 must be a whole number from 1 to 1000"),
+        ({"seeds": 10**9}, "parameter 'seeds' = 1000000000 must be a whole number from 1 to 1000"),
         ({"seeds": "three"}, "parameter 'seeds' = 'three' must be a whole number"),
         ({"changes": {"epoch": 3}}, "parameter 'epoch' is unknown; did you mean 'epochs'?"),
         ({"changes": {"seed": 3}}, "parameter 'seed': a table runs seeds 0, 1, …; say how many with seeds"),

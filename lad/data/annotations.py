@@ -104,10 +104,10 @@ def read_annotations(path: Path, like: CocoAnnotations | None = None) -> CocoAnn
     return CocoAnnotations(path, category_ids, class_names, records, is_annotated=content.annotations is not None)
 
 
-def first_file_name(path: Path) -> str:
-    """Of the first image that a JSON lists, as it stands there; empty if there is none."""
+def first_file_names(path: Path, number: int) -> list[str]:
+    """Of the first images that a JSON lists, as they stand there."""
     images = _load_json(path, _ImageList).images
-    return str(images[0].file_name or "") if images else ""
+    return [str(image.file_name) for image in images[:number] if image.file_name]
 
 
 def _load_json(path: Path, kind: type[_Content]) -> _Content:

@@ -1,5 +1,6 @@
 """Any folder with images and a COCO instances JSON, as a data set of `Sample`s."""
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,10 +12,12 @@ import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from lad.data.annotations import CocoAnnotations, first_file_name
+from lad.data.annotations import CocoAnnotations, first_file_names
 from lad.data.batch import Sample
-from lad.data.images import load_image
+from lad.data.images import load_image, one_line
 from lad.data.order import Draw
+
+LOOKED_AT = 100  # images of a JSON, to find the folder that they are in
 
 
 class CocoDataset(Dataset[Sample]):
@@ -65,8 +68,21 @@ def find_split(folder: Path, split: str) -> tuple[Path, Path]:
 
     Looks for `instances_<split>*.json`, or `image_info_<split>*.json` as COCO names lists of test images, in the
     folder or its `annotations/`; for images in `<split>…/` (`test…/` for test-dev), `images/<split>…/`, `images/` or
-    the folder itself, wherever the first image is. Raises ValueError saying what was looked for.
+    the folder itself, wherever most of the first images are. Raises ValueError saying what was looked for.
     """
+    path = find_json(folder, split)
+    names = first_file_names(path, LOOKED_AT)
+    homes = image_homes(folder, path, split)
+    home, found = fullest(homes, names)
+    if not found:
+        looked = ", ".join(f"{home.relative_to(folder)}/" for home in homes[:-1])
+        first = one_line(names[0]) if names else "no image"
+        raise ValueError(f"data '{folder}': {path.name} names {first}, which is in none of {looked} or ./")
+    return home, path
+
+
+def find_json(folder: Path, split: str) -> Path:
+    """The instances JSON of a split; see `find_split`."""
     if not folder.is_dir():
         raise ValueError(f"data '{folder}': no such folder")
     kinds = ("instances", "image_info")
@@ -77,13 +93,21 @@ def find_split(folder: Path, split: str) -> tuple[Path, Path]:
         raise ValueError(
             f"data '{folder}': {what} instances_{split}*.json in it or its annotations/ folder; one is needed"
         )
-    name = re.sub("^(instances|image_info)_", "", found[0].stem).replace("-dev", "")
-    first = first_file_name(found[0])
-    homes = [folder / name, folder / "images" / name, folder / split, folder / "images" / split, folder / "images"]
-    for home in (*homes, folder):
-        if (home / first).is_file():
-            return home, found[0]
-    looked = ", ".join(f"{home.relative_to(folder)}/" for home in homes)
-    raise ValueError(
-        f"data '{folder}': {found[0].name} names {first or 'no image'}, which is in none of {looked} or ./"
-    )
+    return found[0]
+
+
+def split_name(path: Path) -> str:
+    """What the images folder of an instances JSON is called where `find_split` looks first."""
+    return re.sub("^(instances|image_info)_", "", path.stem).replace("-dev", "")
+
+
+def image_homes(folder: Path, path: Path, split: str) -> list[Path]:
+    """Where the images of a split's JSON may be, the folder itself last."""
+    named = [home / name for name in (split_name(path), split) for home in (folder, folder / "images")]
+    return [*named, folder / "images", folder]
+
+
+def fullest(homes: Sequence[Path], names: Sequence[str]) -> tuple[Path, int]:
+    """The place with most of these files, the first of equals, and their number."""
+    counts = [sum(os.path.isfile(home / name) for name in names) for home in homes]
+    return homes[counts.index(max(counts))], max(counts)

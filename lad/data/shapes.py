@@ -5,7 +5,6 @@ An image depends on its difficulty, split and index only: randomness is PCG64's 
 """
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from lad.data.drawing import fill, mix, outlines, scribble, texture
+from lad.files import cache_folder
 
 VERSION = 1  # of the pictures: a new number makes every cache draw them again
 
@@ -129,10 +129,9 @@ def data_folder(data: str) -> Path:
 
 
 def shapes_folder(difficulty: str, cache: str | Path | None = None) -> Path:
-    """The set's folder, written on first use under `cache`, else $LAD_CACHE, else ~/.cache/lad."""
+    """The set's folder, written on first use under `cache`, else under `cache_folder()`."""
     _difficulty(difficulty)
-    root = Path(cache or os.environ.get("LAD_CACHE") or "~/.cache/lad").expanduser()
-    folder = root / f"{difficulty}-v{VERSION}"
+    folder = Path(cache or cache_folder()).expanduser() / f"{difficulty}-v{VERSION}"
     if not folder.is_dir():
         write_shapes(folder, difficulty)
     return folder

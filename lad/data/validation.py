@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,11 +20,11 @@ from typing import Any, Literal
 import msgspec
 
 from lad.data.annotations import read_annotations
-from lad.data.coco import CocoDataset, find_split
+from lad.data.coco import LOOKED_AT, CocoDataset, find_json, find_split, fullest, image_homes
 from lad.data.entries import category_name, image_size, is_inside, is_whole
 from lad.data.findings import SEVERITIES, Finding, about_entry, check_entries, entry_lists, some
 from lad.data.images import check_file, load_image, named, one_line
-from lad.files import write_text
+from lad.files import cache_folder, write_text
 from lad.progress import bar, say
 
 THREADS = 8
@@ -71,11 +70,6 @@ def validate_folder(
         between = [finding for other in checked.values() for finding in _check_between(other, one)]
         checked[split] = replace(one, findings=_sorted([*one.findings, *between]))
     return checked
-
-
-def split_name(path: Path) -> str:
-    """What the images folder of an instances JSON is called where `find_split` looks first."""
-    return re.sub("^(instances|image_info)_", "", path.stem).replace("-dev", "")
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -237,21 +231,16 @@ def _are_one_picture(file: Path, other: Path) -> bool:
 
 
 def _find_split(folder: Path, split: str) -> tuple[Path, Path]:
-    """As `find_split`, but the first image may be missing: in the place where most of the first hundred are."""
+    """As `find_split`, but any image may be missing, and the JSON damaged."""
     try:
         return find_split(folder, split)
-    except (ValueError, OSError, RecursionError) as error:
-        places = [(place, kind) for kind in ("instances", "image_info") for place in (folder, folder / "annotations")]
-        files = [file for place, kind in places for file in place.glob(f"{kind}_{split}*.json")]
-        if len(files) != 1:
-            raise ValueError(_reason(error, folder)) from None
+    except (ValueError, RecursionError):
+        path = find_json(folder, split)
     names: list[str] = []
     with suppress(ValueError):
-        lists, _ = entry_lists(files[0], read_document(files[0]))
-        names = [one["file_name"] for _, one in lists["images"][:100] if is_inside(one.get("file_name"))]
-    homes = [home / name for name in (split_name(files[0]), split) for home in (folder, folder / "images")]
-    homes += [folder / "images", folder]
-    return max(homes, key=lambda home: sum(os.path.isfile(home / name) for name in names)), files[0]
+        lists, _ = entry_lists(path, read_document(path))
+        names = [one["file_name"] for _, one in lists["images"][:LOOKED_AT] if is_inside(one.get("file_name"))]
+    return fullest(image_homes(folder, path, split), names)[0], path
 
 
 def _refusal(path: Path) -> list[Finding]:
@@ -317,8 +306,7 @@ def _memory(dataset: CocoDataset) -> Path:
     with dataset.annotations.path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
     digest.update(os.fsencode(os.path.realpath(dataset.images)))
-    root = Path(os.environ.get("LAD_CACHE") or "~/.cache/lad").expanduser()  # as of lad.data.shapes
-    return root / f"checked-v{CHECK_VERSION}" / f"{digest.hexdigest()}.json"
+    return cache_folder() / f"checked-v{CHECK_VERSION}" / f"{digest.hexdigest()}.json"
 
 
 def _remembered(memory: Path) -> dict[str, Any]:

@@ -253,6 +253,22 @@ def test_a_folder_that_does_not_fit_says_what_was_looked_for(tmp_path):
         find_split(tmp_path, "train")
 
 
+def test_a_split_is_found_though_its_first_image_is_missing(tmp_path):
+    images = [{"id": n, "file_name": name, "height": 30, "width": 40} for n, name in enumerate(("b.png", "a.png"))]
+    write(tmp_path, [], images=images)
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (40, 30)).save(tmp_path / "images" / "a.png")
+    assert find_split(tmp_path, "train")[0] == tmp_path / "images"
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "\ud800"])
+def test_a_name_that_no_file_can_have_is_said_on_one_line(tmp_path, name):
+    write(tmp_path, [], images=[{"id": 7, "file_name": name, "height": 30, "width": 40}])
+    with pytest.raises(ValueError, match="which is in none of") as error:
+        find_split(tmp_path, "train")
+    assert str(error.value).isprintable() and len(str(error.value)) < 3000
+
+
 def test_a_sample_follows_its_transform(tmp_path):
     pixels = np.zeros((30, 40, 3), dtype=np.uint8)
     pixels[6:18, 5:15] = 255  # the gt, in white

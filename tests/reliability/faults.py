@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import random
 import resource
+import signal
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def start(parameters: Parameters) -> BaseProcess:
 
 
 def _quietly_run(parameters: Parameters) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # heard also where the tests run under nohup
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         run_experiment(parameters)
 
