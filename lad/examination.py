@@ -14,9 +14,10 @@ import pandas as pd
 from pycocotools.cocoeval import COCOeval
 
 from lad.data import CocoDataset, data_folder, find_split, read_annotations
+from lad.devices import find_accelerator
 from lad.errors import KINDS, Diagnosis, JudgedImage, ap_lost, count_errors, diagnose
 from lad.evaluation import class_metrics, coco_results, judge, metrics_of
-from lad.experiment import find_accelerator, versions, write_json
+from lad.experiment import versions, write_json
 from lad.inference import predict
 from lad.models import Configuration, Detector, load_detector
 from lad.progress import bar, say

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from filelock import FileLock, Timeout
 from lightning.fabric import Fabric
@@ -26,6 +25,7 @@ from lad.checkpoint import checkpoints
 from lad.data import CocoDataset, data_folder, eval_transform, find_split, read_annotations, train_transform
 from lad.data.shapes import DIFFICULTIES
 from lad.data.validation import ensure_usable
+from lad.devices import devices_and_nodes, find_accelerator, hardware
 from lad.evaluation import METRICS
 from lad.files import remove_unfinished, write_text
 from lad.methods import CO_LEARNING, METHODS_WITH_TEACHER, TITLES
@@ -62,7 +62,7 @@ def run_experiment(parameters: Parameters) -> Run:
         judged = "no AP" if average_precision is None else f"AP {average_precision:.3f}"
         say(f"{parameters.run_name} · finished before, {judged}")
         return finished
-    devices, _nodes = _devices_and_nodes(parameters)
+    devices, _nodes = devices_and_nodes(parameters)
     accelerator = find_accelerator(parameters.accelerator, devices, parameters.precision)
     train_set, val_set = open_data(parameters)
     folder = Path(parameters.out) / parameters.run_name
@@ -88,16 +88,6 @@ def _being_trained(folder: Path) -> ValueError:
     return ValueError(f"{folder}: another process trains this run now; wait for it, or stop it")
 
 
-def _devices_and_nodes(parameters: Parameters) -> tuple[int, int]:
-    """Devices of this machine, and machines. Raises ValueError when torchrun started another number of processes."""
-    if not is_torchelastic_launched():
-        return parameters.devices, 1
-    world_size, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
-    if world_size != parameters.devices:
-        raise ValueError(f"devices={parameters.devices}, but {world_size} processes were started; give as many")
-    return here, world_size // here
-
-
 def teacher_run(parameters: Parameters) -> Run | None:
     """The run of the teacher, trained first if it is not there; None where no trained teacher is needed."""
     needs_run = parameters.method in METHODS_WITH_TEACHER and parameters.method not in CO_LEARNING
@@ -107,7 +97,7 @@ def teacher_run(parameters: Parameters) -> Run | None:
 def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: CocoDataset, val_set: CocoDataset) -> Run:
     taught_by = teacher_run(parameters)
 
-    devices, nodes = _devices_and_nodes(parameters)
+    devices, nodes = devices_and_nodes(parameters)
     fabric = Fabric(
         accelerator=accelerator,
         devices=devices,
@@ -238,33 +228,9 @@ def new_detector(parameters: Parameters, class_names: Sequence[str]) -> Detector
     return detector
 
 
-def find_accelerator(accelerator: str, devices: int = 1, precision: str = "32-true") -> str:
-    """ "cuda" or "cpu". Raises ValueError when the machine has not the devices that are asked for."""
-    wants_cuda = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())
-    found = torch.cuda.device_count()
-    if wants_cuda and found < devices:
-        raise ValueError(f"devices={devices}, but this machine has {found} CUDA devices; give fewer or accelerator=cpu")
-    if precision == "16-mixed" and not wants_cuda:
-        raise ValueError("precision=16-mixed needs a CUDA device; give 32-true or bf16-mixed")
-    return "cuda" if wants_cuda else "cpu"
-
-
 def versions() -> dict[str, str]:
     """Of Python and of the packages that numbers depend on."""
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in VERSIONS_OF}
-
-
-def hardware(fabric: Fabric) -> dict[str, Any]:
-    """What a run ran on."""
-    is_gpu = fabric.device.type == "cuda"
-    return {
-        "device": torch.cuda.get_device_name(fabric.device) if is_gpu else platform.processor() or "cpu",
-        "devices": fabric.world_size,
-        "platform": platform.platform(terse=True),
-        "cpu_cores": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
-    }
 
 
 def write_json(path: Path, content: Any, indent: int | None = 2) -> None:

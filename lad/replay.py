@@ -14,7 +14,8 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from lad.data import Batch
-from lad.experiment import build_networks, find_accelerator, teacher_run
+from lad.devices import find_accelerator
+from lad.experiment import build_networks, teacher_run
 from lad.failed_step import read_failed_step
 from lad.parameters import Parameters
 from lad.progress import say

@@ -20,7 +20,7 @@ from lad.parameters import Parameters, make_parameters
 from lad.runs import find_run
 from lad.training import read_metrics
 
-pytestmark = pytest.mark.skipif("LAD_SLOW" not in os.environ, reason="takes minutes; LAD_SLOW=1 asks for it")
+slow = pytest.mark.skipif("LAD_SLOW" not in os.environ, reason="takes minutes; LAD_SLOW=1 asks for it")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 MODULE = ["-m", "lad.experiment"]
 LAUNCH_BY_TORCHRUN = [*TORCHRUN, "--standalone", "--nproc-per-node=2", *MODULE]
@@ -68,6 +68,7 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
+@slow
 @pytest.mark.parametrize("launcher", [LAUNCH_BY_TORCHRUN, LAUNCH_BY_FABRIC], ids=["torchrun", "fabric run"])
 def test_launchers_train_the_teacher_too(launcher, pictures, tmp_path):
     parameters = tiny(pictures, tmp_path, devices=2)
@@ -77,6 +78,7 @@ def test_launchers_train_the_teacher_too(launcher, pictures, tmp_path):
     assert find_run(parameters.of_teacher()) is not None
 
 
+@slow
 def test_two_machines_train_one_run(pictures, tmp_path, whole):
     """Two torchruns that meet at an address, as on a cluster; each has one device."""
     parameters = two(pictures, tmp_path)
@@ -88,6 +90,7 @@ def test_two_machines_train_one_run(pictures, tmp_path, whole):
     assert outcome(find_run(parameters)) == whole
 
 
+@slow
 def test_another_number_of_processes_than_devices_is_one_clear_line(pictures, tmp_path):
     parameters = two(pictures, tmp_path)
     command = [*TORCHRUN, "--standalone", "--nproc-per-node=1", *MODULE, str(written(parameters, tmp_path / "p.json"))]
@@ -96,6 +99,7 @@ def test_another_number_of_processes_than_devices_is_one_clear_line(pictures, tm
     assert "devices=2, but 1 processes were started; give as many" in done.stdout + done.stderr
 
 
+@slow
 def test_asked_to_stop_all_devices_finish_the_same_step_and_it_is_kept(pictures, tmp_path):
     changes = {"batch_size": 2, "epochs": 12, "eval_every": 12}
     parameters = two(pictures, tmp_path / "stopped", checkpoint_every=500, **changes)
@@ -110,7 +114,7 @@ def test_asked_to_stop_all_devices_finish_the_same_step_and_it_is_kept(pictures,
     assert finish(parameters) == finish(two(pictures, tmp_path / "whole", **changes))
 
 
-@pytest.mark.parametrize("rank", ["0", "1"])
+@pytest.mark.parametrize("rank", ["0", pytest.param("1", marks=slow)])
 def test_when_one_process_is_killed_the_others_end_and_the_run_goes_on(rank, pictures, tmp_path, whole):
     parameters = two(pictures, tmp_path)
     command = [sys.executable, *MODULE, str(written(parameters, tmp_path / "p.json"))]
@@ -124,6 +128,7 @@ def test_when_one_process_is_killed_the_others_end_and_the_run_goes_on(rank, pic
     assert finish(parameters) == whole
 
 
+@slow
 def test_a_second_one_is_refused_while_several_devices_train(pictures, tmp_path):
     parameters = two(pictures, tmp_path, epochs=200)
     file = written(parameters, tmp_path / "p.json")
@@ -135,6 +140,7 @@ def test_a_second_one_is_refused_while_several_devices_train(pictures, tmp_path)
     assert "another process trains this run now" in second.stderr and len(second.stderr.strip().splitlines()) == 1
 
 
+@slow
 def test_the_module_reads_parameters_as_people_write_them(pictures, tmp_path):
     given = {"data": str(pictures), "method": "baseline", "student": "r18", "epochs": 1, "out": str(tmp_path / "runs")}
     file = tmp_path / "mine.yaml"
