@@ -110,6 +110,8 @@ def _explain(detail: Any) -> str:
     if not detail["loc"] or detail["type"] == "value_error":  # of our own, which names it
         return str(detail["msg"]).removeprefix("Value error, ")
     name = shown(".".join(str(part) for part in detail["loc"])).strip("'")
+    if detail["type"] == "missing":
+        return f"parameter '{name}' is missing"
     if detail["type"] == "literal_error":
         choices = [choice.strip(" '") for choice in detail["ctx"]["expected"].replace(" or ", ", ").split(",")]
         return not_one_of(name, detail["input"], choices)

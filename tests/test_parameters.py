@@ -1,5 +1,6 @@
 """Parameters are checked before any work, and what is wrong is one clear line."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from lad.methods import METHODS
-from lad.parameters import PROFILES, make_parameters, notebook_parameters
+from lad.parameters import PROFILES, make_parameters, notebook_parameters, read_parameters
 
 PROJECT = Path(__file__).parents[1]
 
@@ -205,3 +206,30 @@ def test_a_remembered_teacher_is_a_run_of_its_own_with_the_same_teacher_and_stud
     asking, remembering = make_parameters({}), make_parameters({"cache_teacher": True})
     assert asking.hash != remembering.hash
     assert asking.of_teacher() == remembering.of_teacher() and asking.plain() == remembering.plain()
+
+
+def test_parameters_are_read_from_a_runs_file_and_from_what_people_write(tmp_path):
+    parameters = make_parameters({"epochs": 3, "out": str(tmp_path)})
+    (tmp_path / "params.json").write_text(json.dumps(parameters.model_dump()))
+    (tmp_path / "mine.yaml").write_text(f"epochs: 3\nout: {tmp_path}\n")
+    assert read_parameters(tmp_path / "params.json") == read_parameters(tmp_path / "mine.yaml") == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("params.json", None, "params.json: cannot be read (No such file or directory)"),
+        ("params.json", "{", "params.json: "),
+        ("params.json", "[1]", "params.json: "),
+        ("params.json", '{"epoch": 3}', "params.json: parameter 'data' is missing; "),
+        ("mine.yaml", "epoch: 3", "mine.yaml: parameter 'epoch' is unknown; did you mean 'epochs'?"),
+        ("mine.yaml", "epochs: 0", "mine.yaml: parameter 'epochs' = 0: input should be greater than or equal to 1"),
+    ],
+)
+def test_a_file_of_parameters_that_is_wrong_is_one_line_with_its_name(tmp_path, name, text, message):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError) as error:
+        read_parameters(tmp_path / name)
+    assert str(error.value).startswith(f"{tmp_path / name}: ") and "\n" not in str(error.value)
+    assert message in str(error.value)
