@@ -2,6 +2,7 @@
 
 import json
 import math
+import multiprocessing
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -257,9 +258,16 @@ def load_batches(
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=parameters.workers,
+        multiprocessing_context=_worker_context() if parameters.workers else None,
         persistent_workers=parameters.workers > 0 and isinstance(batches, TrainingOrder),
         pin_memory=fabric.device.type == "cuda",
     )
+
+
+def _worker_context() -> str | None:
+    """How loading processes are started: as Python does by default, but not by a forkserver. They end with their
+    parent, and that would be the server, which lives as long as they do: a killed run would leave both behind."""
+    return "fork" if multiprocessing.get_start_method() == "forkserver" else None
 
 
 def _keep_metrics(folder: Path, epochs_done: int) -> None:

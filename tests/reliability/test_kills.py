@@ -3,6 +3,7 @@
 import random
 from pathlib import Path
 
+import psutil
 import pytest
 from faults import damage, fill_the_disk, finish, kill_at_random, newest_checkpoint, start, tiny, write_pictures
 
@@ -32,6 +33,17 @@ def test_killed_at_25_random_moments_it_ends_in_the_same_bytes(name, pictures, t
     for one in killed:
         assert finish(one) == whole
         assert not list(Path(one.out).rglob("*.unfinished"))
+
+
+def test_a_killed_run_leaves_no_loading_processes_behind(pictures, tmp_path):
+    process = start(tiny(pictures, tmp_path, **METHODS["every epoch kept, two workers"], epochs=1000))
+    run, workers = psutil.Process(process.pid), []
+    while len(workers) < 2:
+        assert process.exitcode is None
+        workers = run.children(recursive=True)
+    process.kill()
+    process.join()
+    assert not psutil.wait_procs(workers, timeout=30)[1]
 
 
 def test_with_the_disk_full_at_random_moments_it_stops_and_ends_in_the_same_bytes(pictures, tmp_path):
