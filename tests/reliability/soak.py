@@ -7,6 +7,8 @@ memory and its open files are looked at. In the end some runs are made again und
 """
 
 import argparse
+import ctypes
+import gc
 import itertools
 import json
 import math
@@ -57,11 +59,18 @@ def runs_of(out: Path, seed: int) -> list[Parameters]:
 
 def train_on(out: Path, log: Path) -> None:
     """Run after run, as long as nothing happens."""
-    with log.open("a") as file:
-        sys.stdout = sys.stderr = file
-        for seed in itertools.count():
-            for parameters in runs_of(out, seed):
-                run_experiment(parameters)
+    sys.stdout = sys.stderr = log.open("a", buffering=1)  # stays open: for what ends the process, too
+    for seed in itertools.count():
+        for parameters in runs_of(out, seed):
+            run_experiment(parameters)
+            give_back_memory()
+
+
+def give_back_memory() -> None:
+    """What is freed, but kept by glibc's malloc for later: it is no leak, and grows for hours as it is cut up."""
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def soak(out: Path, hours: float, seed: int) -> dict[str, object]:
