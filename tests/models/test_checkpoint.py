@@ -34,6 +34,12 @@ def test_one_file_holds_weights_and_configuration(detector, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["chess.safetensors"]
 
 
+def test_weights_that_cannot_be_written_are_named(detector, tmp_path):
+    """safetensors' own error names no file."""
+    with pytest.raises(OSError, match=r"nowhere/model\.safetensors: cannot be written \(No such file or directory\)"):
+        save_detector(detector, tmp_path / "nowhere" / "model.safetensors")
+
+
 @pytest.mark.parametrize("width", [0.1, 0.25, 0.33])
 @pytest.mark.parametrize("head", [("paa", True), ("iop", False)])
 @pytest.mark.parametrize("backbone", BACKBONES)
