@@ -24,22 +24,22 @@ $(VENV)/.installed: pyproject.toml
 run: setup
 	@mkdir -p runs
 	$(BIN)/papermill --log-level ERROR --no-progress-bar --stdout-file - notebooks/run_lad.ipynb runs/run_lad.ipynb $(PARAMS)
-	@$(BIN)/python -m lad.report runs/run_lad.ipynb
+	@$(BIN)/lad report runs/run_lad.ipynb
 	@echo
-	@$(BIN)/python -m lad.results runs
+	@$(BIN)/lad results runs
 	@echo "\nexecuted notebook: runs/run_lad.ipynb   as a page: runs/run_lad.html"
 
 evaluate: setup
 	@mkdir -p runs
 	$(BIN)/papermill --log-level ERROR --no-progress-bar --stdout-file - notebooks/evaluate.ipynb runs/evaluate.ipynb $(EVALUATE)
-	@$(BIN)/python -m lad.report runs/evaluate.ipynb
+	@$(BIN)/lad report runs/evaluate.ipynb
 	@echo "\nexecuted notebook: runs/evaluate.ipynb   as a page: runs/evaluate.html"
 
 report: run
-	$(BIN)/python -m lad.report runs
+	$(BIN)/lad report runs
 
 table: setup
-	$(BIN)/python -m lad.run_table $(TABLE) $(TABLE_ARGS)
+	$(BIN)/lad table $(TABLE) $(TABLE_ARGS)
 
 test: setup lint
 	$(BIN)/python -m pytest
@@ -56,7 +56,7 @@ lab: setup
 	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks/$(NOTEBOOK) $(LAB_ARGS)
 
 figures: setup
-	$(BIN)/python docs/make_figures.py
+	$(BIN)/python scripts/make_figures.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

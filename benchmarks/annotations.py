@@ -23,7 +23,7 @@ from measure import alternate, machine, peak_memory
 from pycocotools.coco import COCO
 from torch.utils.data import DataLoader, Dataset
 
-from lad.data import read_annotations
+from lad.data.annotations import read_annotations
 
 IMAGES, GTS, CATEGORIES = 118_287, 860_001, 80  # of train2017
 WORKERS = 4

@@ -17,19 +17,18 @@ import torch
 from measure import alternate, extra_memory, machine, median_ratio
 from published import assign_published
 
-from lad.assignment import PAA, own_assignment
-from lad.data import Targets
+from lad.assigners.base import PAA, own_assignment
 from lad.geometry import Anchors, make_anchors
-from lad.models import HeadOutputs
+from lad.structures import HeadOutputs, Targets
 
 GTS = (2, 8, 32, 100, 500)  # per image
 PUBLISHED_UP_TO = 100
 IMAGES, CLASSES = 2, 80
 
-Scene = tuple[HeadOutputs, Anchors, Targets]
+ExplorerView = tuple[HeadOutputs, Anchors, Targets]
 
 
-def scene(gts: int, hw: tuple[int, int], images: int = IMAGES) -> Scene:
+def scene(gts: int, hw: tuple[int, int], images: int = IMAGES) -> ExplorerView:
     """Outputs as of a network in training, and so many gts per image."""
     targets, anchors = targets_of(gts, hw, images), make_anchors(hw)
     count = len(anchors.boxes)
@@ -64,13 +63,11 @@ def prepare(gts: int, hw: tuple[int, int]) -> Callable[[], object]:
 
 def draw(medians: dict[str, dict[int, float]], path: Path) -> None:
     figure, axis = plt.subplots(figsize=(5, 3.6), layout="constrained")
-    for name, marker, colour in (("published", "s--", "#d55e00"), ("lad", "o-", "#0072b2")):
+    for name, marker, color in (("published", "s--", "#d55e00"), ("lad", "o-", "#0072b2")):
         gts, milliseconds = list(medians[name]), list(medians[name].values())
-        axis.loglog(gts, milliseconds, marker, color=colour)
+        axis.loglog(gts, milliseconds, marker, color=color)
         label = "published way:\na scikit-learn fit per gt" if name == "published" else "lad:\nall gts at once"
-        axis.annotate(
-            label, (gts[-2], milliseconds[-2]), (-10, 8), textcoords="offset points", ha="right", color=colour
-        )
+        axis.annotate(label, (gts[-2], milliseconds[-2]), (-10, 8), textcoords="offset points", ha="right", color=color)
     ticks = (5, 10, 50, 100, 500)
     axis.set(
         xlabel="gts per image", ylabel="milliseconds", xticks=GTS, xticklabels=GTS, yticks=ticks, yticklabels=ticks

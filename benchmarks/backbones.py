@@ -13,7 +13,8 @@ import torch
 from measure import machine, peak_memory
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
-from lad.models import BACKBONES, build_detector
+from lad.models.backbones.registry import BACKBONES
+from lad.models.detector import build_detector
 
 PADDED_HW = (800, 1344)
 

@@ -14,14 +14,14 @@ import torch
 from lightning.fabric import Fabric
 from measure import machine
 
-from lad.assignment_cache import AssignmentCache
-from lad.experiment import open_data, run_experiment
+from lad.config.experiment import make_parameters
+from lad.distillation.assignment_cache import AssignmentCache
+from lad.distillation.statistics import jaccard
+from lad.experiments.runner import open_data, run_experiment
 from lad.geometry import make_anchors
-from lad.models.folding import fold_batchnorm
-from lad.observe import jaccard
-from lad.parameters import make_parameters
-from lad.step import teacher_assignment
-from lad.training import load_batches, training_order
+from lad.models.fuse_batchnorm import fold_batchnorm
+from lad.training.step import teacher_assignment
+from lad.training.trainer import load_batches, training_sampler
 
 ROUNDS = 12  # epochs of batches
 NO_IMAGES = {"images": 0, "differing images": 0, "padded alike": 0, "differing though padded alike": 0}
@@ -49,20 +49,20 @@ def main() -> None:
         teacher = fold_batchnorm(run.load_detector()).to(memory_format=torch.channels_last)
         assign = teacher_assignment(parameters, teacher, fabric)
         train_set, _ = open_data(parameters)
-        order = training_order(train_set, parameters, fabric)
+        order = training_sampler(train_set, parameters, fabric)
         cache = AssignmentCache(run.folder, {})
         first_padding: dict[tuple[int, bool], tuple[int, int]] = {}
         seen, agreement = dict(NO_IMAGES), []
         for order.epoch in range(ROUNDS):
             for batch in load_batches(train_set, order, parameters, fabric):
                 anchors, now = make_anchors(batch.padded_hw), assign(batch)
-                kept = cache.recall(batch, anchors, assign)
-                for row, sight in enumerate(zip(batch.image_id.tolist(), batch.is_flipped.tolist(), strict=True)):
-                    if sight not in first_padding:
-                        first_padding[sight] = batch.padded_hw
+                kept = cache.get(batch, anchors, assign)
+                for row, image_key in enumerate(zip(batch.image_id.tolist(), batch.is_flipped.tolist(), strict=True)):
+                    if image_key not in first_padding:
+                        first_padding[image_key] = batch.padded_hw
                         continue
                     differs = not torch.equal(now[row], kept[row])
-                    alike = first_padding[sight] == batch.padded_hw
+                    alike = first_padding[image_key] == batch.padded_hw
                     seen["images"] += 1
                     seen["differing images"] += differs
                     seen["padded alike"] += alike
@@ -74,7 +74,7 @@ def main() -> None:
     print(f"\n{machine()}; PAA-{given.teacher}, {given.epochs} epochs, AP {run.metrics['AP']:.3f}\n")
     print("| padding of the batch | images | whose assignment differs | positives that agree, mean |")
     print("|---|---:|---:|---:|")
-    print(f"| as at first sight | {seen['padded alike']} | {seen['differing though padded alike']} | – |")
+    print(f"| as at first image_key | {seen['padded alike']} | {seen['differing though padded alike']} | – |")
     mean = sum(agreement) / max(len(agreement), 1)
     print(f"| another | {otherwise} | {differing} ({differing / max(otherwise, 1):.0%}) | {mean:.1%} |")
 

@@ -18,17 +18,18 @@ from lightning.fabric import Fabric
 from measure import alternate, machine, median_ratio
 from torch.utils.data import DataLoader
 
-from lad.assignment_cache import AssignmentCache
-from lad.checkpoint import Place
-from lad.data import collate, train_transform
-from lad.experiment import new_detector, open_data
+from lad.config.experiment import Parameters, make_parameters
+from lad.data.collate import collate
+from lad.data.transforms import train_transform
+from lad.distillation.assignment_cache import AssignmentCache
+from lad.experiments.runner import new_detector, open_data
 from lad.geometry import make_anchors
-from lad.models.folding import fold_batchnorm
-from lad.optimization import build_optimizer
-from lad.parameters import Parameters, make_parameters
-from lad.step import teacher_assignment
-from lad.stopping import StopRequest
-from lad.training import load_batches, train_epoch, training_order
+from lad.models.fuse_batchnorm import fold_batchnorm
+from lad.training.checkpoint import Progress
+from lad.training.interrupt import StopRequest
+from lad.training.optimizer import build_optimizer
+from lad.training.step import teacher_assignment
+from lad.training.trainer import load_batches, train_epoch, training_sampler
 
 
 def main() -> None:
@@ -53,8 +54,8 @@ def main() -> None:
         def train() -> None:
             network = copy.deepcopy(student).to(memory_format=torch.channels_last)
             model, optimizer = fabric.setup(network, build_optimizer(parameters, list(network.parameters())))
-            batches = load_batches(train_set, training_order(train_set, parameters, fabric), parameters, fabric)
-            length, place, request = len(batches), Place(), StopRequest()
+            batches = load_batches(train_set, training_sampler(train_set, parameters, fabric), parameters, fabric)
+            length, place, request = len(batches), Progress(), StopRequest()
             end = train_epoch(
                 parameters, model, optimizer, teacher, cache, batches, fabric, place, length, Path(folder), request
             )
@@ -67,7 +68,7 @@ def main() -> None:
         for flip in (0, 1):  # each image, and its mirror image
             train_set.transform = train_transform(lad.short_sides, lad.long_side, flip)
             for batch in DataLoader(train_set, lad.batch_size, collate_fn=collate):
-                cache.recall(batch, make_anchors(batch.padded_hw), teacher_assignment(lad, teacher, fabric))
+                cache.get(batch, make_anchors(batch.padded_hw), teacher_assignment(lad, teacher, fabric))
         train_set.transform = train_transform(lad.short_sides, lad.long_side, lad.flip)
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
         tasks = {

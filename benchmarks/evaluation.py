@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from measure import alternate, machine, median_ratio
 
-from lad.evaluation import EVALUATORS, class_metrics, judge, metrics_of, precision_recall
+from lad.evaluation.coco_eval import EVALUATORS, class_metrics, metrics_of, precision_recall, run_coco_eval
 
 CLASSES = 80
 TOLERANCE = 1e-9
@@ -69,7 +69,7 @@ def largest_difference(path: Path, results: list[dict[str, Any]]) -> float:
 
 
 def numbers(path: Path, results: list[dict[str, Any]], evaluator: str) -> np.ndarray:
-    judged = judge(path, results, evaluator=evaluator)
+    judged = run_coco_eval(path, results, evaluator=evaluator)
     of_classes = [value for row in class_metrics(judged).values() for value in row.values()]
     return np.concatenate([list(metrics_of(judged).values()), of_classes, *precision_recall(judged).values()])
 
@@ -84,7 +84,7 @@ def main() -> None:
         path, results = made_up(Path(folder), given.images, given.detections)
         difference = largest_difference(path, results)
         assert difference <= TOLERANCE, f"the evaluators differ by {difference}"
-        tasks = {name: functools.partial(judge, path, results, evaluator=name) for name in EVALUATORS}
+        tasks = {name: functools.partial(run_coco_eval, path, results, evaluator=name) for name in EVALUATORS}
         seconds = alternate(tasks, given.rounds)
     print(f"{machine()}; {given.images} images, {len(results)} detections, {CLASSES} classes; {given.rounds} rounds.")
     print(f"Largest difference of any number, of any class or on any curve: {difference:.0e}.\n")

@@ -12,9 +12,9 @@ import statistics
 
 from measure import alternate, machine
 
-from lad.controls import Controls
-from lad.explorer import explore
-from lad.look import make_look
+from lad.explorer.app import explore
+from lad.explorer.config import make_explorer_config
+from lad.explorer.widgets import Controls
 
 
 def main() -> None:
@@ -22,9 +22,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--run", help="a run's name; default: the newest")
     given = parser.parse_args()
-    explorer = explore(make_look({"run": given.run}))
+    explorer = explore(make_explorer_config({"run": given.run}))
     controls = Controls(explorer)
-    image, epoch = itertools.count(1), itertools.cycle(explorer.stage.epochs)
+    image, epoch = itertools.count(1), itertools.cycle(explorer.session.epochs)
 
     def another(control) -> None:
         """The option after the chosen one, the first after the last."""
@@ -32,22 +32,22 @@ def main() -> None:
         control.value = values[(values.index(control.value) + 1) % len(values)]
 
     def next_image() -> None:
-        controls._go(lambda: {"image": next(image) % len(explorer.stage.dataset), "gt": None})
+        controls._go(lambda: {"image": next(image) % len(explorer.session.dataset), "gt": None})
 
     def next_epoch() -> None:
-        explorer.stage.remembered.clear()
+        explorer.session.remembered.clear()
         controls._go(lambda: {"epoch": next(epoch)})
 
     choices = {
         "another assignment": lambda: another(controls.assignment),
         "a level on or off": lambda: setattr(controls.levels[1], "value", not controls.levels[1].value),
         "another picture": next_image,
-        "another object": lambda: controls._go(lambda: {"gt": (explorer.scene.gt + 1) % len(controls.gt.options)}),
+        "another object": lambda: controls._go(lambda: {"gt": (explorer.view.gt + 1) % len(controls.gt.options)}),
     }
-    if explorer.stage.epochs:
+    if explorer.session.epochs:
         choices["another epoch"] = next_epoch
     seconds = alternate(choices, given.rounds)
-    print(f"{explorer.stage.name}; {machine()}\n")
+    print(f"{explorer.session.name}; {machine()}\n")
     print("| choice | median, ms | longest, ms |\n|---|---:|---:|")
     for name, times in seconds.items():
         print(f"| {name} | {1000 * statistics.median(times):.0f} | {1000 * max(times):.0f} |")

@@ -15,12 +15,12 @@ import math
 
 from backbones import cost
 
-from lad.methods import CO_LEARNING, METHODS_WITH_TEACHER
-from lad.paper import TABLES, Table
-from lad.parameters import Parameters
-from lad.tables import open_table
+from lad.config.experiment import Parameters
+from lad.distillation.methods import CO_LEARNING, METHODS_WITH_TEACHER
+from lad.paper.published import TABLES, Table
+from lad.paper.tables import open_table
 
-SUSTAINED = 10e12  # operations per second: what detection training gets out of one data-centre GPU in mixed precision
+SUSTAINED = 10e12  # operations per second: what detection training gets out of one data-center GPU in mixed precision
 IMAGES = {"mini": 4000, "coco_1x": 118_287, "coco_2x_ms": 118_287}  # toy runs on a CPU
 LANDSCAPE = 4 / 3  # of a typical photograph of COCO
 

@@ -17,9 +17,9 @@ from measure import alternate, machine, median_ratio, peak_memory
 from torch import nn
 from torchvision.models.detection import fcos_resnet50_fpn, retinanet_resnet50_fpn
 
-from lad.inference import predict
-from lad.models import build_detector
-from lad.views import View
+from lad.inference.predictor import predict
+from lad.inference.tta import TTAView
+from lad.models.detector import build_detector
 
 IMAGE_HW = (800, 1333)
 CANDIDATES = 1000
@@ -37,7 +37,7 @@ def build(name: str) -> Callable[[torch.Tensor], list]:
         classifier, threshold = detector.head.cls, 0.05**2 / 0.5  # sqrt(cls · iou) > .05 where iou is ½
 
         def run(image: torch.Tensor) -> list:
-            return predict(detector, image, views=[View(*IMAGE_HW)])
+            return predict(detector, image, views=[TTAView(*IMAGE_HW)])
 
     else:
         detector = THEIRS[name](weights=None, weights_backbone=None, num_classes=81).eval()

@@ -2,7 +2,7 @@
 
     python benchmarks/kernels.py [--gts 8] [--device cpu]
 
-Two images of 800 x 1344, 80 classes. On a CUDA device kernels and synchronisations are counted; elsewhere the
+Two images of 800 x 1344, 80 classes. On a CUDA device kernels and synchronizations are counted; elsewhere the
 operations that torch dispatches, and those among them whose result's shape or value the host must know, for which it
 would wait there. Forward passes only.
 """
@@ -14,12 +14,13 @@ import torch
 from assignment import scene
 from torch.profiler import ProfilerActivity, profile
 
-from lad.assignment import PAA, match_candidates
-from lad.assignment.mixture import fit_mixture
-from lad.assignment.paa import pool_cheapest, separate
+from lad.assigners.base import PAA
+from lad.assigners.candidates import match_candidates
+from lad.assigners.gmm import fit_mixture
+from lad.assigners.paa import select_positives, topk_per_level
 from lad.geometry import make_anchors
 from lad.losses import detection_loss
-from lad.models import HeadOutputs
+from lad.structures import HeadOutputs
 
 HW = (800, 1344)
 WAITS = ("aten::nonzero", "aten::_local_scalar_dense", "aten::bincount", "aten::masked_select", "aten::_unique2")
@@ -55,20 +56,20 @@ def main() -> None:
     outputs = HeadOutputs(*(one.to(given.device) for one in outputs))
     anchors, targets = make_anchors(HW, given.device), host_targets.to(given.device)
     candidates = match_candidates(host_anchors, host_targets).to(given.device)
-    evidence = PAA.weigh(outputs, candidates, anchors, targets)
-    cost, _, number = pool_cheapest(candidates, evidence[:, 0], len(targets.boxes))
+    candidate_scores = PAA.score(outputs, candidates, anchors, targets)
+    cost, _, number = topk_per_level(candidates, candidate_scores[:, 0], len(targets.boxes))
     mixture = fit_mixture(cost, number)
-    gt_index = PAA.assign(candidates, evidence, anchors, targets)
+    gt_index = PAA.assign(candidates, candidate_scores, anchors, targets)
     tasks = {
         "match, on the host": lambda: match_candidates(host_anchors, host_targets),
-        "cost": lambda: PAA.weigh(outputs, candidates, anchors, targets),
-        "pool": lambda: pool_cheapest(candidates, evidence[:, 0], len(targets.boxes)),
+        "cost": lambda: PAA.score(outputs, candidates, anchors, targets),
+        "pool": lambda: topk_per_level(candidates, candidate_scores[:, 0], len(targets.boxes)),
         f"mixture, {int(mixture.iterations.max())} iterations": lambda: fit_mixture(cost, number),
-        "separate": lambda: separate(mixture, cost, number),
-        "assign: pool, mixture, separate, place": lambda: PAA.assign(candidates, evidence, anchors, targets),
+        "separate": lambda: select_positives(mixture, cost, number),
+        "assign: pool, mixture, separate, place": lambda: PAA.assign(candidates, candidate_scores, anchors, targets),
         "losses": lambda: detection_loss(outputs, gt_index, anchors, targets, "iou"),
     }
-    kind = ("kernels", "synchronisations") if given.device == "cuda" else ("operations", "that would wait")
+    kind = ("kernels", "synchronizations") if given.device == "cuda" else ("operations", "that would wait")
     print(f"torch {torch.__version__.split('+')[0]} on {given.device}; {given.gts} gts per image\n")
     print(f"| part | {kind[0]} | {kind[1]} |\n|---|---:|---:|")
     for name, task in tasks.items():

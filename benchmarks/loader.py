@@ -2,7 +2,7 @@
 
     python benchmarks/loader.py [--short-side 800] [--long-side 1333] [--workers 0 1 2] [--images 64]
 
-Photograph-like JPEGs of COCO's sizes are written into a temporary folder, read, resized, flipped, normalised and
+Photograph-like JPEGs of COCO's sizes are written into a temporary folder, read, resized, flipped, normalized and
 collated in batches of two as in training. What a step takes is in `step.py`'s table; the CPU's loader feeds a GPU, too,
 so what matters there is images per second and worker. Also told: how much of the batches is padding, with and without
 landscape and portrait images in batches apart.
@@ -21,9 +21,13 @@ from lightning.fabric import Fabric
 from measure import machine
 from PIL import Image
 
-from lad.data import CocoDataset, TrainingOrder, collate, read_annotations, train_transform
-from lad.parameters import make_parameters
-from lad.training import load_batches, training_order
+from lad.config.experiment import make_parameters
+from lad.data.annotations import read_annotations
+from lad.data.coco import CocoDataset
+from lad.data.collate import collate
+from lad.data.samplers import AspectRatioBatchSampler
+from lad.data.transforms import train_transform
+from lad.training.trainer import load_batches, training_sampler
 
 SIZES = ((480, 640), (427, 640), (640, 480), (640, 427), (375, 500))  # (height, width), the commonest of COCO
 SHARES = (0.38, 0.30, 0.14, 0.10, 0.08)
@@ -51,7 +55,7 @@ def write_photographs(folder: Path, images: int) -> Path:
 def padding_share(dataset: CocoDataset, is_grouped: bool, batch_size: int) -> float:
     """Pixels of the batches of an epoch that are padding / all."""
     hw = dataset.annotations.records.hw
-    order = TrainingOrder(hw if is_grouped else torch.ones_like(hw), batch_size, seed=0)
+    order = AspectRatioBatchSampler(hw if is_grouped else torch.ones_like(hw), batch_size, seed=0)
     batches = [collate([dataset[draw.index] for draw in batch]) for batch in order]
     pixels = sum(batch.images[:, 0].numel() for batch in batches)
     return 1 - sum(int(batch.targets.image_hw.prod(dim=1).sum()) for batch in batches) / pixels
@@ -74,7 +78,7 @@ def main() -> None:
         print("| workers | images/s |\n|---:|---:|")
         for workers in given.workers:
             parameters = make_parameters({"batch_size": given.batch, "workers": workers})
-            loader = load_batches(dataset, training_order(dataset, parameters, fabric), parameters, fabric)
+            loader = load_batches(dataset, training_sampler(dataset, parameters, fabric), parameters, fabric)
             seconds = []
             for _ in range(given.rounds + 1):  # the first one starts the workers
                 started = time.perf_counter()

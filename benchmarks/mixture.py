@@ -20,8 +20,11 @@ from measure import alternate, machine, median_ratio
 from published import fit_published
 from torch import Tensor
 
-from lad.assignment import Mixture, anchor_cost, fit_mixture, match_candidates, mixture, pool_cheapest
-from lad.assignment.mixture import MAX_ITERATIONS, TOLERANCE, em_step, log_densities
+from lad.assigners import gmm as mixture
+from lad.assigners.candidates import match_candidates
+from lad.assigners.cost import anchor_cost
+from lad.assigners.gmm import MAX_ITERATIONS, TOLERANCE, Mixture, em_step, fit_mixture, log_densities
+from lad.assigners.paa import topk_per_level
 
 GTS = (2, 8, 32, 100, 500)  # per image
 HW = (800, 1344)
@@ -65,7 +68,7 @@ def pooled(gts: int) -> tuple[Tensor, Tensor]:
     outputs, anchors, targets = scene(gts, HW)
     candidates = match_candidates(anchors, targets)
     cost = anchor_cost(outputs, candidates, anchors, targets)
-    cost, _, count = pool_cheapest(candidates, cost, len(targets.boxes))
+    cost, _, count = topk_per_level(candidates, cost, len(targets.boxes))
     return cost, count
 
 

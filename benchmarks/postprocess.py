@@ -15,15 +15,15 @@ from measure import alternate, machine, median_ratio
 from published import detect_published
 
 from lad.geometry import Anchors, box_iou, encode_deltas, make_anchors
-from lad.models import HeadOutputs
-from lad.postprocess import MIN_SCORE, Detections, detect, score_candidates
+from lad.inference.postprocess import MIN_SCORE, detect, score_candidates
+from lad.structures import Detections, HeadOutputs
 
 HW, CLASSES = (800, 1344), 80
 
-Scene = tuple[HeadOutputs, Anchors, torch.Tensor]
+ExplorerView = tuple[HeadOutputs, Anchors, torch.Tensor]
 
 
-def scene(objects: int, candidates: int) -> Scene:
+def scene(objects: int, candidates: int) -> ExplorerView:
     """Outputs, anchors and size of an image; its objects have sides from 16 to 512 px, evenly in octaves."""
     torch.manual_seed(0)
     anchors, wh = make_anchors(HW), torch.tensor([HW[1], HW[0]])

@@ -12,10 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import batched_nms
 
-from lad.data import Targets
 from lad.geometry import STRIDES, Anchors, box_giou_loss, box_iou, decode_deltas, inside_images
-from lad.models import HeadOutputs
-from lad.postprocess import Detections
+from lad.structures import Detections, HeadOutputs, Targets
 
 TOP, MIN_IOU, BOX_WEIGHT = 9, 0.1, 1.3
 NMS_PRE, SCORE_THR, NMS_IOU, MAX_PER_IMG = 1000, 0.05, 0.6, 100
@@ -104,7 +102,7 @@ def fit_published(cost: Tensor) -> tuple[Tensor, Tensor]:
 def detect_published(
     outputs: HeadOutputs, anchors: Anchors, image_hw: Tensor, with_score_voting: bool = True
 ) -> list[Detections]:
-    """Like `lad.postprocess.detect`; a class after the other when voted."""
+    """Like `lad.inference.postprocess.detect`; a class after the other when voted."""
     return [
         detect_in_image(outputs, anchors, image, image_hw[image], with_score_voting) for image in range(len(image_hw))
     ]

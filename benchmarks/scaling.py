@@ -19,9 +19,9 @@ from lightning.fabric import Fabric
 from measure import alternate, machine, peak_memory, slope
 from step import CLASSES, PAPER, on_given_outputs, parameters_of, random_batch
 
-from lad.models import build_detector
-from lad.optimization import build_optimizer
-from lad.step import descend, learn
+from lad.models.detector import build_detector
+from lad.training.optimizer import build_optimizer
+from lad.training.step import optimizer_step, training_step
 
 GTS = (2, 8, 32, 100, 250, 500)
 SIZES = ((128, 160), (192, 256), (256, 320), (384, 480), (512, 640))
@@ -44,8 +44,8 @@ def step(student: str, images: int, hw: tuple[int, int], gts: int) -> Callable[[
     batch = random_batch(images, hw, gts)
 
     def take() -> None:
-        learned, _, _ = learn(parameters, model, None, None, batch, fabric)
-        descend(parameters, model, optimizer, torch.stack(list(learned.terms.values())).sum(), fabric)
+        learned, _, _ = training_step(parameters, model, None, None, batch, fabric)
+        optimizer_step(parameters, model, optimizer, torch.stack(list(learned.terms.values())).sum(), fabric)
 
     return take
 

@@ -22,16 +22,17 @@ from assignment import targets_of
 from lightning.fabric import Fabric
 from measure import alternate, machine, median_ratio
 
-from lad.assignment import match_candidates
-from lad.assignment_cache import AssignmentCache
-from lad.data import Batch
+from lad.assigners.candidates import match_candidates
+from lad.config.experiment import Parameters, make_parameters
+from lad.distillation.assignment_cache import AssignmentCache
+from lad.distillation.methods import baseline
 from lad.geometry import make_anchors
-from lad.methods import baseline
-from lad.models import HeadOutputs, Pair, build_detector
-from lad.models.folding import fold_batchnorm
-from lad.optimization import build_optimizer
-from lad.parameters import Parameters, make_parameters
-from lad.step import descend, learn
+from lad.models.detector import build_detector
+from lad.models.fuse_batchnorm import fold_batchnorm
+from lad.models.student_teacher import StudentTeacherPair
+from lad.structures import Batch, HeadOutputs
+from lad.training.optimizer import build_optimizer
+from lad.training.step import optimizer_step, training_step
 
 CLASSES = 80
 PAPER = {"frozen_stages": 1, "norm_eval": True}
@@ -56,7 +57,7 @@ def steps(given: argparse.Namespace, fabric: Fabric, folder: Path) -> dict[str, 
         parameters = parameters_of(given, method, cached)
         network = build_detector(given.student, CLASSES, **PAPER)
         if method == "colad":
-            network = Pair(network, build_detector(given.teacher, CLASSES, **PAPER))
+            network = StudentTeacherPair(network, build_detector(given.teacher, CLASSES, **PAPER))
         network.to(memory_format=torch.channels_last)
         if given.compile:
             network.compile()
@@ -67,8 +68,8 @@ def steps(given: argparse.Namespace, fabric: Fabric, folder: Path) -> dict[str, 
         model.train()
 
         def step() -> None:
-            learned, _, _ = learn(parameters, model, asked, cache, batch, fabric)
-            descend(parameters, model, optimizer, torch.stack(list(learned.terms.values())).sum(), fabric)
+            learned, _, _ = training_step(parameters, model, asked, cache, batch, fabric)
+            optimizer_step(parameters, model, optimizer, torch.stack(list(learned.terms.values())).sum(), fabric)
             wait(fabric)
 
         return step

@@ -15,8 +15,8 @@ import torch
 from measure import alternate, machine, median_ratio
 from torch import nn
 
-from lad.models import build_detector
-from lad.models.folding import fold_batchnorm
+from lad.models.detector import build_detector
+from lad.models.fuse_batchnorm import fold_batchnorm
 
 
 def forward(

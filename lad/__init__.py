@@ -1,3 +1,44 @@
-"""Label Assignment Distillation: the PAA detectors, the assignment, and the paper's methods, with their pictures."""
+"""Label Assignment Distillation: PAA detectors, label assignment, and the methods of the LAD paper, with figures.
+
+The names in `__all__` are imported when they are first used, so that `import lad` does not load torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lad.config.experiment import make_parameters
+    from lad.experiments.evaluate import evaluate_checkpoint
+    from lad.experiments.runner import compare, run_experiment
+    from lad.inference.predictor import predict
+    from lad.models.serialization import load_detector, save_detector
 
 __version__ = "0.1.0"
+__all__ = [
+    "compare",
+    "evaluate_checkpoint",
+    "load_detector",
+    "make_parameters",
+    "predict",
+    "run_experiment",
+    "save_detector",
+]
+_HOMES = {
+    "compare": "lad.experiments.runner",
+    "evaluate_checkpoint": "lad.experiments.evaluate",
+    "load_detector": "lad.models.serialization",
+    "make_parameters": "lad.config.experiment",
+    "predict": "lad.inference.predictor",
+    "run_experiment": "lad.experiments.runner",
+    "save_detector": "lad.models.serialization",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lad' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,6 +1,6 @@
 """Anchors, box deltas and overlaps: everything that needs coordinates and no network.
 
-Boxes are xyxy pixels of the resized image. The conventions (anchor centres at multiples of the stride, no +1 pixel)
+Boxes are xyxy pixels of the resized image. The conventions (anchor centers at multiples of the stride, no +1 pixel)
 are OpenMMLab's, so that its checkpoints mean the same thing here.
 """
 
@@ -122,7 +122,7 @@ def box_iou(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def box_giou_loss(boxes: Tensor, others: Tensor) -> Tensor:
-    """1 − generalised IoU of boxes [..., 4] and others [..., 4] that broadcast (Rezatofighi et al., CVPR 2019)."""
+    """1 − generalized IoU of boxes [..., 4] and others [..., 4] that broadcast (Rezatofighi et al., CVPR 2019)."""
     iou, union = _overlap(boxes, others, eps=1e-7)
     hull_wh = torch.maximum(boxes[..., 2:], others[..., 2:]) - torch.minimum(boxes[..., :2], others[..., :2])
     hull_wh = hull_wh.clamp(min=0)

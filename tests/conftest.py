@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lad.data import Targets
+from lad.structures import Targets
 
 GOLDEN = Path(__file__).parent / "golden"
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"

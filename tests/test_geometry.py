@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lad.geometry import (
+from lad.geometry import (  # fmt: skip
     STRIDES,
     box_giou_loss,
     box_iou,
@@ -14,7 +14,7 @@ from lad.geometry import (
     inside_images,
     level_sizes,
     make_anchors,
-)  # fmt: skip
+)
 
 
 def boxes_strategy(count: int) -> st.SearchStrategy[torch.Tensor]:

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torchvision.ops import sigmoid_focal_loss
 
-from lad.assignment import anchor_cost, assign, match_candidates
-from lad.data import BACKGROUND, IGNORED, Targets
+from lad.assigners.candidates import match_candidates
+from lad.assigners.cost import anchor_cost
+from lad.assigners.paa import assign
 from lad.geometry import make_anchors
 from lad.losses import background_focal, detection_loss, foreground_focal
-from lad.models import HeadOutputs
+from lad.structures import BACKGROUND, IGNORED, HeadOutputs, Targets
 
 
 def student_of(case) -> HeadOutputs:

@@ -9,9 +9,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from lad.models import build_detector, save_openmmlab
-from lad.parameters import Parameters
-from lad.question import Question
+from lad.config.evaluation import EvaluationConfig
+from lad.config.experiment import Parameters
+from lad.models.detector import build_detector
+from lad.models.serialization import save_openmmlab
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text()
@@ -52,5 +53,5 @@ def test_links_and_files_it_names_are_there():
 
 
 def test_parameters_it_passes_are_parameters():
-    known = {*Parameters.model_fields, *Question.model_fields}
+    known = {*Parameters.model_fields, *EvaluationConfig.model_fields}
     assert set(re.findall(r" -p (\w+) ", README)) <= known

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[1]
-CODE = [path for room in ("lad", "docs", "benchmarks") for path in sorted((PROJECT / room).rglob("*.py"))]
+CODE = [path for room in ("lad", "scripts", "benchmarks") for path in sorted((PROJECT / room).rglob("*.py"))]
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 SCRIPTS = [PROJECT / "Makefile", PROJECT / ".ci" / "run"]
 TEXTS = [

@@ -14,21 +14,22 @@ from lightning.fabric import Fabric
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from torch import nn
 
-from lad.assignment_cache import AssignmentCache
-from lad.checkpoint import load_checkpoint
-from lad.data import load_image, read_annotations
-from lad.data.shapes import write_shapes
-from lad.experiment import run_experiment
-from lad.failed_step import read_failed_step
-from lad.look import make_look
-from lad.models import load_detector
-from lad.parameters import make_parameters, read_parameters
-from lad.question import make_question
-from lad.report import write_report
-from lad.results import results_table, style_table
-from lad.runs import Run, finished_runs, open_run
-from lad.scene import open_stage, see
-from lad.summary import differences_table, environments_table
+from lad.config.evaluation import make_evaluation_config
+from lad.config.experiment import make_parameters, read_parameters
+from lad.data.annotations import read_annotations
+from lad.data.images import load_image
+from lad.data.synthetic.shapes import write_shapes
+from lad.distillation.assignment_cache import AssignmentCache
+from lad.experiments.leaderboard import results_table, style_table
+from lad.experiments.run_store import Run, finished_runs, open_run
+from lad.experiments.runner import run_experiment
+from lad.explorer.config import make_explorer_config
+from lad.explorer.session import open_session, render_view
+from lad.models.serialization import load_detector
+from lad.report.cli import write_report
+from lad.report.compare_runs import differences_table, environments_table
+from lad.training.checkpoint import load_checkpoint
+from lad.training.failed_step import read_failed_step
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -135,15 +136,15 @@ def test_a_payload_as_the_numbers_of_a_runs_epochs_is_one_line(poison, run):
 @pytest.mark.parametrize("reader", ["run", "explorer"])
 def test_a_payload_as_the_weights_of_an_epoch_is_one_line(reader, poison, run):
     file = poison(run.weights_file(epoch=1))
-    look = make_look({"out": run.folder.parent, "run": run.folder.name, "epoch": 1})
+    look = make_explorer_config({"out": run.folder.parent, "run": run.folder.name, "epoch": 1})
     with pytest.raises(ValueError) as caught:
-        run.load_detector(epoch=1) if reader == "run" else see(open_stage(look), look)
+        run.load_detector(epoch=1) if reader == "run" else render_view(open_session(look), look)
     assert str(file) in str(caught.value)
 
 
 def test_a_question_about_a_payload_is_one_line(poison, tmp_path):
     """The notebook evaluate asks first, and reads when all is clear."""
-    question = make_question({"checkpoint": str(poison(tmp_path / "x.pth")), "data": "toy"})
+    question = make_evaluation_config({"checkpoint": str(poison(tmp_path / "x.pth")), "data": "toy"})
     with pytest.raises(ValueError, match=r"x\.pth': (refused|cut short)"):
         load_detector(question.checkpoint, question.part)
 

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 import torch
 
-from lad.checks import shown
 from lad.data.records import UTF8, ImageRecords
+from lad.utils.messages import shown
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,10 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from lad.data.annotations import CocoAnnotations, first_file_names
-from lad.data.batch import Sample
-from lad.data.images import load_image, one_line
-from lad.data.order import Draw
+from lad.data.images import load_image
+from lad.data.samplers import SampleKey
+from lad.structures import Sample
+from lad.utils.messages import one_line
 
 LOOKED_AT = 100  # images of a JSON, to find the folder that they are in
 
@@ -30,9 +31,9 @@ class CocoDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.annotations.records)
 
-    def __getitem__(self, index: int | Draw) -> Sample:
+    def __getitem__(self, index: int | SampleKey) -> Sample:
         """The image at a place; of a draw, whose seed alone decides what its random transforms do."""
-        if isinstance(index, Draw):
+        if isinstance(index, SampleKey):
             with torch.random.fork_rng(devices=()):
                 torch.default_generator.manual_seed(index.seed)
                 return self[index.index]

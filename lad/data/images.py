@@ -8,9 +8,10 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
+from lad.utils.messages import named, one_line
+
 ORIENTATION = 0x0112  # the EXIF tag
 ANIMATED_FORMATS = ("AVIF", "GIF", "PNG", "WEBP")  # the frames of others (MPO, TIFF) are views or pages of one picture
-LONGEST_NAME, LONGEST_LINE = 300, 1000  # of what messages show
 
 
 def load_image(path: Path | BinaryIO, annotated_hw: tuple[int, int] | None = None) -> np.ndarray:
@@ -67,19 +68,6 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode == "F":
         raise ValueError("mode F, floating-point pixels; save it with 8 bits a channel")
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # converting RGB would copy it once more
-
-
-def named(path: Path) -> str:
-    """A file's name for a message."""
-    return one_line(str(path), LONGEST_NAME)
-
-
-def one_line(text: str, most: int = LONGEST_LINE) -> str:
-    """A message on one line that any terminal can show: what is not printable is escaped, the middle of a very long one
-    left out. File names of strangers may hold line breaks, terminal codes and what is not Unicode."""
-    if len(text) > most:
-        text = f"{text[: most // 2]} … {text[-most // 2 :]}"
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _unusable(path: Path | BinaryIO, reason: str | None) -> ValueError:

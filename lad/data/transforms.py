@@ -51,15 +51,15 @@ def resized_hw(hw: tuple[int, int], short_side: int, long_side: int) -> tuple[in
 
 
 def train_transform(short_sides: Sequence[int], long_side: int, flip_probability: float = 0.5) -> v2.Transform:
-    """Resize (multi-scale when several short sides are given), flip horizontally, normalise. Called with (image, boxes,
+    """Resize (multi-scale when several short sides are given), flip horizontally, normalize. Called with (image, boxes,
     False), it tells in the third place whether it flipped them."""
-    return v2.Compose([ResizeKeepRatio(short_sides, long_side), RandomFlip(flip_probability), *_normalise()])
+    return v2.Compose([ResizeKeepRatio(short_sides, long_side), RandomFlip(flip_probability), *_normalize()])
 
 
 def eval_transform(short_side: int, long_side: int, flip: bool = False) -> v2.Transform:
-    """Resize, flip horizontally if told to, normalise."""
-    return v2.Compose([ResizeKeepRatio([short_side], long_side), RandomFlip(float(flip)), *_normalise()])
+    """Resize, flip horizontally if told to, normalize."""
+    return v2.Compose([ResizeKeepRatio([short_side], long_side), RandomFlip(float(flip)), *_normalize()])
 
 
-def _normalise() -> list[v2.Transform]:
+def _normalize() -> list[v2.Transform]:
     return [v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)]

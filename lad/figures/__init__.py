@@ -1,10 +1,10 @@
 """The figures of the notebooks. Each function takes what it draws and returns a Figure; none is shown here."""
 
 from lad.figures.assignment import draw_assignments, draw_levels, draw_mixtures
-from lad.figures.detection import draw_detections, draw_errors, draw_judged, draw_precision_recall
-from lad.figures.exploration import draw_anchors, draw_claims, draw_cost_maps
+from lad.figures.detection import draw_detections, draw_errors, draw_evaluated, draw_precision_recall
+from lad.figures.explorer import draw_anchors, draw_cost_maps, draw_positives
 from lad.figures.history import draw_history, save_animation
-from lad.figures.style import BOTH, GT, NEITHER, STUDENT, TAUGHT, TEACHER, network_colour, to_picture, to_svg
+from lad.figures.style import BOTH, GT, NEITHER, STUDENT, TAUGHT, TEACHER, network_color, to_picture, to_svg
 from lad.figures.training import draw_comparison, draw_gains, draw_training
 
 __all__ = [
@@ -16,19 +16,19 @@ __all__ = [
     "TEACHER",
     "draw_anchors",
     "draw_assignments",
-    "draw_claims",
     "draw_comparison",
     "draw_cost_maps",
     "draw_detections",
     "draw_errors",
+    "draw_evaluated",
     "draw_gains",
     "draw_history",
-    "draw_judged",
     "draw_levels",
     "draw_mixtures",
+    "draw_positives",
     "draw_precision_recall",
     "draw_training",
-    "network_colour",
+    "network_color",
     "save_animation",
     "to_picture",
     "to_svg",

@@ -1,4 +1,4 @@
-"""Figures of detections: beside the ground truth, judged one by one, and summed up in curves."""
+"""Figures of detections: beside the ground truth, coco_eval one by one, and summed up in curves."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from lad.data import Targets
-from lad.errors import ERRORS, SIZES, JudgedImage
+from lad.evaluation.error_analysis import ERRORS, SIZES, EvaluatedImage
 from lad.figures.style import (
     DPI,
     FILLED,
@@ -22,7 +21,7 @@ from lad.figures.style import (
     TITLE,
     captions,
     image_grid,
-    network_colour,
+    network_color,
     nothing_to_show,
     outline,
     panel_width,
@@ -30,18 +29,18 @@ from lad.figures.style import (
     show_image,
     wrapped,
 )
-from lad.postprocess import Detections
+from lad.structures import Detections, Targets
 
-KIND_COLOURS = {
+KIND_COLORS = {
     "correct": "#009E73",
     "classification": "#AA4499",
-    "localisation": "#0072B2",
+    "localization": "#0072B2",
     "background": "#D55E00",
     "duplicate": "#E69F00",
     "missed": GT,
     "detection": STUDENT,
 }
-MOST_LABELS = 12  # of class names in one picture; more would hide it
+MAX_LABELS = 12  # of class names in one picture; more would hide it
 
 
 @plain_text
@@ -64,25 +63,25 @@ def draw_detections(
             if name == "ground truth":
                 here = targets.image == row
                 boxes, labels = targets.boxes[here], targets.labels[here]
-                texts, colour = [class_names[label] for label in labels], GT
+                texts, color = [class_names[label] for label in labels], GT
             else:
                 detections = found[name][row]
                 shown = detections.scores >= min_score
                 boxes, labels, scores = detections.boxes[shown], detections.labels[shown], detections.scores[shown]
                 texts = [f"{class_names[label]} {score:.2f}" for label, score in zip(labels, scores, strict=True)]
-                colour = network_colour(name)
+                color = network_color(name)
             for box in reversed(boxes.tolist()):  # the best on top
-                outline(ax, box, colour)
-            if len(texts) <= MOST_LABELS:
-                captions(ax, boxes.tolist(), texts, [colour] * len(texts), FILLED * width)
+                outline(ax, box, color)
+            if len(texts) <= MAX_LABELS:
+                captions(ax, boxes.tolist(), texts, [color] * len(texts), FILLED * width)
             if row == 0:
-                ax.set_title(wrapped(name, width), color=colour, fontsize=TITLE)
+                ax.set_title(wrapped(name, width), color=color, fontsize=TITLE)
     return figure
 
 
 @plain_text
-def draw_judged(images: Sequence[JudgedImage]) -> Figure:
-    """Photographs with every detection in the colour of what it is, and missed objects dashed; two in a row, or three
+def draw_evaluated(images: Sequence[EvaluatedImage]) -> Figure:
+    """Photographs with every detection in the color of what it is, and missed objects dashed; two in a row, or three
     where there are more than four."""
     if not images:
         return nothing_to_show("no picture with an object")
@@ -101,15 +100,15 @@ def draw_judged(images: Sequence[JudgedImage]) -> Figure:
     for ax, one in zip(axes, images, strict=False):
         ax.imshow(one.pixels)
         for box, kind in zip(one.boxes, one.kinds, strict=True):
-            outline(ax, box, KIND_COLOURS[kind], is_dashed=kind == "missed")
-        if len(one.boxes) <= MOST_LABELS:
-            captions(ax, one.boxes, one.texts, [KIND_COLOURS[kind] for kind in one.kinds], FILLED * width)
+            outline(ax, box, KIND_COLORS[kind], is_dashed=kind == "missed")
+        if len(one.boxes) <= MAX_LABELS:
+            captions(ax, one.boxes, one.texts, [KIND_COLORS[kind] for kind in one.kinds], FILLED * width)
         ax.set_title(_wrapped(one.title, width), fontsize=TITLE)
     for ax in axes:
         ax.set_axis_off()
     handles = [
-        Line2D([], [], color=colour, lw=2, ls="--" if kind == "missed" else "-", label=kind)
-        for kind, colour in KIND_COLOURS.items()
+        Line2D([], [], color=color, lw=2, ls="--" if kind == "missed" else "-", label=kind)
+        for kind, color in KIND_COLORS.items()
         if any(kind in one.kinds for one in images)
     ]
     figure.legend(
@@ -120,7 +119,7 @@ def draw_judged(images: Sequence[JudgedImage]) -> Figure:
 
 @plain_text
 def draw_errors(table: pd.DataFrame) -> Figure:
-    """`lad.examination.error_table`: left the number of errors of each kind, by size of object; right the AP50 that
+    """`lad.experiments.evaluate.error_table`: left the number of errors of each kind, by size of object; right the AP50 that
     each kind costs."""
     figure = Figure(figsize=(PAGE, 2.6), layout="constrained", dpi=DPI)
     left, right = figure.subplots(1, 2)
@@ -135,7 +134,7 @@ def draw_errors(table: pd.DataFrame) -> Figure:
     left.set_xlabel("detections, or objects missed", fontsize=9)
     left.legend(fontsize=9, frameon=False)
     lost = 100 * table.loc[list(ERRORS), "AP50 lost"]
-    right.barh(place, lost, color=[KIND_COLOURS[kind] for kind in ERRORS])
+    right.barh(place, lost, color=[KIND_COLORS[kind] for kind in ERRORS])
     right.set_title("what they cost", fontsize=10)
     right.set_xlabel("AP50 gained if mended (points)", fontsize=9)
     for ax in (left, right):

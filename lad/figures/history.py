@@ -13,9 +13,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from lad.data import Targets
-from lad.exploration import NEITHER, Claims
-from lad.figures.exploration import ALL_LEVELS, BOLD, PALE, claim_legend, dots_of, draw_dots
+from lad.analysis.positives import NEITHER, Positives
+from lad.figures.explorer import ALL_LEVELS, BOLD, PALE, dots_of, draw_dots, positives_legend
 from lad.figures.style import (
     DPI,
     GT,
@@ -30,14 +29,15 @@ from lad.figures.style import (
     to_image,
     wrapped,
 )
-from lad.files import replacing
 from lad.geometry import Anchors
+from lad.structures import Targets
+from lad.utils.atomic_io import atomic_write
 
 COLUMNS = 3  # of a strip half a page wide
 DOT_SCALE = 0.6  # of the dots' areas, as the panels are small
 LAST_FRAME = 3  # times as long as the others
 FILM_DPI = 200
-COLOURS = 255  # of a GIF, which keeps one for itself
+COLORS = 255  # of a GIF, which keeps one for itself
 
 
 @plain_text
@@ -45,17 +45,17 @@ def draw_history(
     image: Tensor | np.ndarray,
     targets: Targets,
     anchors: Anchors,
-    history: Mapping[str, Claims],
+    history: Mapping[str, Positives],
     gt: int | None = None,
     columns: int = COLUMNS,
 ) -> Figure:
-    """A film strip: one image as in `draw_claims`, and a panel per entry of `history` with its title and positives. The
+    """A film strip: one image as in `draw_positives`, and a panel per entry of `history` with its title and positives. The
     number counts a gt's positives; the other gts' are pale where one `gt` is chosen. columns: panels in a row; three of
-    them are as wide as the picture of `draw_claims`."""
+    them are as wide as the picture of `draw_positives`."""
     anchor, gts, by = (
-        torch.cat([getattr(claims, field) for claims in history.values()]) for field in ("anchor", "gt", "by")
+        torch.cat([getattr(positives, field) for positives in history.values()]) for field in ("anchor", "gt", "by")
     )
-    nobody = bool((by == NEITHER).all())  # was asked: colours have nothing to say
+    nobody = bool((by == NEITHER).all())  # was asked: colors have nothing to say
     height, width = targets.image_hw[0].tolist()
     side = WIDTH / COLUMNS
     titles = [wrapped(title, side) for title in history]
@@ -65,16 +65,16 @@ def draw_history(
     wide, total = max(WIDTH, columns * side), math.ceil(len(history) / columns) * high + legend
     margin = (wide - min(columns, len(history)) * side) / 2
     figure = Figure(figsize=(wide, total), dpi=DPI)
-    for place, (title, claims) in enumerate(zip(titles, history.values(), strict=True)):
+    for place, (title, positives) in enumerate(zip(titles, history.values(), strict=True)):
         row, column = divmod(place, columns)
         left, bottom = margin + column * side + 0.03, total - (row + 1) * high
         ax = figure.add_axes((left / wide, bottom / total, (side - 0.06) / wide, (high - heading) / total))
         show_image(ax, image, targets.image_hw[0])
-        _draw_panel(ax, targets, anchors, claims, gt, side - 0.06)
+        _draw_panel(ax, targets, anchors, positives, gt, side - 0.06)
         ax.set_title(title, fontsize=TITLE, pad=3)
-    every = Claims(anchor, gts, by)
+    every = Positives(anchor, gts, by)
     told = every.where(by != NEITHER) if nobody else every
-    claim_legend(figure, told, ALL_LEVELS, scale=DOT_SCALE)
+    positives_legend(figure, told, ALL_LEVELS, scale=DOT_SCALE)
     return figure
 
 
@@ -94,7 +94,7 @@ def save_animation(frames: Iterable[Figure], path: str | Path, seconds_per_frame
     if not pictures:
         raise ValueError(f"animation '{path}': there are no frames")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
+    with atomic_write(path) as unfinished:
         if ffmpeg is None:
             _write_gif(pictures, unfinished, seconds_per_frame)
         else:
@@ -102,15 +102,17 @@ def save_animation(frames: Iterable[Figure], path: str | Path, seconds_per_frame
     return path
 
 
-def _draw_panel(ax: Axes, targets: Targets, anchors: Anchors, claims: Claims, gt: int | None, width: float) -> None:
-    is_chosen = torch.ones_like(claims.gt, dtype=torch.bool) if gt is None else claims.gt == gt
-    draw_dots(ax, anchors, targets, claims.where(~is_chosen), PALE, DOT_SCALE)
-    draw_dots(ax, anchors, targets, claims.where(is_chosen), BOLD, DOT_SCALE)
+def _draw_panel(
+    ax: Axes, targets: Targets, anchors: Anchors, positives: Positives, gt: int | None, width: float
+) -> None:
+    is_chosen = torch.ones_like(positives.gt, dtype=torch.bool) if gt is None else positives.gt == gt
+    draw_dots(ax, anchors, targets, positives.where(~is_chosen), PALE, DOT_SCALE)
+    draw_dots(ax, anchors, targets, positives.where(is_chosen), BOLD, DOT_SCALE)
     boxes = targets.boxes.tolist()
     for one, box in enumerate(boxes):
         outline(ax, box, GT, is_dashed=gt is not None and one != gt, width=1.6 if one == gt else 0.9)
-    counts = torch.bincount(claims.gt, minlength=len(boxes)).tolist()
-    captions(ax, boxes, list(map(str, counts)), [GT] * len(boxes), width, dots_of(anchors, claims, DOT_SCALE))
+    counts = torch.bincount(positives.gt, minlength=len(boxes)).tolist()
+    captions(ax, boxes, list(map(str, counts)), [GT] * len(boxes), width, dots_of(anchors, positives, DOT_SCALE))
 
 
 def _of_one_size(pictures: list[Image.Image]) -> list[Image.Image]:
@@ -124,20 +126,20 @@ def _of_one_size(pictures: list[Image.Image]) -> list[Image.Image]:
 
 def _write_gif(pictures: list[Image.Image], path: Path, seconds: float) -> None:
     milliseconds = [round(1000 * seconds)] * (len(pictures) - 1) + [round(LAST_FRAME * 1000 * seconds)]
-    first, *others = _in_the_same_colours(pictures)
+    first, *others = _in_the_same_colors(pictures)
     palette = bytes(first.getpalette() or [])
     first.save(
         path, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0, palette=palette
     )  # fmt: skip
 
 
-def _in_the_same_colours(pictures: list[Image.Image]) -> list[Image.Image]:
+def _in_the_same_colors(pictures: list[Image.Image]) -> list[Image.Image]:
     """With one palette for all, so that what does not move does not flicker."""
     width, height = pictures[0].size
     all_of_them = Image.new("RGB", (width, height * len(pictures)))
     for place, picture in enumerate(pictures):
         all_of_them.paste(picture, (0, place * height))
-    palette = all_of_them.quantize(COLOURS)
+    palette = all_of_them.quantize(COLORS)
     return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
 
 

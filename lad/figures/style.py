@@ -1,6 +1,6 @@
-"""What all figures share: colours that mean the same everywhere, and pictures with boxes.
+"""What all figures share: colors that mean the same everywhere, and pictures with boxes.
 
-The colours are told apart by colour-blind readers (Okabe and Ito's palette).
+The colors are told apart by color-blind readers (Okabe and Ito's palette).
 """
 
 import io
@@ -44,32 +44,32 @@ ROWS = {"teacher": TEACHER, "baseline": STUDENT, "LAD": TAUGHT}  # of tables
 OTHERS = (STUDENT, TEACHER, BOTH, TAUGHT, CO_TEACHER, "#56B4E9", NEITHER, GT)
 
 
-def series_colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each line of a figure: a network's own if they are named as in `lad.experiment.compare`; else those
+def series_colors(names: Sequence[str]) -> dict[str, str]:
+    """A color for each line of a figure: a network's own if they are named as in `lad.experiments.runner.compare`; else those
     that mean something keep theirs, and the others take what is left, one after the other."""
     if "plain student" in names:
-        return {name: network_colour(name) for name in names}
+        return {name: network_color(name) for name in names}
     own = {name: ROWS[name] for name in names if name in ROWS}
-    left = [colour for colour in OTHERS if colour not in own.values()]
+    left = [color for color in OTHERS if color not in own.values()]
     return own | {name: left[index % len(left)] for index, name in enumerate(name for name in names if name not in own)}
 
 
-def network_colour(name: str) -> str:
-    """The colour of a network named as in `lad.experiment.compare` or `lad.runs.networks_of`."""
+def network_color(name: str) -> str:
+    """The color of a network named as in `lad.experiments.runner.compare` or `lad.experiments.run_store.networks_of`."""
     if name.endswith(" teacher"):  # the second network of co-learning
         return CO_TEACHER
     return {"teacher": TEACHER, "student": STUDENT, "plain student": STUDENT}.get(name, TAUGHT)
 
 
 def to_picture(image: Tensor) -> np.ndarray:
-    """A normalised image [3, H, W] as [H, W, 3] in [0, 1]."""
+    """A normalized image [3, H, W] as [H, W, 3] in [0, 1]."""
     mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
     return (image.cpu() * std + mean).clamp(0, 1).permute(1, 2, 0).numpy()
 
 
 def to_svg(figure: Figure) -> str:
     """The figure as an SVG element to stand within a page: sharp at any size, as wide as its place allows but not wider
-    than it was made, text and axes in the colour of the page's text, so that a dark page is as legible as a light one.
+    than it was made, text and axes in the color of the page's text, so that a dark page is as legible as a light one.
     """
     text = io.StringIO()
     # Ids that follow from what they name, and no date: the same figure is the same text, and nothing is sent anew.
@@ -133,7 +133,7 @@ def image_grid(
 
 
 def legend_rows(figure: Figure, rows: Sequence[Sequence[Artist]]) -> None:
-    """A legend at the bottom of a figure, centred, each row `LEGEND_ROW` inches high; the last row is the lowest."""
+    """A legend at the bottom of a figure, centerd, each row `LEGEND_ROW` inches high; the last row is the lowest."""
     for place, handles in zip(reversed(range(len(rows))), rows, strict=True):
         figure.legend(
             handles=handles, loc="lower center", ncols=max(1, len(handles)), frameon=False, fontsize=TITLE,
@@ -143,7 +143,7 @@ def legend_rows(figure: Figure, rows: Sequence[Sequence[Artist]]) -> None:
 
 
 def show_image(ax: Axes, image: Tensor | np.ndarray, image_hw: Tensor) -> None:
-    """A normalised, padded image [3, H, W], or the pixels [h, w, 3] uint8 it was made from, in the coordinates of the
+    """A normalized, padded image [3, H, W], or the pixels [h, w, 3] uint8 it was made from, in the coordinates of the
     unpadded (height, width)."""
     height, width = image_hw.tolist()
     picture = to_picture(image)[:height, :width] if isinstance(image, Tensor) else image / 255
@@ -155,10 +155,10 @@ def show_image(ax: Axes, image: Tensor | np.ndarray, image_hw: Tensor) -> None:
     ax.set_axis_off()
 
 
-def outline(ax: Axes, box: Sequence[float], colour: str, is_dashed: bool = False, width: float = 1.2) -> None:
+def outline(ax: Axes, box: Sequence[float], color: str, is_dashed: bool = False, width: float = 1.2) -> None:
     """The frame of a box [x0, y0, x1, y1]."""
     x0, y0, x1, y1 = box
-    line = {"edgecolor": colour, "lw": width, "ls": "--" if is_dashed else "-"}
+    line = {"edgecolor": color, "lw": width, "ls": "--" if is_dashed else "-"}
     ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, **line))  # type: ignore[arg-type]
 
 
@@ -166,7 +166,7 @@ def captions(
     ax: Axes,
     boxes: Sequence[Sequence[float]],
     texts: Sequence[str],
-    colours: Sequence[str],
+    colors: Sequence[str],
     inches: float,
     dots: np.ndarray | None = None,
 ) -> None:
@@ -178,7 +178,7 @@ def captions(
     reach = np.sqrt(dots[:, 2]) / 2 * point
     high = (1.2 * CAPTION + 2) * point
     taken: list[tuple[float, float, float, float]] = []
-    for (x0, y0, x1, y1), text, colour in zip(boxes, texts, colours, strict=True):
+    for (x0, y0, x1, y1), text, color in zip(boxes, texts, colors, strict=True):
         wide = (_text_width(text) + 3) * point
         corners = [(x0, y0), (x0, y0 - high), (x0, y1), (x1, y0), (x0 - wide, y0), (x0, y1 - high)]
         beside = [y for other in taken for y in (other[3], other[1] - high)]  # what is taken
@@ -195,7 +195,7 @@ def captions(
         taken.append(best)
         frame = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}
         ax.text(
-            best[0] + point, best[1] + point, text, color=colour, fontsize=CAPTION, va="top", ha="left", bbox=frame
+            best[0] + point, best[1] + point, text, color=color, fontsize=CAPTION, va="top", ha="left", bbox=frame
         )  # fmt: skip
 
 

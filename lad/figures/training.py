@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lad.figures.style import DPI, GT, NEITHER, PAGE, TAUGHT, TITLE, plain_text, series_colours
+from lad.figures.style import DPI, GT, NEITHER, PAGE, TAUGHT, TITLE, plain_text, series_colors
 
 TRAINING = {
     "cls": "classification loss",
@@ -24,7 +24,7 @@ def draw_training(
 ) -> Figure:
     """What was logged over the epochs of each run. panels: the numbers to draw and their titles, by default the
     classification and box loss, positives per gt, and AP where it was evaluated."""
-    colours = series_colours(list(epochs_of))
+    colors = series_colors(list(epochs_of))
     columns = len(panels) if len(panels) <= 3 else 2 if len(panels) == 4 else 3
     rows = math.ceil(len(panels) / columns)
     few = 1 <= len(epochs_of) <= 3  # more are too many for a panel
@@ -37,7 +37,7 @@ def draw_training(
         for name, epochs in epochs_of.items():
             points = [(line["epoch"], line[key]) for line in epochs if line.get(key) is not None]
             if points:
-                ax.plot(*zip(*points, strict=True), marker="o", ms=3, color=colours[name], label=name)
+                ax.plot(*zip(*points, strict=True), marker="o", ms=3, color=colors[name], label=name)
         ax.set_title(title, fontsize=TITLE)
         ax.set_xlabel("epoch", fontsize=9)
         ax.tick_params(labelsize=9)
@@ -51,7 +51,7 @@ def draw_training(
     if few and filled:
         filled[0].legend(fontsize=9, frameon=False)
     elif epochs_of and not few:
-        handles = [Line2D([], [], color=colours[name], marker="o", ms=3, label=name) for name in epochs_of]
+        handles = [Line2D([], [], color=colors[name], marker="o", ms=3, label=name) for name in epochs_of]
         figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     return figure
 
@@ -62,16 +62,16 @@ def draw_comparison(values_of: Mapping[str, Sequence[float]], unit: str = "AP, %
     the unit is %, else in three; "not run" where there is nothing."""
     figure = Figure(figsize=(6.5, 0.9 + 0.36 * len(values_of)), layout="constrained", dpi=DPI)
     ax = figure.subplots()
-    colours = series_colours(list(values_of))
+    colors = series_colors(list(values_of))
     for height, (name, values) in enumerate(values_of.items()):
         if values:
             mean = sum(values) / len(values)
-            ax.plot(values, [height] * len(values), "o", ms=5, alpha=0.6, color=colours[name], mec="none")
-            ax.plot([mean, mean], [height - 0.3, height + 0.3], color=colours[name], lw=2)
+            ax.plot(values, [height] * len(values), "o", ms=5, alpha=0.6, color=colors[name], mec="none")
+            ax.plot([mean, mean], [height - 0.3, height + 0.3], color=colors[name], lw=2)
         text = (f"{mean:.1f}" if "%" in unit else f"{mean:.3f}") if values else "not run"
         ax.annotate(
             text, (1.02, height), xycoords=("axes fraction", "data"), va="center", fontsize=9,
-            color=colours[name] if values else NEITHER, annotation_clip=False,
+            color=colors[name] if values else NEITHER, annotation_clip=False,
         )  # fmt: skip
     ax.set_yticks(range(len(values_of)), list(values_of), fontsize=9)
     ax.set_ylim(len(values_of) - 0.5, -0.5)

@@ -1,19 +1,17 @@
-"""Networks: backbones, the feature pyramid, the PAA head, and their files, ours and OpenMMLab's."""
+"""Networks: backbones, feature pyramid, heads, and checkpoint files."""
 
-from lad.models.backbone import BACKBONES
-from lad.models.checkpoint import load_detector, save_detector, save_openmmlab
+from lad.models.backbones.registry import BACKBONES
 from lad.models.detector import Configuration, Detector, build_detector
-from lad.models.head import HEADS
-from lad.models.outputs import HeadOutputs
-from lad.models.pair import Pair
+from lad.models.heads.paa import HEADS
+from lad.models.serialization import load_detector, save_detector, save_openmmlab
+from lad.models.student_teacher import StudentTeacherPair
 
 __all__ = [
     "BACKBONES",
     "HEADS",
     "Configuration",
     "Detector",
-    "HeadOutputs",
-    "Pair",
+    "StudentTeacherPair",
     "build_detector",
     "load_detector",
     "save_detector",

@@ -1,18 +1,13 @@
 """The detector: backbone → feature pyramid → head."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from lad.models.backbone import BACKBONES, Backbone, build_backbone, load_backbone_weights
+from lad.models.backbones.registry import BACKBONES, Backbone, build_backbone, load_backbone_weights
 from lad.models.fpn import FPN
-from lad.models.head import HEADS, MIN_CHANNELS, NORM_GROUPS, PAAHead
-from lad.models.outputs import HeadOutputs
-
-if TYPE_CHECKING:
-    from lad.postprocess import Detections
+from lad.models.heads.paa import HEADS, MIN_CHANNELS, NORM_GROUPS, PAAHead
+from lad.structures import HeadOutputs
 
 
 @dataclass(frozen=True)
@@ -34,7 +29,7 @@ class Configuration:
 
 
 class Detector(nn.Module):
-    """images [N, 3, H, W], normalised and padded to a multiple of 32 → `HeadOutputs` over the anchors of (H, W)."""
+    """images [N, 3, H, W], normalized and padded to a multiple of 32 → `HeadOutputs` over the anchors of (H, W)."""
 
     def __init__(self, backbone: Backbone, fpn: FPN, head: PAAHead, configuration: Configuration) -> None:
         super().__init__()
@@ -43,15 +38,6 @@ class Detector(nn.Module):
 
     def forward(self, images: Tensor) -> HeadOutputs:
         return self.head(self.fpn(self.backbone(images)))
-
-    def predict(self, images: Iterable[Any], **options: Any) -> "list[Detections]":
-        """Detections in pixels of each original image: paths, PIL images, arrays or tensors, of any sizes.
-
-        See `lad.inference.predict`, which this is.
-        """
-        from lad.inference import predict  # the way from a file to boxes lies above the networks
-
-        return predict(self, images, **options)
 
 
 def build_detector(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lad.geometry import STRIDES
 from lad.models.detector import Detector
-from lad.models.files import WRAPPERS
+from lad.models.safe_load import WRAPPERS
 
 Part = Literal["student", "teacher", "ema"]
 PARTS: tuple[Part, ...] = ("student", "teacher", "ema")
@@ -63,7 +63,7 @@ def load_openmmlab_state(
     state: its state dict, alone or under "state_dict"; a prefix `module.` is dropped. part: which network of it:
     "student", "teacher" (names that start with `teacher_`) or "ema" (`ema_`, the other copy of a network that was
     averaged: OpenMMLab 2.x saves the averages under the plain names and the raw weights under these). new_classifier:
-    where the numbers of classes differ, keep the detector's own, freshly initialised classifier.
+    where the numbers of classes differ, keep the detector's own, freshly initialized classifier.
 
     Raises ValueError, with every name listed, if a name is unknown or missing or a shape differs; then nothing was
     loaded.

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from lad.data.shapes import write_shapes
-from lad.experiment import run_experiment
-from lad.parameters import make_parameters
-from lad.runs import Run
+from lad.config.experiment import make_parameters
+from lad.data.synthetic.shapes import write_shapes
+from lad.experiments.run_store import Run
+from lad.experiments.runner import run_experiment
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lad.report import report_runs, write_report
+from lad.report.cli import report_runs, write_report
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "explore_assignments.ipynb"
 

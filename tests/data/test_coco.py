@@ -11,17 +11,12 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from lad.data import (
-    CocoAnnotations,
-    CocoDataset,
-    Draw,
-    collate,
-    eval_transform,
-    find_split,
-    read_annotations,
-    train_transform,
-)
-from lad.data.validation import ensure_usable
+from lad.data.annotations import CocoAnnotations, read_annotations
+from lad.data.coco import CocoDataset, find_split
+from lad.data.collate import collate
+from lad.data.samplers import SampleKey
+from lad.data.transforms import eval_transform, train_transform
+from lad.data.validation.checker import ensure_usable
 
 IMAGE = {"id": 7, "file_name": "a.png", "width": 40, "height": 30}
 CATEGORIES = [{"id": 90, "name": "zebra"}, {"id": 3, "name": "car"}]
@@ -291,10 +286,10 @@ def test_the_seed_of_a_draw_alone_decides_its_transforms(tmp_path):
     dataset = CocoDataset(tmp_path, read_annotations(write(tmp_path, [gt()])), train_transform([30, 60], 80))
     torch.manual_seed(0)
     state = torch.get_rng_state()
-    first = [dataset[Draw(0, seed)] for seed in range(20)]
+    first = [dataset[SampleKey(0, seed)] for seed in range(20)]
     assert torch.equal(torch.get_rng_state(), state)  # nobody else's randomness is touched
     torch.manual_seed(1)
-    again = [dataset[Draw(0, seed)] for seed in range(20)]
+    again = [dataset[SampleKey(0, seed)] for seed in range(20)]
     assert all(torch.equal(one.image, other.image) for one, other in zip(first, again, strict=True))
     assert len({(one.is_flipped, one.image.shape) for one in first}) == 4
 

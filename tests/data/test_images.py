@@ -11,23 +11,24 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from lad.data.images import load_image, one_line
+from lad.data.images import load_image
+from lad.utils.messages import one_line
 
 
 @pytest.fixture
-def colours() -> np.ndarray:
+def colors() -> np.ndarray:
     """[4, 6, 3]: no two rows or columns alike, so that any turn shows."""
     return np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
 
 
-def test_rgb_comes_as_stored(tmp_path, colours):
-    Image.fromarray(colours).save(tmp_path / "a.png")
-    assert np.array_equal(load_image(tmp_path / "a.png"), colours)
+def test_rgb_comes_as_stored(tmp_path, colors):
+    Image.fromarray(colors).save(tmp_path / "a.png")
+    assert np.array_equal(load_image(tmp_path / "a.png"), colors)
 
 
-def test_grayscale_fills_three_channels(tmp_path, colours):
-    Image.fromarray(colours[:, :, 0]).save(tmp_path / "a.png")
-    assert np.array_equal(load_image(tmp_path / "a.png"), np.repeat(colours[:, :, :1], 3, axis=2))
+def test_grayscale_fills_three_channels(tmp_path, colors):
+    Image.fromarray(colors[:, :, 0]).save(tmp_path / "a.png")
+    assert np.array_equal(load_image(tmp_path / "a.png"), np.repeat(colors[:, :, :1], 3, axis=2))
 
 
 def test_a_palette_is_looked_up(tmp_path):
@@ -38,10 +39,10 @@ def test_a_palette_is_looked_up(tmp_path):
     assert load_image(tmp_path / "a.png").tolist() == [[[10, 20, 30], [200, 100, 0]]]
 
 
-def test_alpha_is_dropped_and_the_colour_kept(tmp_path, colours):
+def test_alpha_is_dropped_and_the_color_kept(tmp_path, colors):
     alpha = np.full((4, 6, 1), 7, dtype=np.uint8)
-    Image.fromarray(np.concatenate([colours, alpha], axis=2)).save(tmp_path / "a.png")
-    assert np.array_equal(load_image(tmp_path / "a.png"), colours)
+    Image.fromarray(np.concatenate([colors, alpha], axis=2)).save(tmp_path / "a.png")
+    assert np.array_equal(load_image(tmp_path / "a.png"), colors)
 
 
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
@@ -51,33 +52,33 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_an_exif_orientation_is_applied(tmp_path, colours, orientation):
+def test_an_exif_orientation_is_applied(tmp_path, colors, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(colours).save(tmp_path / "a.png", exif=exif)
+    Image.fromarray(colors).save(tmp_path / "a.png", exif=exif)
     upright = {
-        1: colours, 2: colours[:, ::-1], 3: colours[::-1, ::-1], 4: colours[::-1],
-        5: colours.transpose(1, 0, 2), 6: np.rot90(colours, -1),
-        7: np.rot90(colours, 2).transpose(1, 0, 2), 8: np.rot90(colours),
+        1: colors, 2: colors[:, ::-1], 3: colors[::-1, ::-1], 4: colors[::-1],
+        5: colors.transpose(1, 0, 2), 6: np.rot90(colors, -1),
+        7: np.rot90(colors, 2).transpose(1, 0, 2), 8: np.rot90(colors),
     }[orientation]  # fmt: skip
     assert np.array_equal(load_image(tmp_path / "a.png"), upright)
     assert np.array_equal(load_image(tmp_path / "a.png", upright.shape[:2]), upright)
 
 
-def test_an_image_annotated_as_stored_is_not_turned(tmp_path, colours):
+def test_an_image_annotated_as_stored_is_not_turned(tmp_path, colors):
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(colours).save(tmp_path / "a.png", exif=exif)
-    assert np.array_equal(load_image(tmp_path / "a.png", annotated_hw=(4, 6)), colours)
+    Image.fromarray(colors).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(load_image(tmp_path / "a.png", annotated_hw=(4, 6)), colors)
 
 
-def test_what_cannot_be_used_is_named(tmp_path, colours):
+def test_what_cannot_be_used_is_named(tmp_path, colors):
     with pytest.raises(ValueError, match=r"none\.png: no such image file"):
         load_image(tmp_path / "none.png")
     (tmp_path / "text.png").write_text("not an image")
     with pytest.raises(ValueError, match=r"text\.png: cannot be read as an image"):
         load_image(tmp_path / "text.png")
-    Image.fromarray(np.tile(colours, (50, 50, 1))).save(tmp_path / "whole.jpg")
+    Image.fromarray(np.tile(colors, (50, 50, 1))).save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:2000])
     with pytest.raises(ValueError, match=r"cut\.jpg: cannot be read as an image .*truncated"):
         load_image(tmp_path / "cut.jpg")
@@ -108,9 +109,9 @@ def test_an_image_with_too_many_pixels_is_refused_with_its_size_and_the_limit(tm
         load_image(io.BytesIO(content))
 
 
-def test_the_limit_is_pillows_own(tmp_path, colours, monkeypatch):
-    Image.fromarray(colours).save(tmp_path / "a.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", colours[:, :, 0].size)
+def test_the_limit_is_pillows_own(tmp_path, colors, monkeypatch):
+    Image.fromarray(colors).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", colors[:, :, 0].size)
     load_image(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
     with pytest.raises(ValueError, match="has 6 x 4 = 24 pixels, more than the limit of 5"):
@@ -142,7 +143,7 @@ def test_no_module_makes_pillow_accept_truncated_files():
 
 @pytest.mark.parametrize("form", ["gif", "png", "webp"])
 def test_an_animation_is_refused(tmp_path, form):
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / f"a.{form}", save_all=True, append_images=frames[1:])
     with pytest.raises(ValueError, match=rf"a\.{form}: is an animation; save the frame"):
         load_image(tmp_path / f"a.{form}")
@@ -152,7 +153,7 @@ def test_an_animation_is_refused(tmp_path, form):
 
 def test_a_photo_with_a_second_view_is_no_animation(tmp_path):
     """As telephones write them."""
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "a.jpg", "mpo", save_all=True, append_images=frames[1:])
     assert load_image(tmp_path / "a.jpg")[0, 0].tolist() == [254, 0, 0]
 

@@ -1,4 +1,4 @@
-"""Sizes, flips and normalisation."""
+"""Sizes, flips and normalization."""
 
 import pytest
 import torch
@@ -63,10 +63,10 @@ def test_a_flip_mirrors_image_and_boxes_and_says_so(probability):
     assert seen == ({True, False} if probability == 0.5 else {probability == 1})
 
 
-def test_colours_are_normalised_to_imagenets():
+def test_colors_are_normalized_to_imagenets():
     image = tv_tensors.Image(torch.full((3, 64, 64), 255, dtype=torch.uint8))
     boxes = tv_tensors.BoundingBoxes(torch.zeros((0, 4)), format="XYXY", canvas_size=(64, 64))
-    normalised, _, is_flipped = eval_transform(64, 64)(image, boxes, False)
+    normalized, _, is_flipped = eval_transform(64, 64)(image, boxes, False)
     assert is_flipped is False
     expected = (1 - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)
-    torch.testing.assert_close(normalised.as_subclass(torch.Tensor).mean(dim=(1, 2)), expected)
+    torch.testing.assert_close(normalized.as_subclass(torch.Tensor).mean(dim=(1, 2)), expected)

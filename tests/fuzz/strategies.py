@@ -7,10 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lad.data import Targets
-from lad.data.batch import padded_hw
+from lad.data.collate import padded_hw
 from lad.geometry import Anchors, encode_deltas, make_anchors
-from lad.models import HeadOutputs
+from lad.structures import HeadOutputs, Targets
 
 FUZZ = settings.get_profile("fuzz")  # see conftest.py
 CLASSES = 3
@@ -22,7 +21,7 @@ ORDINARY = (0.0, 1.0, 8.0, 30.0)  # magnitudes of outputs whose losses and gradi
 ABSURD = (*ORDINARY, 1e4, 1e30)  # of outputs that must not lead to a crash or to NaN
 
 
-class Scene(NamedTuple):
+class Scenario(NamedTuple):
     padded_hw: tuple[int, int]
     targets: Targets
     outputs: HeadOutputs
@@ -60,11 +59,11 @@ def scenes(
     magnitudes: tuple[float, ...] = ORDINARY,
     kinds: tuple[str, ...] = KINDS,
     sides: tuple[int, ...] = SIDES,
-) -> Scene:
+) -> Scenario:
     """Gts and one network's outputs, on as little padding as the images need."""
     gts = draw(targets(kinds, sides))
     hw = padded_hw(gts.image_hw.amax(dim=0).tolist())
-    return Scene(hw, gts, draw(head_outputs(hw, gts, magnitudes)))
+    return Scenario(hw, gts, draw(head_outputs(hw, gts, magnitudes)))
 
 
 @st.composite
@@ -99,8 +98,8 @@ def boxes_of(kind: str, count: int, hw: tuple[int, int], generator: torch.Genera
         case "identical":
             low, high = low[:1].expand(count, 2), high[:1].expand(count, 2)
         case "nested":
-            centre, half = wh / 2, wh / 2 * torch.linspace(1, 0.1, count)[:, None]
-            low, high = centre - half, centre + half
+            center, half = wh / 2, wh / 2 * torch.linspace(1, 0.1, count)[:, None]
+            low, high = center - half, center + half
         case "grid":  # of the anchors: many equal overlaps
             low = (low / 8).floor() * 8
             high = low + ((size / 8).floor() + 1) * 8

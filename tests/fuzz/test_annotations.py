@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import FUZZ
 
-from lad.data import read_annotations
+from lad.data.annotations import read_annotations
 
 VALID: dict[str, Any] = {
     "images": [

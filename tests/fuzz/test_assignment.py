@@ -5,23 +5,24 @@ import torch
 from hypothesis import assume, given
 from strategies import ABSURD, FUZZ, scenes, targets
 
-from lad.assignment import ASSIGNERS, match_candidates, own_assignment
-from lad.assignment.candidates import MIN_IOU
-from lad.assignment.dynamic import ALIGNED, MOST_TRANSPORTED
-from lad.assignment.paa import POOL_SIZE
-from lad.assignment.static import BACKGROUND_IOU, POSITIVE_IOU
-from lad.data import IGNORED
-from lad.data.batch import padded_hw
+from lad.assigners.base import ASSIGNERS, own_assignment
+from lad.assigners.candidates import MIN_IOU, match_candidates
+from lad.assigners.max_iou import BACKGROUND_IOU, POSITIVE_IOU
+from lad.assigners.paa import POOL_SIZE
+from lad.assigners.simota import MAX_DYNAMIC_POSITIVES
+from lad.assigners.tal import ALIGNED
+from lad.data.collate import padded_hw
 from lad.geometry import box_iou, inside_images, make_anchors
+from lad.structures import IGNORED
 
-MOST_POSITIVES = {"paa": POOL_SIZE, "tal": ALIGNED, "simota": MOST_TRANSPORTED}
+MAX_POSITIVES = {"paa": POOL_SIZE, "tal": ALIGNED, "simota": MAX_DYNAMIC_POSITIVES}
 
 
 @pytest.mark.parametrize("name", ASSIGNERS)
 @FUZZ
 @given(scenes())
 def test_candidates_are_pairs_of_a_gt_and_a_valid_anchor_of_its_image(name, scene):
-    candidates = ASSIGNERS[name].match(scene.anchors, scene.targets)
+    candidates = ASSIGNERS[name].find_candidates(scene.anchors, scene.targets)
     assert torch.equal(candidates.image, scene.targets.image[candidates.gt])
     assert torch.equal(candidates.level, scene.anchors.level[candidates.anchor])
     assert inside_images(scene.anchors, scene.targets.image_hw)[candidates.image, candidates.anchor].all()
@@ -60,9 +61,9 @@ def test_candidates_are_those_of_all_pairs_of_a_gt_and_an_anchor(min_iou, gts):
 @given(scenes(ABSURD))
 def test_whatever_a_network_says_an_assignment_is_made_of_candidates(name, scene):
     assigner, (_, gts, outputs) = ASSIGNERS[name], scene
-    candidates = assigner.match(scene.anchors, gts)
-    evidence = assigner.weigh(outputs, candidates, scene.anchors, gts)
-    assert not evidence.isnan().any()
+    candidates = assigner.find_candidates(scene.anchors, gts)
+    candidate_scores = assigner.score(outputs, candidates, scene.anchors, gts)
+    assert not candidate_scores.isnan().any()
     gt_index = own_assignment(assigner, outputs, scene.anchors, gts, candidates)
     assert torch.equal(gt_index, own_assignment(assigner, outputs, scene.anchors, gts))
 
@@ -74,6 +75,6 @@ def test_whatever_a_network_says_an_assignment_is_made_of_candidates(name, scene
     pairs = candidates.gt * num_anchors + candidates.anchor
     assert torch.isin(gt_index[image, anchor] * num_anchors + anchor, pairs).all()
     positives = torch.bincount(gt_index[image, anchor], minlength=len(gts.boxes))
-    assert (positives <= MOST_POSITIVES.get(name, num_anchors)).all()
+    assert (positives <= MAX_POSITIVES.get(name, num_anchors)).all()
     if name == "paa":
         assert torch.equal(positives > 0, torch.bincount(candidates.gt, minlength=len(gts.boxes)) > 0)

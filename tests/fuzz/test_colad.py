@@ -4,14 +4,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import ABSURD, FUZZ, Scene, head_outputs, scenes
+from strategies import ABSURD, FUZZ, Scenario, head_outputs, scenes
 
-from lad.assignment import CRITERIA, anchor_cost, assign, match_candidates
+from lad.assigners.candidates import match_candidates
+from lad.assigners.cost import anchor_cost
+from lad.assigners.paa import assign
+from lad.distillation.cost_selection import COST_SELECTIONS
 from lad.geometry import STRIDES
 
 
 @st.composite
-def two_networks(draw: st.DrawFn) -> tuple[Scene, torch.Tensor, torch.Tensor]:
+def two_networks(draw: st.DrawFn) -> tuple[Scenario, torch.Tensor, torch.Tensor]:
     """A scene with its candidates' costs to each of two networks."""
     scene = draw(scenes(ABSURD))
     other = draw(head_outputs(scene.padded_hw, scene.targets, ABSURD))
@@ -20,29 +23,29 @@ def two_networks(draw: st.DrawFn) -> tuple[Scene, torch.Tensor, torch.Tensor]:
     return scene, student, teacher
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("cost_selection", COST_SELECTIONS)
 @FUZZ
 @given(two_networks())
-def test_one_networks_costs_are_chosen_for_a_group_as_a_whole(criterion, networks):
-    """For a gt on a level by std / mean, for a whole gt by Fisher's criterion; the chosen costs make an assignment."""
+def test_one_networks_costs_are_chosen_for_a_group_as_a_whole(cost_selection, networks):
+    """For a gt on a level by std / mean, for a whole gt by Fisher's cost_selection; the chosen costs make an assignment."""
     scene, student, teacher = networks
     candidates = match_candidates(scene.anchors, scene.targets)
-    cost, from_teacher = CRITERIA[criterion](student, teacher, candidates, scene.targets)
+    cost, from_teacher = COST_SELECTIONS[cost_selection](student, teacher, candidates, scene.targets)
     assert torch.equal(cost, torch.where(from_teacher, teacher, student)) and not cost.isnan().any()
-    group = candidates.gt * len(STRIDES) + candidates.level if criterion == "std_mean" else candidates.gt
+    group = candidates.gt * len(STRIDES) + candidates.level if cost_selection == "std_mean" else candidates.gt
     for decision in (from_teacher, ~from_teacher):
         assert not torch.isin(group[decision], group[~decision]).any()
     gt_index = assign(candidates, cost, scene.anchors, scene.targets)
     assert torch.equal(gt_index[gt_index >= 0].unique(), candidates.gt.unique())
 
 
-@pytest.mark.parametrize("criterion", ["std_mean", "fisher"])
+@pytest.mark.parametrize("cost_selection", ["std_mean", "fisher"])
 @FUZZ
 @given(two_networks())
-def test_who_is_called_the_student_decides_between_equals_alone(criterion, networks):
+def test_who_is_called_the_student_decides_between_equals_alone(cost_selection, networks):
     scene, student, teacher = networks
     candidates = match_candidates(scene.anchors, scene.targets)
-    choose = CRITERIA[criterion]
+    choose = COST_SELECTIONS[cost_selection]
     _, from_second = choose(student, teacher, candidates, scene.targets)
     _, from_first = choose(teacher, student, candidates, scene.targets)
     assert not (from_first & from_second).any()

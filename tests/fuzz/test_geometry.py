@@ -4,15 +4,7 @@ import torch
 from hypothesis import given
 from strategies import ABSURD, FUZZ, KINDS, scenes
 
-from lad.geometry import (
-    MAX_LOG_RATIO,
-    box_giou_loss,
-    box_iou,
-    decode_deltas,
-    encode_deltas,
-    inside_images,
-    valid_grid,
-)
+from lad.geometry import MAX_LOG_RATIO, box_giou_loss, box_iou, decode_deltas, encode_deltas, inside_images, valid_grid
 
 WITH_AREA = tuple(kind for kind in KINDS if kind not in ("denormal", "one step", "without area"))
 

@@ -1,8 +1,8 @@
 """What must not matter to an assignment: the order of images and gts, an image without gts, padding, a mirror.
 
-Each of an assigner's three steps is compared by itself: the candidates are the same pairs, a network's evidence of each
-pair is the same up to rounding, and the same evidence makes the same assignment. Rounding may differ, since torch's
-vectorised functions round by a number's place in its tensor, and any assigner has a knife's edge somewhere.
+Each of an assigner's three steps is compared by itself: the candidates are the same pairs, a network's candidate_scores of each
+pair is the same up to rounding, and the same candidate_scores makes the same assignment. Rounding may differ, since torch's
+vectorized functions round by a number's place in its tensor, and any assigner has a knife's edge somewhere.
 """
 
 from collections.abc import Callable
@@ -12,22 +12,22 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import CLASSES, FUZZ, ORDINARY, Scene, head_outputs, scenes, seeds
+from strategies import CLASSES, FUZZ, ORDINARY, Scenario, head_outputs, scenes, seeds
 from torch import Tensor
 
-from lad.assignment import ASSIGNERS, own_assignment
-from lad.assignment.pairs import CLOSEST_PER_LEVEL
-from lad.data import Targets
+from lad.assigners.base import ASSIGNERS, own_assignment
+from lad.assigners.center_candidates import TOPK_CLOSEST_PER_LEVEL
+from lad.distillation.soft_label import soft_label_loss
 from lad.geometry import STRIDES, Anchors, box_iou, inside_images, make_anchors
-from lad.losses import detection_loss, soft_label_loss
-from lad.models import HeadOutputs
+from lad.losses import detection_loss
+from lad.structures import HeadOutputs, Targets
 
 
 class Moved(NamedTuple):
     """A scene that differs from another in what must not matter. image [N], anchor [A], gt [T]: where the other's are
     in it; −1: not there."""
 
-    scene: Scene
+    scene: Scenario
     image: Tensor
     anchor: Tensor
     gt: Tensor
@@ -45,17 +45,17 @@ def take_gts(targets: Targets, rows: Tensor) -> Targets:
     return Targets(targets.boxes[rows], targets.labels[rows], targets.image[rows], targets.image_hw)
 
 
-def permute_images(scene: Scene, generator: torch.Generator) -> Moved:
+def permute_images(scene: Scenario, generator: torch.Generator) -> Moved:
     hw, gts, outputs = scene
     order = torch.randperm(len(gts.image_hw), generator=generator)
     rows = inverse(order)[gts.image].argsort(stable=True)
     image = inverse(order)[gts.image][rows]
     targets = Targets(gts.boxes[rows], gts.labels[rows], image, gts.image_hw[order])
-    moved = Scene(hw, targets, each_field(lambda field: field[order], outputs))
+    moved = Scenario(hw, targets, each_field(lambda field: field[order], outputs))
     return Moved(moved, inverse(order), torch.arange(len(scene.anchors.boxes)), inverse(rows))
 
 
-def insert_image(scene: Scene, generator: torch.Generator) -> Moved:
+def insert_image(scene: Scenario, generator: torch.Generator) -> Moved:
     """One without gts."""
     hw, gts, outputs = scene
     place = int(torch.randint(len(gts.image_hw) + 1, (), generator=generator))
@@ -68,10 +68,12 @@ def insert_image(scene: Scene, generator: torch.Generator) -> Moved:
     image += image >= place
     targets = Targets(gts.boxes, gts.labels, image[gts.image], insert(gts.image_hw, size))
     added = each_field(lambda field: insert(field, torch.randn(1, *field.shape[1:], generator=generator)), outputs)
-    return Moved(Scene(hw, targets, added), image, torch.arange(len(scene.anchors.boxes)), torch.arange(len(gts.boxes)))
+    return Moved(
+        Scenario(hw, targets, added), image, torch.arange(len(scene.anchors.boxes)), torch.arange(len(gts.boxes))
+    )
 
 
-def pad(scene: Scene, generator: torch.Generator) -> Moved:
+def pad(scene: Scenario, generator: torch.Generator) -> Moved:
     """Up to 128 pixels more, of which the network says something, too."""
     hw, gts, outputs = scene
     more = (32 * torch.randint(5, (2,), generator=generator)).tolist()
@@ -84,7 +86,7 @@ def pad(scene: Scene, generator: torch.Generator) -> Moved:
         new[:, anchor] = field
         return new
 
-    moved = Scene((hw[0] + more[0], hw[1] + more[1]), gts, each_field(spread, outputs))
+    moved = Scenario((hw[0] + more[0], hw[1] + more[1]), gts, each_field(spread, outputs))
     return Moved(moved, torch.arange(len(gts.image_hw)), anchor, torch.arange(len(gts.boxes)))
 
 
@@ -92,16 +94,16 @@ def places(anchors: Anchors) -> list[list[float]]:
     return torch.cat([anchors.level[:, None], anchors.center], dim=1).tolist()
 
 
-def permute_gts(scene: Scene, generator: torch.Generator) -> Moved:
+def permute_gts(scene: Scenario, generator: torch.Generator) -> Moved:
     """Within their images."""
     hw, gts, outputs = scene
     shuffled = torch.randperm(len(gts.boxes), generator=generator)
     rows = shuffled[gts.image[shuffled].argsort(stable=True)]
-    moved = Scene(hw, take_gts(gts, rows), outputs)
+    moved = Scenario(hw, take_gts(gts, rows), outputs)
     return Moved(moved, torch.arange(len(gts.image_hw)), torch.arange(len(scene.anchors.boxes)), inverse(rows))
 
 
-def mirror(scene: Scene, generator: torch.Generator) -> Moved:
+def mirror(scene: Scenario, generator: torch.Generator) -> Moved:
     """At the middle of the images, which are all as wide as their padding. A grid begins at x = 0 and ends a stride
     before the width: its first column has no mirror image."""
     hw, gts, outputs = scene
@@ -117,16 +119,16 @@ def mirror(scene: Scene, generator: torch.Generator) -> Moved:
         new[:, anchor[has_image]] = field[:, has_image]
         return new
 
-    moved = Scene(hw, targets, each_field(reflect, turned))
+    moved = Scenario(hw, targets, each_field(reflect, turned))
     return Moved(moved, torch.arange(len(gts.image_hw)), anchor, torch.arange(len(gts.boxes)))
 
 
-def check(name: str, scene: Scene, moved: Moved, evidence_of: Callable[[Tensor], Tensor] = torch.clone) -> None:
+def check(name: str, scene: Scenario, moved: Moved, evidence_of: Callable[[Tensor], Tensor] = torch.clone) -> None:
     """That the assigner's three steps do not mind the move. evidence_of: what the assignments are made from, given the
-    network's evidence of the scene."""
+    network's candidate_scores of the scene."""
     assigner, there = ASSIGNERS[name], moved.scene
-    candidates = assigner.match(scene.anchors, scene.targets)
-    found = assigner.match(there.anchors, there.targets)
+    candidates = assigner.find_candidates(scene.anchors, scene.targets)
+    found = assigner.find_candidates(there.anchors, there.targets)
     num_anchors, num_gts = len(there.anchors.boxes), len(there.targets.boxes)
     expected_key = (moved.image[candidates.image] * num_anchors + moved.anchor[candidates.anchor]) * num_gts
     expected_key, expected_order = (expected_key + moved.gt[candidates.gt]).sort()
@@ -134,19 +136,19 @@ def check(name: str, scene: Scene, moved: Moved, evidence_of: Callable[[Tensor],
     key, order = ((found.image * num_anchors + found.anchor) * num_gts + found.gt).sort()
     assert torch.equal(key, expected_key)
 
-    def move(evidence: Tensor) -> Tensor:
-        return torch.empty_like(evidence).index_copy(0, order, evidence[expected_order])
+    def move(candidate_scores: Tensor) -> Tensor:
+        return torch.empty_like(candidate_scores).index_copy(0, order, candidate_scores[expected_order])
 
-    evidence = assigner.weigh(scene.outputs, candidates, scene.anchors, scene.targets)
-    said = assigner.weigh(there.outputs, found, there.anchors, there.targets)
-    expected = move(evidence)
+    candidate_scores = assigner.score(scene.outputs, candidates, scene.anchors, scene.targets)
+    said = assigner.score(there.outputs, found, there.anchors, there.targets)
+    expected = move(candidate_scores)
     torch.testing.assert_close(said[:, 1:], expected[:, 1:], rtol=1e-3, atol=1e-3)
     overlaps = (expected[:, 1:] > 0.1).all(dim=1)  # a cost that is the logarithm of a smaller IoU is mostly rounding
     torch.testing.assert_close(said[overlaps, 0], expected[overlaps, 0], rtol=1e-3, atol=1e-3)
 
-    evidence = evidence_of(evidence)
-    gt_index = assigner.assign(candidates, evidence, scene.anchors, scene.targets)
-    result = assigner.assign(found, move(evidence), there.anchors, there.targets)
+    candidate_scores = evidence_of(candidate_scores)
+    gt_index = assigner.assign(candidates, candidate_scores, scene.anchors, scene.targets)
+    result = assigner.assign(found, move(candidate_scores), there.anchors, there.targets)
     is_there = moved.anchor >= 0
     here = result[moved.image[:, None], moved.anchor[is_there]]
     of_gt = torch.cat([moved.gt, moved.gt.new_zeros(1)])  # indexable without a gt
@@ -169,11 +171,13 @@ def test_the_order_of_gts_does_not_matter(name, scene, generator):
     """Without ties, which a gt's place decides, as in the published code: no anchor overlaps two gts of its image
     equally or is the best of both, and no two candidates are equal to the network."""
     assume(not has_tied_gts(scene))
-    check(name, scene, permute_gts(scene, generator), lambda evidence: without_ties(evidence, generator))
+    check(
+        name, scene, permute_gts(scene, generator), lambda candidate_scores: without_ties(candidate_scores, generator)
+    )
 
 
 @st.composite
-def mirrored_scenes(draw: st.DrawFn) -> Scene:
+def mirrored_scenes(draw: st.DrawFn) -> Scenario:
     """Gts near the middle of images of 1408 pixels, eleven of the largest stride, on eighths of a pixel.
 
     There a grid's first column, which has no mirror image, is no candidate of any assigner: gts are at least four
@@ -184,14 +188,14 @@ def mirrored_scenes(draw: st.DrawFn) -> Scene:
     generator = draw(seeds())
     image = [row for row, _ in enumerate(heights) for _ in range(draw(st.integers(0, 5)))]
     height = torch.tensor(heights)[torch.tensor(image, dtype=torch.int64)]
-    centre = torch.randint(8 * 640, 8 * 768, (len(image),), generator=generator)
+    center = torch.randint(8 * 640, 8 * 768, (len(image),), generator=generator)
     half = torch.randint(8, 8 * 100, (len(image),), generator=generator)
     y = (torch.rand(len(image), 2, generator=generator) * (8 * height[:, None] + 1)).long().sort(dim=1).values
-    boxes = torch.stack([centre - half, y[:, 0], centre + half, y[:, 1]], dim=1) / 8
+    boxes = torch.stack([center - half, y[:, 0], center + half, y[:, 1]], dim=1) / 8
     labels = torch.randint(CLASSES, (len(image),), generator=generator)
     image_hw = torch.tensor([[one, 1408] for one in heights])
     targets = Targets(boxes, labels, torch.tensor(image, dtype=torch.int64), image_hw)
-    return Scene(padded, targets, draw(head_outputs(padded, targets, ORDINARY[:3])))
+    return Scenario(padded, targets, draw(head_outputs(padded, targets, ORDINARY[:3])))
 
 
 @pytest.mark.parametrize("name", ASSIGNERS)
@@ -201,7 +205,7 @@ def test_a_mirrored_batch_is_assigned_in_mirror_image(name, scene, generator):
     """Without ties, which an anchor's place decides: on each level of each gt the ninth closest anchor is closer than
     the tenth, and no two candidates are equal to the network."""
     assume(name != "atss" or not has_tied_anchors(scene))
-    check(name, scene, mirror(scene, generator), lambda evidence: without_ties(evidence, generator))
+    check(name, scene, mirror(scene, generator), lambda candidate_scores: without_ties(candidate_scores, generator))
 
 
 @pytest.mark.parametrize("move", [permute_images, pad])
@@ -227,16 +231,16 @@ def test_the_order_of_images_and_their_padding_do_not_matter_to_losses(move, sce
         torch.testing.assert_close(moved_losses[name], loss, rtol=1e-3, atol=1e-4)
 
 
-def without_ties(evidence: Tensor, generator: torch.Generator) -> Tensor:
+def without_ties(candidate_scores: Tensor, generator: torch.Generator) -> Tensor:
     """Costs from 0 to 30 and IoUs, no two of them equal. Not on a grid, on which sums would be whole numbers, too: as
     many as ten IoUs add up to are SimOTA's positives."""
-    size = len(evidence)
+    size = len(candidate_scores)
     rank = torch.stack([torch.randperm(size, generator=generator) for _ in range(2)], dim=1)
     part = (rank + 0.9 * torch.rand(size, 2, generator=generator)) / max(1, size)
-    return (part * torch.tensor([30.0, 1.0]))[:, : evidence.shape[1]]
+    return (part * torch.tensor([30.0, 1.0]))[:, : candidate_scores.shape[1]]
 
 
-def has_tied_gts(scene: Scene) -> bool:
+def has_tied_gts(scene: Scenario) -> bool:
     """Whether an anchor overlaps two gts of its image equally, or is the best of both."""
     gts = scene.targets
     iou = box_iou(gts.boxes[:, None], scene.anchors.boxes)
@@ -250,12 +254,12 @@ def has_tied_gts(scene: Scene) -> bool:
     return False
 
 
-def has_tied_anchors(scene: Scene) -> bool:
+def has_tied_anchors(scene: Scenario) -> bool:
     gts, anchors = scene.targets, scene.anchors
-    centre = (gts.boxes[:, :2] + gts.boxes[:, 2:]) / 2
+    center = (gts.boxes[:, :2] + gts.boxes[:, 2:]) / 2
     for level in range(len(STRIDES)):
-        distance = (anchors.center[anchors.level == level] - centre[:, None]).square().sum(dim=-1).sort(dim=1).values
-        boundary = distance[:, CLOSEST_PER_LEVEL - 1 : CLOSEST_PER_LEVEL + 1]
+        distance = (anchors.center[anchors.level == level] - center[:, None]).square().sum(dim=-1).sort(dim=1).values
+        boundary = distance[:, TOPK_CLOSEST_PER_LEVEL - 1 : TOPK_CLOSEST_PER_LEVEL + 1]
         if boundary.shape[1] == 2 and (boundary[:, 0] == boundary[:, 1]).any():
             return True
     return False

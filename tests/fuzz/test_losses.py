@@ -4,16 +4,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import ABSURD, FUZZ, Scene, head_outputs, scenes
+from strategies import ABSURD, FUZZ, Scenario, head_outputs, scenes
 from torch.nn import functional as F
 
 from lad import losses
-from lad.assignment import ASSIGNERS, own_assignment
-from lad.data import IGNORED
+from lad.assigners.base import ASSIGNERS, own_assignment
+from lad.distillation.methods import LEARN_ASSIGNMENT, METHODS, find_method
 from lad.geometry import box_giou_loss, box_iou, decode_deltas
 from lad.losses import detection_loss
-from lad.methods import LEARN_ASSIGNMENT, METHODS, find_method
-from lad.models import HeadOutputs
+from lad.structures import IGNORED, HeadOutputs
 
 PAIRS = [
     (method, assigner)
@@ -24,7 +23,7 @@ PAIRS = [
 
 
 @st.composite
-def pairs(draw: st.DrawFn, *magnitudes, **shapes) -> tuple[Scene, HeadOutputs]:
+def pairs(draw: st.DrawFn, *magnitudes, **shapes) -> tuple[Scenario, HeadOutputs]:
     """A scene with a student's outputs, and a teacher's that has the IoU branch if the student does."""
     scene = draw(scenes(*magnitudes, **shapes))
     teacher = draw(head_outputs(scene.padded_hw, scene.targets, *magnitudes))
@@ -44,7 +43,7 @@ def test_losses_and_gradients_are_finite_and_reach_every_output(method, assigner
     """With and without gts: every parameter needs a gradient in distributed training."""
     scene, teacher = pair
     student, teacher = learnable(scene.outputs), learnable(teacher) if method == "colad" else teacher
-    candidates = ASSIGNERS[assigner].match(scene.anchors, scene.targets)
+    candidates = ASSIGNERS[assigner].find_candidates(scene.anchors, scene.targets)
     learned = find_method(method, assigner)(student, teacher, candidates, scene.anchors, scene.targets)
     assert all(term.isfinite() and term >= -1e-4 for term in learned.terms.values())
     sum(learned.terms.values()).backward()
@@ -57,7 +56,7 @@ def test_losses_and_gradients_are_finite_and_reach_every_output(method, assigner
 @given(pairs(ABSURD))
 def test_no_loss_of_absurd_outputs_is_nan(method, pair):
     scene, teacher = pair
-    candidates = ASSIGNERS["paa"].match(scene.anchors, scene.targets)
+    candidates = ASSIGNERS["paa"].find_candidates(scene.anchors, scene.targets)
     learned = find_method(method)(scene.outputs, teacher, candidates, scene.anchors, scene.targets)
     assert not any(term.isnan() for term in learned.terms.values())
 
@@ -69,9 +68,9 @@ def test_losses_are_finite_whatever_the_other_ranks_have(method, pair, factor):
     """Whose sums are averaged with this rank's; factor: by how much this changes its own. None of all is among them."""
     scene, teacher = pair
     student = learnable(scene.outputs)
-    candidates = ASSIGNERS["paa"].match(scene.anchors, scene.targets)
+    candidates = ASSIGNERS["paa"].find_candidates(scene.anchors, scene.targets)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "_mean_over_ranks", lambda value: value * factor)
+        patch.setattr(losses, "mean_over_ranks", lambda value: value * factor)
         learned = find_method(method)(student, teacher, candidates, scene.anchors, scene.targets)
     sum(learned.terms.values()).backward()
     assert all(term.isfinite() for term in learned.terms.values())

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import FUZZ
 
-from lad.assignment import fit_mixture, separate
-from lad.assignment.mixture import VARIANCE_FLOOR
-from lad.assignment.paa import POOL_SIZE
+from lad.assigners.gmm import VARIANCE_FLOOR, fit_mixture
+from lad.assigners.paa import POOL_SIZE, select_positives
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 SMALLEST, LARGEST = 5e-324, sys.float_info.max
@@ -55,7 +54,7 @@ def test_any_finite_costs_have_a_finite_mixture_and_a_positive(costs, empty, fil
     torch.testing.assert_close(mixture.weight.sum(dim=1), torch.ones(len(cost), dtype=torch.float64))
     assert ((mixture.component == 0) | (mixture.component == 1)).all()
 
-    positive = separate(mixture, cost, count)
+    positive = select_positives(mixture, cost, count)
     assert torch.equal(positive.any(dim=1), count > 0) and not positive[~is_valid].any()
     for row, values in enumerate(costs):
         is_foreground = mixture.component[row, : len(values)] == 0

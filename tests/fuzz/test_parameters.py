@@ -9,13 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import FUZZ
 
-from lad.assignment import ASSIGNERS, CRITERIA
-from lad.checks import notebook_values
-from lad.methods import METHODS
-from lad.models.backbone import BACKBONES
-from lad.models.head import HEADS
-from lad.parameter_file import read_value, read_values
-from lad.parameters import PROFILES, Parameters, make_parameters
+from lad.assigners.base import ASSIGNERS
+from lad.config.experiment import Parameters, make_parameters
+from lad.config.notebook import notebook_values
+from lad.config.profiles import PROFILES
+from lad.config.yaml_file import read_value, read_values
+from lad.distillation.cost_selection import COST_SELECTIONS
+from lad.distillation.methods import METHODS
+from lad.models.backbones.registry import BACKBONES
+from lad.models.heads.paa import HEADS
 
 LONGEST = 5000  # characters of a line
 
@@ -56,7 +58,7 @@ ABSURD = st.sampled_from(
 )  # fmt: skip
 NAMES = {
     "profile": PROFILES, "method": METHODS, "student": BACKBONES, "teacher": BACKBONES, "head": HEADS,
-    "teacher_head": HEADS, "criterion": CRITERIA, "assigner": ASSIGNERS, "optimizer": ["sgd", "adamw"],
+    "teacher_head": HEADS, "cost_selection": COST_SELECTIONS, "assigner": ASSIGNERS, "optimizer": ["sgd", "adamw"],
     "schedule": ["step", "cosine"], "weights": ["none", "imagenet"], "data": ["toy", "mini"],
     "precision": ["32-true", "bf16-mixed"], "teacher_epochs": [1, 20], "teacher_width": [0.25, 0.5, 1.0],
     "width": [0.25, 1.0], "frozen_stages": [-1, 1], "norm_eval": [True, False], "iou_branch": [True, False],

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from strategies import ABSURD, FUZZ, scenes
 
 from lad.geometry import decode_deltas
-from lad.postprocess import VOTE_MIN_IOU, VOTE_SIGMA, class_scores, detect
+from lad.inference.postprocess import VOTE_MIN_IOU, VOTE_SIGMA, class_scores, detect
 
 SCORES = st.sampled_from([0.0, 1e-6, 0.05, 0.5, 0.999])
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from strategies import CLASSES, FUZZ, KINDS, boxes_of, seeds
 from torchvision import tv_tensors
 
-from lad.data import Sample, collate, eval_transform, train_transform
-from lad.data.batch import Batch
-from lad.data.transforms import IMAGENET_MEAN, IMAGENET_STD, RandomFlip
+from lad.data.collate import collate
+from lad.data.transforms import IMAGENET_MEAN, IMAGENET_STD, RandomFlip, eval_transform, train_transform
+from lad.structures import Batch, Sample
 
 SIDE = st.one_of(st.integers(1, 8), st.integers(1, 120), st.sampled_from([1, 300]))
 INSIDE = tuple(kind for kind in KINDS if kind != "outside")
@@ -75,8 +75,8 @@ def test_a_box_moves_with_what_it_bounds(picture, short_side, longer, flip):
     shrinks below a pixel nothing may be left, since images are resized without averaging, as the published
     checkpoints' were."""
     image, box = eval_transform(short_side, short_side + longer, flip)(*picture)
-    colours = image.as_subclass(torch.Tensor) * torch.tensor(IMAGENET_STD)[:, None, None]
-    brightness = (colours + torch.tensor(IMAGENET_MEAN)[:, None, None]).mean(dim=0)
+    colors = image.as_subclass(torch.Tensor) * torch.tensor(IMAGENET_STD)[:, None, None]
+    brightness = (colors + torch.tensor(IMAGENET_MEAN)[:, None, None]).mean(dim=0)
     least = max(0.5 / 255, float(brightness.max()) / 2)
     rows, columns = ((brightness.amax(dim=other) > least).nonzero().flatten() for other in (1, 0))
     x0, y0, x1, y1 = box.as_subclass(torch.Tensor)[0].tolist()

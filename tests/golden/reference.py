@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from fill import fill_openmmlab_state
 
-from lad.models import Detector, build_detector
+from lad.models.detector import Detector, build_detector
 from lad.models.openmmlab import load_openmmlab_state
 
 HERE = Path(__file__).parent

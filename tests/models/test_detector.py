@@ -11,11 +11,13 @@ import torch
 import torchvision
 from reference import reference_detector
 
-from lad.assignment import match_candidates
+from lad.assigners.candidates import match_candidates
+from lad.distillation.methods import baseline
 from lad.geometry import level_sizes, make_anchors
-from lad.methods import baseline
-from lad.models import HEADS, build_detector
-from lad.models.backbone import ARCHITECTURES, BACKBONES
+from lad.inference.predictor import predict
+from lad.models.backbones.registry import ARCHITECTURES, BACKBONES
+from lad.models.detector import build_detector
+from lad.models.heads.paa import HEADS
 
 
 @pytest.mark.parametrize("backbone", ["r18", "r50"])
@@ -206,7 +208,7 @@ def test_every_backbone_takes_a_training_step_and_predicts(backbone, targets):
     assert loss.isfinite()
     moved = [name for name, p in detector.named_parameters() if name in before and not torch.equal(p, before[name])]
     assert {name.split(".")[0] for name in moved} == {"backbone", "fpn", "head"}
-    (found,) = detector.predict(torch.rand(3, 90, 120))
+    (found,) = predict(detector, torch.rand(3, 90, 120))
     assert found.boxes.isfinite().all() and found.boxes.shape == (len(found.scores), 4)
 
 

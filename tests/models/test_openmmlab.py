@@ -7,8 +7,9 @@ import torch
 from reference import HERE, openmmlab_state
 from torch.nn import functional as F
 
-from lad.models import build_detector, load_detector
+from lad.models.detector import build_detector
 from lad.models.openmmlab import load_openmmlab_state, part_of, to_openmmlab_state
+from lad.models.serialization import load_detector
 
 
 def state_of_keys(name: str) -> dict[str, torch.Tensor]:
@@ -50,7 +51,7 @@ def test_every_name_of_a_checkpoint_is_accounted_for(backbone):
         ("mmdet_keys_swinb_w12", "student", "swin_b_w12"),
     ],
 )
-def test_a_whole_file_is_recognised_loaded_and_written_back_exactly(checkpoint, part, backbone, tmp_path):
+def test_a_whole_file_is_recognized_loaded_and_written_back_exactly(checkpoint, part, backbone, tmp_path):
     state = state_of_keys(checkpoint)
     torch.save({"meta": {"mmdet_version": "2.10.0"}, "state_dict": state}, tmp_path / "published.pth")
     detector = load_detector(tmp_path / "published.pth", part)

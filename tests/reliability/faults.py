@@ -9,15 +9,15 @@ import signal
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from lad.checkpoint import checkpoints
-from lad.data.shapes import write_shapes
-from lad.experiment import run_experiment
-from lad.parameters import Parameters, make_parameters
-from lad.runs import Run, find_run
+from lad.config.experiment import Parameters, make_parameters
+from lad.data.synthetic.shapes import write_shapes
+from lad.experiments.run_store import Run, find_run
+from lad.experiments.runner import run_experiment
+from lad.training.checkpoint import checkpoints
 
 # Torch is imported once, in a server; each process is a fork of it, there in an instant.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["lad.experiment"])
+SERVER.set_forkserver_preload(["lad.experiments.runner"])
 
 
 def write_pictures(folder: Path) -> Path:

@@ -24,10 +24,10 @@ import numpy as np
 import psutil
 from faults import SERVER, damage, fill_the_disk, finish, newest_checkpoint, outcome
 
-from lad.experiment import run_experiment
-from lad.methods import METHODS
-from lad.parameters import Parameters, make_parameters
-from lad.runs import find_run, finished_runs
+from lad.config.experiment import Parameters, make_parameters
+from lad.distillation.methods import METHODS
+from lad.experiments.run_store import find_run, finished_runs
+from lad.experiments.runner import run_experiment
 
 LIFE = (1.0, 1200.0)  # seconds until something happens, log-uniform
 WARM_UP = 90.0  # seconds of a life whose memory does not count: caches fill

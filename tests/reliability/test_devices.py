@@ -14,15 +14,15 @@ import pytest
 import yaml
 from faults import finish, outcome, tiny, write_pictures
 
-from lad import experiment
-from lad.checkpoint import checkpoints
-from lad.parameters import Parameters, make_parameters
-from lad.runs import find_run
-from lad.training import read_metrics
+from lad.config.experiment import Parameters, make_parameters
+from lad.experiments import runner as experiment
+from lad.experiments.run_store import find_run
+from lad.training.checkpoint import checkpoints
+from lad.training.trainer import read_metrics
 
 slow = pytest.mark.skipif("LAD_SLOW" not in os.environ, reason="takes minutes; LAD_SLOW=1 asks for it")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
-MODULE = ["-m", "lad.experiment"]
+MODULE = ["-m", "lad.experiments.runner"]
 LAUNCH_BY_TORCHRUN = [*TORCHRUN, "--standalone", "--nproc-per-node=2", *MODULE]
 LAUNCH_BY_FABRIC = [
     *[str(Path(sys.executable).with_name("fabric")), "run", "--accelerator=cpu", "--devices=2"],

@@ -7,7 +7,7 @@ import psutil
 import pytest
 from faults import damage, fill_the_disk, finish, kill_at_random, newest_checkpoint, start, tiny, write_pictures
 
-from lad.runs import find_run
+from lad.experiments.run_store import find_run
 
 METHODS = {
     "LAD, teacher remembered": {},

@@ -9,10 +9,10 @@ import pytest
 from faults import finish, newest_checkpoint, start, tiny, write_pictures
 from jupyter_client.manager import start_new_kernel
 
-from lad.checkpoint import checkpoints
-from lad.parameters import Parameters
-from lad.runs import find_run
-from lad.training import read_metrics
+from lad.config.experiment import Parameters
+from lad.experiments.run_store import find_run
+from lad.training.checkpoint import checkpoints
+from lad.training.trainer import read_metrics
 
 SELDOM = {"checkpoint_every": 500, "method": "baseline", "teacher": None, "cache_teacher": False}  # but when asked
 
@@ -60,9 +60,9 @@ def test_a_notebooks_stop_button_does_and_its_kernel_goes_on_with_it(pictures, t
     parameters = many_steps(pictures, tmp_path / "stopped")
     manager, client = start_new_kernel(kernel_name="python3")
     try:
-        ask = f"from lad.parameters import Parameters; given = Parameters(**{parameters.model_dump()!r})"
+        ask = f"from lad.config.experiment import Parameters; given = Parameters(**{parameters.model_dump()!r})"
         assert client.execute_interactive(ask, timeout=120)["content"]["status"] == "ok"
-        train = "from lad.experiment import run_experiment; run_experiment(given)"
+        train = "from lad.experiments.runner import run_experiment; run_experiment(given)"
         asked = client.execute(train)
         wait_for_an_epoch(parameters)
         manager.interrupt_kernel()

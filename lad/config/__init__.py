@@ -1,0 +1,1 @@
+"""Configuration: the parameters of experiments and evaluations, their profiles and files."""

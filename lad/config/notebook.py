@@ -1,0 +1,40 @@
+"""Collect the parameters that a notebook's cells assign."""
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+from lad.utils.messages import shown
+
+
+def notebook_values(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """What a notebook's parameters cells assign, from its variables (`globals()`): to be called in the cell after them.
+
+    Papermill only warns of a name that the notebook does not know. Here every name that a parameters cell assigns, the
+    notebook's own or papermill's, is taken, so that the check of the parameters finds a typo. The mapping `settings`
+    gives any further parameter by name.
+    """
+    names = {name for cell in namespace.get("In", []) for name in _assigned_parameters(cell)}
+    given = {name: namespace[name] for name in names if name in namespace}
+    settings = given.pop("settings", None) or {}
+    if not isinstance(settings, dict):
+        raise ValueError(f"parameter 'settings' = {shown(settings)} must be a mapping of parameter names to values")
+    return {**given, **settings}
+
+
+def _assigned_parameters(cell: str) -> set[str]:
+    """Names that a parameters cell assigns: one of papermill's, or any that does nothing but name plain values."""
+    try:
+        statements = ast.parse(cell).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # %magic of IPython, or what no parser reads
+        return set()
+    names = set()
+    for statement in statements:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        is_plain = isinstance(getattr(statement, "value", None), ast.Constant | ast.List | ast.Dict | ast.UnaryOp)
+        if not all(isinstance(target, ast.Name) for target in targets):
+            return set()
+        if not is_plain and not cell.startswith("# Parameters"):  # float('nan') is a call
+            return set()
+        names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names

@@ -1,0 +1,55 @@
+"""Profiles: the defaults of all parameters for a data set size and a purpose."""
+
+from typing import Any
+
+SLIM = {"width": 0.25, "channels": 64}
+
+FROM_SCRATCH = {"weights": "none", "frozen_stages": -1, "norm_eval": False}
+
+PRETRAINED = {"weights": "imagenet", "frozen_stages": 1, "norm_eval": True}
+
+ADAMW = {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.05, "schedule": "cosine", "warmup": 50, "clip_grad": 10.0}
+
+SGD = {"optimizer": "sgd", "lr": 0.01, "weight_decay": 1e-4, "schedule": "step", "warmup": 500, "clip_grad": 0.0}
+
+COCO_SIZE = {"test_short_side": 800, "long_side": 1333}
+
+SWIN = {
+    "optimizer": "adamw",
+    "lr": 1e-4,
+    "weight_decay": 0.05,
+    "warmup": 1000,
+}  # in place of SGD, as for Swin published
+
+PROFILES: dict[str, dict[str, Any]] = {
+    "toy": {
+        **SLIM, **FROM_SCRATCH, **ADAMW, "data": "toy", "epochs": 7, "teacher_epochs": 12, "batch_size": 8,
+        "eval_every": 2, "short_sides": [128], "test_short_side": 128, "long_side": 128,
+        "precision": "32-true", "workers": 0, "save_epochs": True,
+    },
+    "mini": {
+        **FROM_SCRATCH, **ADAMW, "data": "mini", "epochs": 24, "batch_size": 16, "eval_every": 4, "lr": 1e-3,
+        "warmup": 500, "width": 1.0, "channels": 256, "short_sides": [256], "test_short_side": 256, "long_side": 256,
+        "precision": "bf16-mixed", "workers": 4,
+    },
+    "coco_1x": {
+        **PRETRAINED, **SGD, **COCO_SIZE, "data": "data/coco", "epochs": 12, "batch_size": 16, "eval_every": 1,
+        "width": 1.0, "channels": 256, "short_sides": [800], "precision": "16-mixed", "workers": 4,
+    },
+    "coco_2x_ms": {
+        **PRETRAINED, **SGD, **COCO_SIZE, "data": "data/coco", "epochs": 24, "batch_size": 16, "eval_every": 1,
+        "width": 1.0, "channels": 256, "short_sides": list(range(640, 801)), "precision": "16-mixed", "workers": 4,
+    },
+}  # fmt: skip
+
+# Photographs are larger than the embedded shapes: sizes for a folder of the user's own under the small profiles.
+OWN_DATA_SIZES = {
+    "toy": {"short_sides": [240], "test_short_side": 240, "long_side": 320},
+    "mini": {"short_sides": [480], "test_short_side": 480, "long_side": 640},
+}
+
+
+def profile_of(profile: str, backbone: str) -> dict[str, Any]:
+    """The profile's defaults for this backbone: a Swin is not trained by SGD."""
+    defaults = PROFILES[profile]
+    return {**defaults, **SWIN} if backbone.startswith("swin") and defaults["optimizer"] == "sgd" else defaults

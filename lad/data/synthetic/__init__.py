@@ -1,0 +1,1 @@
+"""The embedded data sets: generated images of shapes."""

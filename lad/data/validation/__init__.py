@@ -1,0 +1,1 @@
+"""Validation of data sets: what is wrong with a COCO-format folder, and a repaired copy."""

@@ -1,0 +1,84 @@
+"""Co-learning LAD: two networks train together, and for each gt the one that separates its candidates better supplies
+the costs of the assignment that both learn."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lad.assigners.candidates import Candidates, group_sizes
+from lad.assigners.gmm import fit_mixture
+from lad.assigners.paa import topk_per_level
+from lad.geometry import STRIDES
+from lad.structures import Targets
+
+
+@torch.no_grad()
+def choose_cost_std_mean(
+    student_cost: Tensor, teacher_cost: Tensor, candidates: Candidates, targets: Targets
+) -> tuple[Tensor, Tensor]:
+    """Per gt and level, the costs of the network with the larger std / mean over the candidates (unbiased std); with a
+    single candidate, the smaller cost.
+
+    student_cost, teacher_cost: [M]. Returns the chosen cost [M] and from_teacher [M] bool.
+    Source: Co-learning LAD, Nguyen et al., WACV 2022.
+    """
+    group = candidates.gt * len(STRIDES) + candidates.level
+    num_groups = len(targets.boxes) * len(STRIDES)
+    size = group_sizes(group, num_groups)
+    student, teacher = (_std_over_mean(cost, group, size) for cost in (student_cost, teacher_cost))
+    spreads_more = (teacher > student)[group]
+    from_teacher = torch.where(size[group] == 1, teacher_cost < student_cost, spreads_more)
+    return torch.where(from_teacher, teacher_cost, student_cost), from_teacher
+
+
+@torch.no_grad()
+def choose_cost_fisher(
+    student_cost: Tensor, teacher_cost: Tensor, candidates: Candidates, targets: Targets
+) -> tuple[Tensor, Tensor]:
+    """Per gt, the costs of the network whose fitted mixture has the larger Fisher cost_selection (μ₁ − μ₀)² / (σ₀² + σ₁²).
+
+    student_cost, teacher_cost: [M]. Returns the chosen cost [M] and from_teacher [M] bool.
+    Source: Co-learning LAD, Nguyen et al., WACV 2022.
+    """
+    student, teacher = (_fisher(cost, candidates, len(targets.boxes)) for cost in (student_cost, teacher_cost))
+    from_teacher = (teacher > student)[candidates.gt]
+    return torch.where(from_teacher, teacher_cost, student_cost), from_teacher
+
+
+def choose_student(
+    student_cost: Tensor, teacher_cost: Tensor, candidates: Candidates, targets: Targets
+) -> tuple[Tensor, Tensor]:
+    """Always the student's costs, for comparison. Returns as the others."""
+    return student_cost, torch.zeros_like(student_cost, dtype=torch.bool)
+
+
+def choose_teacher(
+    student_cost: Tensor, teacher_cost: Tensor, candidates: Candidates, targets: Targets
+) -> tuple[Tensor, Tensor]:
+    """Always the teacher's costs, for comparison. Returns as the others."""
+    return teacher_cost, torch.ones_like(teacher_cost, dtype=torch.bool)
+
+
+Choice = Callable[[Tensor, Tensor, Candidates, Targets], tuple[Tensor, Tensor]]
+COST_SELECTIONS: dict[str, Choice] = {
+    "std_mean": choose_cost_std_mean,
+    "fisher": choose_cost_fisher,
+    "student": choose_student,
+    "teacher": choose_teacher,
+}
+
+
+def _std_over_mean(cost: Tensor, group: Tensor, size: Tensor) -> Tensor:
+    """std / mean of each group's costs, [number of groups]; 0 for an empty group or one of a single cost."""
+    cost = cost.double()
+    zeros = cost.new_zeros(len(size))
+    mean = zeros.scatter_add(0, group, cost) / size.clamp(min=1)
+    squares = zeros.scatter_add(0, group, (cost - mean[group]) ** 2)
+    return (squares / (size - 1).clamp(min=1)).sqrt() / mean.clamp(min=1e-12)
+
+
+def _fisher(cost: Tensor, candidates: Candidates, num_gts: int) -> Tensor:
+    pooled_cost, _, count = topk_per_level(candidates, cost, num_gts)
+    mixture = fit_mixture(pooled_cost, count)
+    return (mixture.mean[:, 1] - mixture.mean[:, 0]) ** 2 / mixture.variance.sum(dim=1)

@@ -1,0 +1,62 @@
+"""Soft-label distillation (LAD, WACV 2022): focal-KL and GIoU terms between student and teacher outputs."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lad.geometry import Anchors, box_giou_loss, box_iou, decode_deltas, inside_images
+from lad.losses import mean_over_ranks, world_size
+from lad.structures import HeadOutputs, Targets
+
+
+def soft_label_loss(
+    student_outputs: HeadOutputs,
+    teacher_outputs: HeadOutputs,
+    anchors: Anchors,
+    targets: Targets,
+    cls_weight: float,
+    iou_weight: float,
+    box_weight: float,
+    min_iou: float,
+) -> dict[str, Tensor]:
+    """Losses {"soft_cls", "soft_box", "soft_iou"} that pull a student's outputs to a teacher's; scalars, weighted.
+
+    soft_cls: focal-KL over all anchors and classes. A location counts for the other two when the teacher's box there
+    has an IoU over `min_iou` with a gt of its image (padding excepted, boxes clipped to the image): soft_iou is
+    focal-KL of the iou logits, soft_box the GIoU loss between the student's and the teacher's box, weighted by that
+    IoU. All are divided by the sum of those IoUs. An image without gts contributes to soft_cls only; a batch without
+    gts divides by 1.
+    Source: LAD (Nguyen et al., WACV 2022), reductions as in the published code.
+    """
+    student, teacher = student_outputs, teacher_outputs
+    cls = focal_kl(student.cls_logits.float(), teacher.cls_logits.float().sigmoid()).sum()
+    clip_hw = targets.image_hw[:, None]
+    teacher_boxes = decode_deltas(anchors.boxes, teacher.box_deltas.float(), clip_hw)  # [N, A, 4]
+    overlap = _best_overlap(teacher_boxes, targets) * inside_images(anchors, targets.image_hw)  # [N, A]
+    counts = overlap > min_iou
+    weight = overlap * counts
+    norm = mean_over_ranks(weight.sum())
+    norm = torch.where(norm > 0, norm, 1 / world_size())  # as gradients are averaged, that of 1 on the whole batch
+
+    student_deltas = student.box_deltas.float().masked_fill(~counts[..., None], 0)
+    student_boxes = decode_deltas(anchors.boxes, student_deltas, clip_hw)
+    box = (box_giou_loss(student_boxes, teacher_boxes) * weight).sum()
+    losses = {"soft_cls": cls_weight * cls / norm, "soft_box": box_weight * box / norm}
+    if student.iou_logits is not None and teacher.iou_logits is not None:
+        iou = (focal_kl(student.iou_logits.float(), teacher.iou_logits.float().sigmoid()) * counts).sum()
+        losses["soft_iou"] = iou_weight * iou / norm
+    return losses
+
+
+def focal_kl(logits: Tensor, target: Tensor, gamma: float = 0.5) -> Tensor:
+    """((p − σ(q))² + 1e-6)^(γ/2) · KL(p ‖ σ(q)), elementwise, of logits q and target probabilities p (LAD)."""
+    entropy = -(torch.xlogy(target, target) + torch.xlogy(1 - target, 1 - target))
+    divergence = F.binary_cross_entropy_with_logits(logits, target, reduction="none") - entropy
+    return ((target - logits.sigmoid()) ** 2 + 1e-6) ** (gamma / 2) * divergence
+
+
+def _best_overlap(boxes: Tensor, targets: Targets) -> Tensor:
+    """Highest IoU [N, A] of each of `boxes` [N, A, 4] with a gt of its image; 0 without gts."""
+    iou = box_iou(targets.boxes[:, None], boxes[targets.image])  # [T, A]
+    image = targets.image[:, None].expand_as(iou)
+    return iou.new_zeros(boxes.shape[:2]).scatter_reduce(0, image, iou, "amax")

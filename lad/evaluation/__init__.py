@@ -1,0 +1,1 @@
+"""Evaluation: COCO metrics, error analysis, and submissions to COCO's server."""

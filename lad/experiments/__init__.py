@@ -1,0 +1,1 @@
+"""Experiments: runs on disk, trained once and found again, their tables and evaluations."""

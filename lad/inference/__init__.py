@@ -1,0 +1,9 @@
+"""Inference: post-processing, prediction, test-time augmentation and ONNX export."""
+
+from lad.inference.postprocess import detect
+from lad.inference.predictor import predict
+
+__all__ = [
+    "detect",
+    "predict",
+]

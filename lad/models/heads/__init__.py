@@ -1,0 +1,1 @@
+"""Detection heads: PAA's, and the auxiliary objectness predictions IOP and COP."""

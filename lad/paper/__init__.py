@@ -1,0 +1,1 @@
+"""The paper: its published numbers, its tables, and the runs that reproduce them."""

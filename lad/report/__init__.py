@@ -1,0 +1,1 @@
+"""Reports: executed notebooks and folders of runs as HTML pages."""

@@ -1,0 +1,77 @@
+"""How a run came to its assignment, epoch by epoch."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lad.analysis.assignment import analyze
+from lad.analysis.history import assignment_history
+from lad.analysis.positives import BOTH, STUDENT_ONLY, TEACHER_ONLY
+from lad.config.experiment import make_parameters
+from lad.data.collate import collate
+from lad.data.synthetic.shapes import write_shapes
+from lad.experiments.runner import open_data, run_experiment
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two epochs, and one validation image."""
+    folder = tmp_path_factory.mktemp("history")
+    write_shapes(folder / "shapes", "toy", {"train": 8, "val": 2})
+    given = {"method": "baseline", "student": "r18", "data": folder / "shapes", "epochs": 2, "batch_size": 4}
+    sizes = {"short_sides": [128], "test_short_side": 128, "long_side": 128}
+    parameters = make_parameters({**given, **sizes, "accelerator": "cpu", "out": folder / "runs"})
+    return run_experiment(parameters), collate([open_data(parameters)[1][0]])
+
+
+def test_a_history_has_the_assignment_of_every_kept_epoch_by_its_own_weights(trained):
+    run, batch = trained
+    history = assignment_history(run, batch)
+    assert list(history) == ["untrained", "epoch 1", "epoch 2"]
+    for epoch, positives in enumerate(history.values()):
+        own = analyze(run.load_detector(epoch), batch).gt_index[0]
+        assert torch.equal(positives.anchor, (own >= 0).nonzero().flatten())
+        assert torch.equal(positives.gt, own[positives.anchor])
+        assert (positives.by == STUDENT_ONLY).all()
+
+
+def test_the_network_is_built_once(trained, monkeypatch):
+    run, batch = trained
+    built = []
+    load = type(run).load_detector
+    monkeypatch.setattr(type(run), "load_detector", lambda self, *epoch: built.append(epoch) or load(self, *epoch))
+    assignment_history(run, batch)
+    assert built == [()]
+
+
+def test_with_a_teacher_it_is_said_who_else_claims_them(trained):
+    run, batch = trained
+    teacher = analyze(run.load_detector(), batch)  # its own last epoch: there they agree
+    history = assignment_history(run, batch, teacher)
+    assert (history["epoch 2"].by == BOTH).all()
+    each = assignment_history(run, batch, teacher, "each", epochs=[0])
+    assert list(each) == ["untrained"]
+    own, taught = history["untrained"], teacher.gt_index[0]
+    only = int((taught >= 0).sum()) - int((own.by == BOTH).sum())
+    assert int((each["untrained"].by == TEACHER_ONLY).sum()) == only
+
+
+def test_an_epoch_that_was_not_kept_is_named(trained):
+    run, batch = trained
+    with pytest.raises(ValueError, match=r"asked for epochs 0, 7; weights were kept of epochs: 0, 1, 2$"):
+        assignment_history(run, batch, epochs=[7, 0])
+
+
+def test_a_run_without_kept_weights_says_how_to_keep_them(trained, monkeypatch):
+    run, batch = trained
+    monkeypatch.setattr(type(run), "saved_epochs", [])
+    with pytest.raises(ValueError, match="none; train it anew with save_epochs=True"):
+        assignment_history(run, batch)
+
+
+def test_a_history_is_of_one_image(trained):
+    run, batch = trained
+    two = replace(batch, images=batch.images.repeat(2, 1, 1, 1))
+    with pytest.raises(ValueError, match="of one image, but the batch has 2"):
+        assignment_history(run, two)

@@ -1,0 +1,127 @@
+"""The batched mixture against the stored reference fits and against scikit-learn itself."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.mixture import GaussianMixture
+
+from lad.assigners.gmm import fit_mixture
+from lad.assigners.paa import select_positives
+
+
+def test_reference_fits(golden):
+    """Components are identical and log-densities agree to 1e-2 in the median on every set that is not knife-edge.
+
+    Positives are compared as "the cut falls at the same cost": among samples of equal cost the reference cuts at any,
+    and exactly two foreground samples lie at equal density, so that there its choice is rounding. They are compared
+    where the reference's float32 density is good to 1e-4: on sets with one far outlier its near-collapsed component is
+    noise (off by up to 1e-1), and the peak of noise is anywhere.
+    """
+    case = golden("gmm")
+    mixture = fit_mixture(case.losses, case.count)
+    positive = select_positives(mixture, case.losses, case.count)
+
+    valid = torch.arange(case.losses.shape[1]) < case["count"][:, None]
+    spread = case.losses.nan_to_num(-1e9).amax(dim=1) - case.losses.nan_to_num(1e9).amin(dim=1)
+    clear = (spread >= 1e-3) & ~case.raised
+    assert clear.sum() == 325
+    assert ((mixture.component == case.component) | ~valid)[clear].all()
+    assert (mixture.iterations == case.n_iter)[clear].all()
+    error = (mixture.log_density - case.log_density).abs().masked_fill(~valid, 0)
+    assert error[valid & clear[:, None]].median() < 1e-2
+
+    compared = (clear & (error.amax(dim=1) < 1e-4)).nonzero().flatten().tolist()
+    assert len(compared) > 240
+    for row in compared:
+        if case.num_positive[row] == 0:
+            assert (
+                positive[row].sum() == case["count"][row]
+            )  # nothing in component 0: all stay, the reference drops all
+            continue
+        foreground = case.losses[row][valid[row] & (case.component[row] == 0)]
+        if len(foreground) == 2:
+            assert positive[row].sum() >= 1 and set(case.losses[row][positive[row]].tolist()) <= set(
+                foreground.tolist()
+            )
+            continue
+        last_of_reference = foreground[case.num_positive[row] - 1]
+        assert case.losses[row][positive[row]].max() == last_of_reference
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 30), min_size=2, max_size=45), st.integers(0, 5))
+def test_scikit_learn_agrees(costs, padding):
+    costs = np.sort(np.asarray(costs))
+    reference = GaussianMixture(
+        2, weights_init=[0.5, 0.5], means_init=[[costs[0]], [costs[-1]]], precisions_init=[[1.0], [1.0]],
+        covariance_type="diag",
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fewer distinct samples than components, not converged: allowed here
+        reference.fit(costs[:, None])
+    padded = torch.full((1, len(costs) + padding), float("nan"), dtype=torch.float64)
+    padded[0, : len(costs)] = torch.from_numpy(costs)
+    mixture = fit_mixture(padded, torch.tensor([len(costs)]))
+
+    assert mixture.iterations.item() == reference.n_iter_
+    density = mixture.log_density[0, : len(costs)].numpy()
+    np.testing.assert_allclose(density, reference.score_samples(costs[:, None]), atol=1e-4, rtol=1e-4)
+    np.testing.assert_allclose(mixture.mean[0], reference.means_[:, 0], atol=1e-5)
+    np.testing.assert_allclose(mixture.variance[0], reference.covariances_[:, 0], atol=1e-5)
+
+
+def test_a_row_does_not_depend_on_the_rows_beside_it():
+    generator = torch.Generator().manual_seed(0)
+    cost = torch.rand((6, 20), generator=generator).mul(5).sort(dim=1).values
+    count = torch.tensor([20, 3, 1, 12, 2, 20])
+    together = fit_mixture(cost, count)
+    for row in range(6):
+        alone = fit_mixture(cost[row : row + 1], count[row : row + 1])
+        assert alone.iterations == together.iterations[row]
+        valid = slice(0, int(count[row]))
+        torch.testing.assert_close(alone.log_density[0, valid], together.log_density[row, valid], atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("cost", [0.0, 1e-30, 1e6, 1e30, 1e200, 3e307])
+def test_any_finite_cost_gives_positives(cost):
+    """Where scikit-learn would raise, every row still has a positive."""
+    row = torch.tensor([[cost, cost, cost * 2]], dtype=torch.float64)
+    count = torch.tensor([3])
+    positive = select_positives(fit_mixture(row, count), row, count)
+    assert positive.any()
+
+
+@pytest.mark.parametrize(
+    "costs",
+    [[1e308, 1e308, 1.7e308], [-1e308, 0, 1e308], [0, 1e160], [0, 0, 1e155], [1, 2, 3e154], [5e-324, 1e-310, 1]],
+)
+def test_a_mixture_of_finite_costs_is_finite(costs):
+    """Where the square of a cost, or of what lies between two, is no float64."""
+    row = torch.tensor([costs], dtype=torch.float64)
+    mixture = fit_mixture(row, torch.tensor([len(costs)]))
+    for field in (mixture.weight, mixture.mean, mixture.variance, mixture.log_density):
+        assert field.isfinite().all()
+
+
+def test_a_cost_without_measure_does_not_make_positives_of_the_others():
+    row = torch.tensor([[1.0, 1.1, 5.0, 5.1, 1e300]], dtype=torch.float64)
+    count = torch.tensor([5])
+    positive = select_positives(fit_mixture(row, count), row, count)
+    assert positive[0, 0] and not positive[0, -1]
+
+
+def test_large_costs_keep_their_variance():
+    """In float32 the variance of costs around 1,000 drowns in rounding; here the two clusters are told apart."""
+    low, high = 1000 + torch.arange(8) * 1e-2, 1010 + torch.arange(8) * 1e-2
+    mixture = fit_mixture(torch.cat([low, high])[None], torch.tensor([16]))
+    assert mixture.component[0].tolist() == [0] * 8 + [1] * 8
+
+
+def test_no_gts_give_an_empty_mixture():
+    mixture = fit_mixture(torch.zeros((0, 45)), torch.zeros(0, dtype=torch.int64))
+    assert mixture.component.shape == (0, 45)
+    assert select_positives(mixture, torch.zeros((0, 45)), torch.zeros(0, dtype=torch.int64)).shape == (0, 45)

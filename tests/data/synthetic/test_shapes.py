@@ -1,0 +1,215 @@
+"""The embedded data set is the same everywhere, its boxes are tight, and it is never found half-written."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from lad.data.synthetic import shapes
+from lad.data.synthetic.drawing import fill, outlines
+from lad.data.synthetic.shapes import DIFFICULTIES, Layer, Shape, compose, render_shapes, shapes_folder, write_shapes
+
+PIXELS = {  # sha256 of the RGB bytes; whoever changes these raises VERSION
+    ("toy", "train", 0): "4e5a162adb79ee79d0b5f6832aa80288a8efa42ead75be779f3fdecb3df48c2e",
+    ("toy", "train", 799): "9c0c4ccc7d07f223d5459a544159a7a9581dc1a587c32dfd5b3deeb85873e80d",
+    ("toy", "val", 0): "f6cc6ab9c99aceb2e82aa3a07695a035ce5eb33323be2c299c6b83825cc1633e",
+    ("mini", "train", 0): "ddbe4e1d5a9ee953caf37992086cbb41a43ecd8ee8b385ec15be3d0178fb1944",
+    ("mini", "val", 999): "665ef039fdca5f3363f848ccff29b5966b78c0584eb68b0f29c4693cea19251f",
+}
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shapes_folder("toy", tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def three_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = replace(DIFFICULTIES["toy"], images={"train": 2, "val": 1})
+    monkeypatch.setattr(shapes, "DIFFICULTIES", {**DIFFICULTIES, "toy": few})
+
+
+def rectangle(category: int | None, x0: int, y0: int, x1: int, y1: int, color: int) -> Layer:
+    window = (slice(y0, y1), slice(x0, x1))
+    coverage = np.full((y1 - y0, x1 - x0), 16, dtype=np.uint8)
+    return Layer(category, window, coverage, np.full((*coverage.shape, 3), color, dtype=np.uint8))
+
+
+def canvas() -> np.ndarray:
+    return np.zeros((40, 40, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("key", PIXELS)
+def test_pixels_are_those_of_every_other_machine(key: tuple[str, str, int]) -> None:
+    assert hashlib.sha256(render_shapes(*key)[0].tobytes()).hexdigest() == PIXELS[key]
+
+
+def test_an_image_does_not_depend_on_those_drawn_before_it() -> None:
+    first, first_shapes = render_shapes("mini", "train", 7)
+    render_shapes("mini", "val", 7)
+    again, again_shapes = render_shapes("mini", "train", 7)
+    assert np.array_equal(first, again) and first_shapes == again_shapes
+    assert not np.array_equal(first, render_shapes("mini", "val", 7)[0])
+
+
+@pytest.mark.parametrize(("difficulty", "classes"), [("toy", 6), ("mini", 12)])
+def test_pictures_keep_the_promises_of_their_difficulty(difficulty: str, classes: int) -> None:
+    recipe, seen = DIFFICULTIES[difficulty], set()
+    for index in range(150):
+        image, found = render_shapes(difficulty, "train", index)
+        assert image.shape == (recipe.side, recipe.side, 3) and image.dtype == np.uint8
+        assert 1 <= len(found) <= recipe.objects[1]
+        for shape in found:
+            x0, y0, x1, y1 = shape.box
+            assert 0 <= x0 < x1 <= recipe.side and 0 <= y0 < y1 <= recipe.side
+            assert shapes.MIN_PIXELS <= shape.area <= (x1 - x0) * (y1 - y0)
+            seen.add(shape.category)
+    assert seen == set(range(classes)) and len(recipe.classes) == classes
+
+
+def test_smallest_objects_at_any_turn_are_large_enough_to_be_kept() -> None:
+    for name, outline in outlines().items():
+        for turn in np.linspace(0, 2 * np.pi, 30):
+            corner = complex(0.35 * 8, 0.35 * 8)  # as far out as an object of 8 px is ever placed
+            _, coverage = fill(corner + 4 * outline * np.exp(1j * turn), side=256)
+            assert (coverage >= 8).sum() >= shapes.MIN_PIXELS, name
+
+
+def test_coverage_sums_to_the_area_of_the_outline() -> None:
+    circle, ring = (outlines()[name] for name in ("circle", "ring"))
+    for outline, area in ((circle, np.pi * 30**2), (ring, np.pi * 30**2 * (1 - 0.58**2))):
+        window, coverage = fill(50.3 + 49.8j + 30 * outline, side=100)
+        assert window == (slice(19, 80), slice(20, 81))
+        assert coverage.sum() / 16 == pytest.approx(area, rel=0.005)
+    window, coverage = fill(30 * circle, side=100)  # a quarter of it lies inside the image
+    assert window == (slice(0, 31), slice(0, 31))
+    assert coverage.sum() / 16 == pytest.approx(np.pi * 30**2 / 4, rel=0.01)
+
+
+def test_boxes_shrink_to_what_the_object_in_front_leaves_visible() -> None:
+    image, found = compose(canvas(), [rectangle(0, 2, 4, 22, 14, 100), rectangle(1, 12, 0, 32, 20, 200)], 0.3)
+    assert found == [Shape(0, (2, 4, 12, 14), 100), Shape(1, (12, 0, 32, 20), 400)]
+    for shape, color in zip(found, (100, 200), strict=True):
+        rows, columns = np.nonzero(image[..., 0] == color)
+        assert shape.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert shape.area == len(rows)
+
+
+def test_hidden_objects_are_neither_painted_nor_annotated() -> None:
+    hidden, front = rectangle(0, 2, 4, 22, 14, 100), rectangle(1, 7, 0, 32, 20, 200)
+    image, found = compose(canvas(), [hidden, front], 0.3)  # a quarter of the first would show
+    assert [shape.category for shape in found] == [1]
+    assert not (image == 100).any()
+
+
+def test_a_hidden_object_hides_nothing_itself() -> None:
+    back, hidden, front = (rectangle(i, x, 0, 20, 10, 50 * (i + 1)) for i, x in enumerate((0, 9, 10)))
+    _, found = compose(canvas(), [back, hidden, front], 0.3)
+    assert found == [Shape(0, (0, 0, 10, 10), 100), Shape(2, (10, 0, 20, 10), 100)]
+
+
+def test_clutter_occludes_but_is_not_annotated() -> None:
+    _, found = compose(canvas(), [rectangle(3, 0, 0, 20, 10, 100), rectangle(None, 15, 0, 30, 10, 200)], 0.3)
+    assert found == [Shape(3, (0, 0, 15, 10), 150)]
+
+
+def test_default_sizes_are_the_published_ones() -> None:
+    assert DIFFICULTIES["toy"].images == {"train": 800, "val": 200}
+    assert DIFFICULTIES["mini"].images == {"train": 4000, "val": 1000}
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 800), ("val", 200)])
+def test_pycocotools_reads_the_set(toy: Path, split: str, count: int) -> None:
+    coco = COCO(toy / f"instances_{split}.json")
+    assert sorted(coco.imgs) == list(range(1, count + 1))
+    assert len(list((toy / split).iterdir())) == count
+    assert [category["name"] for category in coco.loadCats([1, 2, 3, 4, 5, 6])] == list(DIFFICULTIES["toy"].classes)
+    assert all(coco.getImgIds(catIds=[category]) for category in coco.getCatIds())
+    assert all(coco.getAnnIds(areaRng=area) for area in ([0, 32**2], [32**2, 96**2], [96**2, 128**2]))
+
+
+def test_files_hold_what_was_rendered(toy: Path) -> None:
+    coco = COCO(toy / "instances_val.json")
+    image, found = render_shapes("toy", "val", 41)
+    assert np.array_equal(np.asarray(Image.open(toy / "val" / coco.imgs[42]["file_name"])), image)
+    annotations = coco.loadAnns(coco.getAnnIds(imgIds=[42]))
+    for annotation, shape in zip(annotations, found, strict=True):
+        x0, y0, x1, y1 = shape.box
+        assert annotation["bbox"] == [x0, y0, x1 - x0, y1 - y0]
+        assert (annotation["category_id"], annotation["area"]) == (shape.category + 1, shape.area)
+
+
+def test_sizes_override_the_number_of_images(tmp_path: Path) -> None:
+    write_shapes(tmp_path / "few", "mini", {"train": 2, "val": 1})
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*")) == [
+        "few/instances_train.json",
+        "few/instances_val.json",
+        "few/train/000000.png",
+        "few/train/000001.png",
+        "few/val/000000.png",
+    ]
+
+
+@pytest.mark.parametrize("sizes", [{"train": 0}, {"test": 3}])
+def test_impossible_sizes_are_refused(tmp_path: Path, sizes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="sizes="):
+        write_shapes(tmp_path / "few", "toy", sizes)
+
+
+def test_interrupted_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(difficulty: str, split: str, index: int) -> tuple[np.ndarray, list[Shape]]:
+        if split == "val":
+            raise KeyboardInterrupt
+        return render_shapes(difficulty, split, index)
+
+    monkeypatch.setattr(shapes, "render_shapes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_shapes(tmp_path / "few", "toy", {"train": 2, "val": 2})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_of_two_writers_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def overtaken(difficulty: str, split: str, index: int) -> tuple[np.ndarray, list[Shape]]:
+        (tmp_path / "few").mkdir(exist_ok=True)
+        (tmp_path / "few" / "theirs").touch()
+        return render_shapes(difficulty, split, index)
+
+    monkeypatch.setattr(shapes, "render_shapes", overtaken)
+    write_shapes(tmp_path / "few", "toy", {"train": 1, "val": 1})
+    assert [path.name for path in tmp_path.rglob("*")] == ["few", "theirs"]
+
+
+@pytest.mark.usefixtures("three_images")
+def test_a_finished_set_is_reused(tmp_path: Path) -> None:
+    folder = shapes_folder("toy", tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert shapes_folder("toy", str(tmp_path)) == folder == tmp_path / f"toy-v{shapes.VERSION}"
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+@pytest.mark.usefixtures("three_images")
+def test_the_environment_names_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAD_CACHE", str(tmp_path / "here"))
+    assert shapes_folder("toy").parent == tmp_path / "here"
+    assert shapes_folder("toy", tmp_path / "there").parent == tmp_path / "there"
+    monkeypatch.delenv("LAD_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert shapes_folder("toy").parent == tmp_path / "home" / ".cache" / "lad"
+
+
+@pytest.mark.parametrize(("name", "message"), [("minny", "mean 'mini'?"), ("coco", "'toy' or 'mini'")])
+def test_an_unknown_difficulty_names_the_nearest_ones(name: str, message: str) -> None:
+    for call in (lambda: shapes_folder(name), lambda: render_shapes(name, "train", 0)):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_an_unknown_split_or_a_negative_index_is_refused() -> None:
+    with pytest.raises(ValueError, match="split='test' is unknown"):
+        render_shapes("toy", "test", 0)
+    with pytest.raises(ValueError, match="index=-1"):
+        render_shapes("toy", "train", -1)

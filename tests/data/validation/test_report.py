@@ -1,0 +1,143 @@
+"""The command that checks a data set: what it prints, its exit status, and the corrected folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lad.data.annotations import read_annotations
+from lad.data.coco import find_split
+from lad.data.synthetic.shapes import write_shapes
+from lad.data.validation.report import MAX_LINES, main
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Three pictures to train on, two to validate, annotations in their own folder."""
+    folder = tmp_path / "shapes"
+    write_shapes(folder, "toy", {"train": 3, "val": 2})
+    (folder / "annotations").mkdir()
+    for split in ("train", "val"):
+        (folder / f"instances_{split}.json").rename(folder / "annotations" / f"instances_{split}.json")
+    return folder
+
+
+def change(folder: Path, split: str = "train", **changes) -> dict:
+    """Of the first annotation; returns the document."""
+    path = folder / "annotations" / f"instances_{split}.json"
+    document = json.loads(path.read_text())
+    document["annotations"][0].update(changes)
+    path.write_text(json.dumps(document))
+    return document
+
+
+def errors(capsys, *arguments: object) -> list[str]:
+    """Lines printed by a command that ends with exit status 1."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(one) for one in arguments])
+    assert ended.value.code == 1
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_sound_set_ends_well(folder, capsys):
+    main([str(folder)])
+    *_, summary = capsys.readouterr().out.splitlines()
+    assert summary.startswith("shapes: ") and " in 5 images, " in summary and "error" not in summary
+
+
+def test_errors_come_first_and_end_with_status_1(folder, capsys):
+    change(folder, bbox=[-30, -30, 500, 500])
+    (folder / "train" / "000001.png").unlink()
+    (folder / "val" / "000000.png").write_text("text")
+    lines = errors(capsys, folder)
+    kinds = [line.rsplit("[")[-1] for line in lines[:-1] if not line.startswith("note")]
+    assert kinds == ["missing-file]", "outside-box]", "unreadable-image]"]
+    assert lines[0] == f"error: {folder}/train/000001.png: image 2: no such image file [missing-file]"
+    assert lines[-1].startswith("shapes: 2 errors, 1 warning")
+
+
+def test_a_single_split_may_be_asked_for(folder, capsys):
+    (folder / "train" / "000001.png").unlink()
+    main([str(folder), "--split", "val"])
+    assert " in 2 images, " in capsys.readouterr().out
+
+
+def test_many_lines_of_a_kind_are_cut_unless_all_are_asked_for(folder, capsys):
+    document = change(folder)
+    document["annotations"] = [{**document["annotations"][0], "id": i, "category_id": 99} for i in range(30)]
+    (folder / "annotations" / "instances_train.json").write_text(json.dumps(document))
+    lines = [line for line in errors(capsys, folder) if "unknown-category" in line]
+    assert len(lines) == MAX_LINES + 1 and lines[-1] == "… and 10 more of unknown-category; --all lists them"
+    assert sum("unknown-category" in line for line in errors(capsys, folder, "--all")) == 30
+
+
+def test_findings_can_be_had_as_json(folder, capsys):
+    change(folder, category_id=99)
+    found = json.loads("\n".join(errors(capsys, folder, "--json")))
+    first = found["splits"]["train"]["findings"][0]
+    assert (first["severity"], first["kind"], first["image_id"], first["annotation_id"]) == (
+        "error", "unknown-category", 1, 1
+    )  # fmt: skip
+    assert first["path"] == found["splits"]["train"]["annotations"] and first["entry"] == ["annotations", 0]
+    assert found["splits"]["val"]["image_count"] == 2
+
+
+def test_a_folder_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(SystemExit, match=r"lad validate: .*nowhere: no such folder"):
+        main([str(tmp_path / "nowhere")])
+
+
+def test_the_corrected_folder_can_be_trained_on(folder, tmp_path, capsys):
+    change(folder, bbox=[-30, -30, 500, 500])
+    (folder / "train" / "000000.png").unlink()
+    before = {file: file.read_bytes() for file in folder.rglob("*.*") if file.is_file()}
+    main([str(folder), "--fix", str(tmp_path / "new" / "mended")])
+    assert "written to " in capsys.readouterr().out.splitlines()[-1]
+    for split, number in (("train", 2), ("val", 2)):
+        images, path = find_split(tmp_path / "new" / "mended", split)
+        assert path.parent.name == "annotations" and images.samefile(folder / split)
+        assert len(read_annotations(path).records) == number
+    main([str(tmp_path / "new" / "mended")])
+    assert {file: file.read_bytes() for file in folder.rglob("*.*") if file.is_file()} == before
+
+
+def test_where_links_cannot_be_made_images_are_copied(folder, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("a required privilege is not held by the client")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    (folder / "train" / "000001.png").unlink()
+    main([str(folder), "--fix", str(tmp_path / "mended")])
+    images, _ = find_split(tmp_path / "mended", "train")
+    assert not images.is_symlink() and sorted(file.name for file in images.iterdir()) == ["000000.png", "000002.png"]
+    main([str(tmp_path / "mended")])
+
+
+def test_what_cannot_be_mended_still_ends_with_status_1(folder, tmp_path, capsys):
+    path = folder / "annotations" / "instances_val.json"
+    path.write_text(path.read_text().replace('"circle"', '"disc"'))
+    lines = errors(capsys, folder, "--fix", tmp_path / "mended")
+    assert any("categories-differ" in line for line in lines) and "1 error" in lines[-1]
+
+
+def test_a_corrected_folder_is_never_written_over_another(folder, tmp_path, capsys):
+    for out in (folder, tmp_path):
+        with pytest.raises(SystemExit, match="is there already"):
+            main([str(folder), "--fix", str(out)])
+
+
+def test_nothing_is_left_of_a_folder_that_cannot_be_written(folder, tmp_path):
+    (folder / "annotations" / "instances_val.json").write_text("{")
+    with pytest.raises(SystemExit, match="mended by hand"):
+        main([str(folder), "--fix", str(tmp_path / "mended")])
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["shapes"]
+
+
+def test_a_name_that_a_terminal_must_not_see_is_escaped(folder, capsys):
+    document = change(folder)
+    document["images"][0]["file_name"] = "\x1b[31m\n\ud800.png"
+    (folder / "annotations" / "instances_train.json").write_text(json.dumps(document))
+    Image.new("L", (8, 8)).save(folder / "train" / "x.png")
+    lines = errors(capsys, folder)
+    assert all(line.isprintable() for line in lines) and r"\x1b[31m\n\ud800.png" in lines[0]

@@ -1,0 +1,201 @@
+"""The twelve numbers, coco_eval by pycocotools, and by faster-coco-eval alike."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning.fabric import Fabric
+
+from lad.data.annotations import read_annotations
+from lad.data.coco import CocoDataset, find_split
+from lad.data.collate import collate
+from lad.data.synthetic.shapes import write_shapes
+from lad.data.transforms import eval_transform
+from lad.evaluation.coco_eval import (
+    EVALUATORS,
+    METRICS,
+    class_metrics,
+    coco_metrics,
+    coco_results,
+    evaluate,
+    metrics_of,
+    precision_recall,
+    run_coco_eval,
+)
+from lad.geometry import encode_deltas, make_anchors
+from lad.structures import Detections, HeadOutputs
+
+PUBLISHED = {
+    "AP": 0.504581, "AP50": 0.696973, "AP75": 0.572982, "APs": 0.585626, "APm": 0.519400, "APl": 0.501398,
+    "AR1": 0.386813, "AR10": 0.593680, "AR100": 0.595353, "ARs": 0.639811, "ARm": 0.566421, "ARl": 0.564291,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_the_published_numbers_of_cocos_own_example(real_data, evaluator):
+    folder = real_data("coco_eval_fixture")
+    results = json.loads((folder / "instances_val2014_fakebbox100_results.json").read_text())
+    for truth in ("instances_val2014_100.json", "instances_val2014_100_bboxonly.json"):
+        metrics = coco_metrics(folder / truth, results, evaluator=evaluator)
+        assert tuple(metrics) == METRICS
+        for name, value in PUBLISHED.items():
+            assert metrics[name] == pytest.approx(value, abs=1e-6), name
+
+
+def numbers(coco_eval) -> np.ndarray:
+    """Every number that we read from a judgment."""
+    of_classes = [(category, *row.values()) for category, row in class_metrics(coco_eval).items()]
+    curves = precision_recall(coco_eval).values()
+    return np.concatenate(
+        [list(metrics_of(coco_eval).values()), *of_classes, *curves, coco_eval.eval["recall"].ravel()]
+    )
+
+
+def assert_evaluators_agree(annotations: Path, results: list[dict], image_ids: list[int] | None = None) -> None:
+    first, second = (numbers(run_coco_eval(annotations, results, image_ids, evaluator)) for evaluator in EVALUATORS)
+    np.testing.assert_allclose(second, first, rtol=0, atol=1e-9)
+
+
+def test_the_evaluators_agree_on_cocos_own_example(real_data):
+    folder = real_data("coco_eval_fixture")
+    results = json.loads((folder / "instances_val2014_fakebbox100_results.json").read_text())
+    assert_evaluators_agree(folder / "instances_val2014_100.json", results)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_evaluators_agree_where_scores_and_overlaps_tie(tmp_path, seed):
+    """60 images in 80 classes, boxes on a coarse grid, few different scores; crowds, and images and classes without
+    gts, without detections, or without either."""
+    rng = np.random.default_rng(seed)
+
+    def some(count: int) -> list[dict]:
+        image, label = rng.integers(1, 61, count).tolist(), rng.integers(1, 81, count).tolist()
+        boxes = (rng.integers(4, size=(count, 4)) * 40 + [0, 0, 40, 40]).tolist()
+        return [{"image_id": i, "category_id": c, "bbox": box} for i, c, box in zip(image, label, boxes, strict=True)]
+
+    gts = [one for one in some(500) if one["image_id"] % 7 and one["category_id"] % 9]
+    found = some(4000) + [gts[place] for place in rng.integers(len(gts), size=800)]
+    scores = rng.choice([0.1, 0.3, 0.5, 0.9], size=len(found)).tolist()
+    results = [{**one, "score": score} for one, score in zip(found, scores, strict=True) if one["image_id"] % 5]
+    content = {
+        "images": [{"id": image, "width": 240, "height": 240} for image in range(1, 61)],
+        "categories": [{"id": label, "name": str(label)} for label in range(1, 81)],
+        "annotations": [{**gt, "iscrowd": int(rng.random() < 0.1)} for gt in gts],
+    }
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(content))
+    assert 0 < coco_metrics(path, results)["AP"] < 1
+    assert_evaluators_agree(path, results)
+    assert_evaluators_agree(path, results, image_ids=[59, 3, 7, 20, 22])
+    assert_evaluators_agree(path, [])
+
+
+def test_an_evaluator_that_cannot_be_had_is_one_clear_line(val_set, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    with pytest.raises(ValueError, match=r"'faster_coco_eval' is not installed; pip install 'lad\[fast\]', or use"):
+        coco_metrics(val_set.annotations.path, [], evaluator="faster_coco_eval")
+    with pytest.raises(ValueError, match="'evaluator' = 'pycoco' is not one of pycocotools, faster_coco_eval; did you"):
+        coco_metrics(val_set.annotations.path, [], evaluator="pycoco")
+
+
+@pytest.fixture(scope="module")
+def val_set(tmp_path_factory) -> CocoDataset:
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    write_shapes(folder, "toy", {"train": 1, "val": 6})
+    images, path = find_split(folder, "val")
+    return CocoDataset(images, read_annotations(path), eval_transform(128, 128))
+
+
+class Oracle(torch.nn.Module):
+    """A "network" that predicts the gts: each on the anchor that has its number."""
+
+    def __init__(self, targets) -> None:
+        super().__init__()
+        self.targets = targets
+
+    def forward(self, images: torch.Tensor) -> HeadOutputs:
+        anchors = make_anchors(tuple(images.shape[-2:])).boxes
+        logits = torch.full((len(images), len(anchors), 6), -20.0)
+        deltas = torch.zeros(len(images), len(anchors), 4)
+        for row in range(len(images)):
+            mine = self.targets.image == row
+            for slot, (box, label) in enumerate(zip(self.targets.boxes[mine], self.targets.labels[mine], strict=True)):
+                logits[row, slot, label] = 5.0
+                deltas[row, slot] = encode_deltas(anchors[slot], box)
+        return HeadOutputs(logits, deltas, torch.full((len(images), len(anchors)), 10.0))
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_a_detector_that_knows_the_answers_has_ap_1_also_after_resizing(val_set, evaluator):
+    doubled = CocoDataset(val_set.images, val_set.annotations, eval_transform(256, 256))
+    for dataset in (val_set, doubled):
+        batch = collate([dataset[index] for index in range(6)])
+        fabric = Fabric(accelerator="cpu", devices=1)
+        metrics = evaluate(Oracle(batch.targets), [batch], dataset.annotations, fabric, evaluator)
+        assert metrics["AP"] == pytest.approx(1) and metrics["AR100"] == pytest.approx(1)
+
+
+def test_without_detections_ap_is_zero_and_sizes_that_do_not_occur_are_nan(val_set):
+    metrics = coco_metrics(val_set.annotations.path, [])
+    assert metrics["AP"] == 0 and metrics["AR100"] == 0
+    only_first = coco_metrics(val_set.annotations.path, [], [val_set.annotations.records[0].image_id])
+    assert any(math.isnan(only_first[name]) for name in ("APs", "APm", "APl"))
+
+
+def test_results_are_judged_as_they_are_and_only_on_images_that_are_listed(val_set):
+    image_id = val_set.annotations.records[0].image_id
+    result = {
+        "image_id": image_id,
+        "category_id": val_set.annotations.category_ids[0],
+        "bbox": [1, 2, 3, 4],
+        "score": 1,
+    }
+    given = dict(result)
+    coco_metrics(val_set.annotations.path, [given])
+    assert given == result
+    with pytest.raises(ValueError, match=r"does not list, such as image_id=-1"):
+        coco_metrics(val_set.annotations.path, [{**result, "image_id": -1}])
+
+
+def test_results_are_in_cocos_format():
+    found = Detections(torch.tensor([[1.0, 2, 11, 22]]), torch.tensor([0.5]), torch.tensor([1]))
+    assert coco_results(42, found, category_ids=(3, 90)) == [
+        {"image_id": 42, "category_id": 90, "bbox": [1.0, 2.0, 10.0, 20.0], "score": 0.5}
+    ]
+
+
+@pytest.mark.parametrize("first_id", [0, 1, 17])
+def test_annotation_ids_do_not_matter_and_fields_may_be_missing(tmp_path, first_id):
+    """pycocotools takes a match to id 0 for none, and fails without iscrowd, area and id."""
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 99, "height": 99}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 1, "bbox": [x, 10, 20, 20], "id": first_id + i}
+            for i, x in enumerate((5, 60))
+        ],
+    }
+    results = [{"image_id": 1, "category_id": 1, "bbox": gt["bbox"], "score": 0.9} for gt in content["annotations"]]
+    path = tmp_path / "truth.json"
+    for leave_out in ((), ("id",)):
+        for gt in content["annotations"]:
+            for field in leave_out:
+                del gt[field]
+        path.write_text(json.dumps(content))
+        assert coco_metrics(path, results)["AP"] == pytest.approx(1)
+
+
+def test_real_coco_images_are_judged(real_data):
+    """The gts of coco_ccby320 as detections: AP 1, with crowds, gaps in the category ids and images without boxes."""
+    _, path = find_split(real_data("coco_ccby320"), "val")
+    content = json.loads(path.read_text())
+    results = [
+        {"image_id": one["image_id"], "category_id": one["category_id"], "bbox": one["bbox"], "score": 0.9}
+        for one in content["annotations"]
+        if not one["iscrowd"]
+    ]
+    assert coco_metrics(path, results)["AP"] == pytest.approx(1, abs=1e-3)

@@ -1,0 +1,36 @@
+"""Tables of finished runs."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from lad.config.experiment import make_parameters
+from lad.experiments.leaderboard import format_table, main, results_table, style_table
+from lad.experiments.run_store import Run
+
+
+def run(ap: float, **given) -> Run:
+    metrics = {"AP": ap, "AP50": 0.7, "AP75": 0.5, "APs": 0.2, "APm": 0.4, "APl": None}
+    return Run(make_parameters(given), Path("nowhere"), {"metrics": metrics, "seconds": 90.0})
+
+
+def test_a_row_tells_network_method_numbers_and_minutes():
+    runs = {
+        "teacher": run(0.61, method="baseline", student="r101"),
+        "LAD student": run(0.5625, student="r50", teacher="r101"),
+    }
+    table = results_table(runs)
+    assert list(table.columns) == ["network", "method", "AP", "AP50", "AP75", "S", "M", "L", "min"]
+    assert table.loc["LAD student", "network"] == "r50 ← r101"
+    assert table.loc["teacher", "min"] == 1.5 and math.isnan(table.loc["teacher", "L"])
+    text = format_table(table)
+    assert "0.562" in text and "–" in text and "1.5" in text
+    html = style_table(table, mark_best=True).to_html()
+    assert "0.610" in html and "font-weight: bold" in html
+
+
+def test_a_folder_without_runs_says_so(tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([str(tmp_path)])
+    assert caught.value.code == 1 and f"no finished run in {tmp_path}" in capsys.readouterr().err

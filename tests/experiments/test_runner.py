@@ -1,0 +1,383 @@
+"""One experiment is one folder: trained once, found again, resumed, and the same every time."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+from PIL import Image
+
+from lad.config.experiment import Parameters, make_parameters
+from lad.data.synthetic.shapes import write_shapes
+from lad.evaluation.coco_eval import METRICS
+from lad.experiments import runner as experiment
+from lad.experiments.leaderboard import results_table
+from lad.experiments.run_store import find_run, finished_runs, is_training
+from lad.experiments.runner import compare, open_data, run_experiment
+from lad.training import step
+from lad.training import trainer as training
+
+inplace = torch.nn.Module.compile
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    write_shapes(folder, "toy", {"train": 12, "val": 6})
+    return folder
+
+
+def tiny(shapes: Path, out: Path, **changes) -> Parameters:
+    return make_parameters(
+        {
+            "data": str(shapes), "out": str(out), "method": "baseline", "student": "r18", "epochs": 2, "batch_size": 4,
+            "short_sides": [128], "test_short_side": 128, "long_side": 128, "accelerator": "cpu", **changes,
+        }
+    )  # fmt: skip
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_the_weights_of_every_epoch_are_kept_from_before_the_first(shapes, tmp_path):
+    run = run_experiment(tiny(shapes, tmp_path))
+    assert run.saved_epochs == [0, 1, 2]
+    first, last = (run.load_detector(epoch).state_dict() for epoch in (0, 2))
+    trained = run.load_detector().state_dict()
+    assert all(torch.equal(last[name], value) for name, value in trained.items())
+    assert not torch.equal(first["head.cls.bias"], trained["head.cls.bias"])
+
+
+def test_both_networks_of_co_learning_are_kept(shapes, tmp_path):
+    run = run_experiment(tiny(shapes, tmp_path, method="colad", teacher="r18", epochs=1))
+    assert run.saved_epochs == run.teacher_network().saved_epochs == [0, 1]
+    kept, trained = (run.teacher_network().load_detector(epoch).state_dict() for epoch in (1, None))
+    assert all(torch.equal(kept[name], value) for name, value in trained.items())
+
+
+def test_epochs_are_kept_only_if_asked_for_and_do_not_make_another_run(shapes, tmp_path):
+    parameters = tiny(shapes, tmp_path, save_epochs=False, epochs=1)
+    run = run_experiment(parameters)
+    assert run.saved_epochs == [] and parameters.hash == tiny(shapes, tmp_path, epochs=1).hash
+
+
+def without_times(run) -> list[dict]:
+    return [{key: value for key, value in line.items() if "seconds" not in key} for line in run.epochs]
+
+
+def test_a_run_leaves_its_parameters_metrics_results_and_weights(shapes, tmp_path):
+    parameters = tiny(shapes, tmp_path)
+    run = run_experiment(parameters)
+    assert run.folder == tmp_path / parameters.run_name
+    assert {path.name for path in run.folder.iterdir()} - {"lock"} == {
+        "epochs", "metrics.jsonl", "model.safetensors", "params.json", "results.json",
+    }  # fmt: skip
+    assert Parameters(**json.loads((run.folder / "params.json").read_text())) == parameters
+    assert set(run.results["metrics"]) == set(METRICS)
+    assert {"torch", "torchvision", "pycocotools", "python"} <= set(run.results["versions"])
+    assert run.results["seed"] == 0 and run.results["training_images"] == 12 and run.results["hardware"]["cpu_cores"]
+    assert [line["epoch"] for line in run.epochs] == [1, 2]
+    assert {"loss", "cls", "box", "iou", "grad_norm", "positives_per_gt", "lr"} <= set(run.epochs[0])
+    detector = run.load_detector()
+    assert not detector.training and not any(parameter.requires_grad for parameter in detector.parameters())
+
+
+def test_the_same_parameters_give_the_same_numbers_and_another_seed_others(shapes, tmp_path):
+    first = run_experiment(tiny(shapes, tmp_path / "first"))
+    second = run_experiment(tiny(shapes, tmp_path / "second"))
+    other = run_experiment(tiny(shapes, tmp_path / "first", seed=1))
+    assert without_times(first) == without_times(second)
+    assert weights(first.folder) == weights(second.folder)
+    assert first.results["metrics"] == second.results["metrics"]
+    assert weights(first.folder) != weights(other.folder)
+
+
+def test_a_finished_run_is_found_and_not_trained_again(shapes, tmp_path, monkeypatch):
+    parameters = tiny(shapes, tmp_path)
+    run = run_experiment(parameters)
+    monkeypatch.setattr(experiment, "train", lambda *_: pytest.fail("trained again"))
+    again = run_experiment(parameters)
+    assert again.results == run.results
+    assert [one.folder for one in finished_runs(tmp_path)] == [run.folder]
+
+
+def interrupt(parameters: Parameters, epochs_done: int) -> None:
+    """Run, and press the interrupt key in the epoch after these."""
+    train_epoch = training.train_epoch
+
+    def interrupted(*arguments):
+        if arguments[7].epoch == epochs_done:  # the place where it begins
+            raise KeyboardInterrupt
+        return train_epoch(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "train_epoch", interrupted)
+        run_experiment(parameters)
+    assert find_run(parameters) is None
+
+
+def test_an_interrupted_run_resumes_to_the_weights_of_an_uninterrupted_one(shapes, tmp_path):
+    whole = run_experiment(tiny(shapes, tmp_path / "whole", epochs=3))
+    parameters = tiny(shapes, tmp_path / "interrupted", epochs=3)
+    interrupt(parameters, epochs_done=2)
+    # Killed between the metrics of an epoch and its checkpoint: that line must not stand twice.
+    folder = Path(parameters.out) / parameters.run_name
+    training.append_metrics(folder, {"epoch": 3, "loss": 99.0})
+    (folder / "checkpoint-00002-0000001-0123456789ab.pt.unfinished").write_text("killed in the middle of writing")
+    resumed = run_experiment(parameters)
+    assert not list(folder.glob("*.unfinished"))
+    assert without_times(resumed) == without_times(whole)
+    assert weights(resumed.folder) == weights(whole.folder)
+
+
+def test_lad_trains_its_teacher_first_and_records_it(shapes, tmp_path):
+    parameters = tiny(shapes, tmp_path, method="lad", teacher="r34", epochs=1)
+    runs = compare(parameters)
+    assert list(runs) == ["plain student", "teacher", "LAD student"]
+    teacher = runs["teacher"]
+    assert teacher.parameters == parameters.of_teacher()
+    assert runs["LAD student"].results["teacher"] == {
+        "name": teacher.parameters.run_name,
+        "AP": teacher.results["metrics"]["AP"],
+        "weights_sha256": teacher.results["weights_sha256"],
+    }
+    assert weights(runs["plain student"].folder) != weights(runs["LAD student"].folder)
+
+
+@pytest.mark.parametrize("remembered", [False, True])
+def test_two_devices_train_one_run_with_a_teacher(shapes, tmp_path, remembered):
+    changes = {"method": "lad", "teacher": "r18", "devices": 2, "epochs": 1, "cache_teacher": remembered}
+    run = run_experiment(tiny(shapes, tmp_path, **changes))
+    assert run.results["hardware"]["devices"] == 2 and run.results["metrics"]["AP"] is not None
+    assert len(run.epochs) == 1  # one line, though two processes trained
+    assert len(finished_runs(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(("workers", "precision"), [(2, "32-true"), (0, "bf16-mixed")])
+def test_worker_processes_and_mixed_precision_are_as_reproducible(shapes, tmp_path, workers, precision):
+    first, second = (
+        run_experiment(tiny(shapes, tmp_path / name, epochs=1, workers=workers, precision=precision)) for name in "ab"
+    )
+    assert weights(first.folder) == weights(second.folder)
+
+
+def test_a_compiled_run_learns_the_same(shapes, tmp_path, monkeypatch):
+    """Compiled without code generation, which would take minutes; benchmarks/step.py does it in earnest."""
+    compiled = []
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self: (compiled.append(self), inplace(self, backend="eager"))
+    )
+    plain, same = (run_experiment(tiny(shapes, tmp_path, epochs=1, compile=chosen)) for chosen in (False, True))
+    assert len(compiled) == 1 and plain.folder != same.folder
+    assert same.epochs[0]["loss"] == pytest.approx(plain.epochs[0]["loss"], rel=1e-3)
+    assert same.load_detector().state_dict().keys() == plain.load_detector().state_dict().keys()
+
+
+def test_worker_processes_change_nothing(shapes, tmp_path):
+    alone, helped = (run_experiment(tiny(shapes, tmp_path / str(n), epochs=3, workers=n)) for n in (0, 2))
+    assert weights(alone.folder) == weights(helped.folder)
+
+
+def test_a_teacher_whose_assignments_are_remembered_teaches_the_same(shapes, tmp_path, monkeypatch):
+    """Equal losses and weights, while the teacher sees each image and its mirror image once."""
+    parameters = tiny(shapes, tmp_path, method="lad", teacher="r18", epochs=4)
+    asking = run_experiment(parameters)
+    seen = []
+    look = step.teacher_forward
+    monkeypatch.setattr(
+        step, "teacher_forward", lambda teacher, images, _: (seen.append(len(images)), look(teacher, images, _))[1]
+    )
+    remembering = run_experiment(parameters.model_copy(update={"cache_teacher": True}))
+    assert remembering.folder != asking.folder and weights(remembering.folder) == weights(asking.folder)
+    assert 12 < sum(seen) <= 24
+    for one, other in zip(asking.epochs, remembering.epochs, strict=True):
+        assert one["loss"] == other["loss"] and one["agreement"] == other["agreement"]
+    assert not list(remembering.folder.glob("assignments*"))
+
+
+def test_what_was_remembered_survives_an_interruption(shapes, tmp_path):
+    parameters = tiny(shapes, tmp_path, method="lad", teacher="r18", epochs=3)
+    asking = run_experiment(parameters)
+    remembering = parameters.model_copy(update={"cache_teacher": True})
+    interrupt(remembering, epochs_done=2)
+    folder = Path(remembering.out) / remembering.run_name
+    assert (folder / "assignments.0.bin").stat().st_size > 1000
+    assert weights(run_experiment(remembering).folder) == weights(asking.folder)
+
+
+def test_assignments_of_another_teacher_are_refused(shapes, tmp_path):
+    parameters = tiny(shapes, tmp_path, method="lad", teacher="r18", epochs=3, cache_teacher=True)
+    teacher = run_experiment(parameters.of_teacher())
+    interrupt(parameters, epochs_done=2)
+    results = {**teacher.results, "weights_sha256": "other"}
+    (teacher.folder / "results.json").write_text(json.dumps(results))
+    with pytest.raises(ValueError, match=r"assignments\.0\.bin: holds assignments made with teacher=.*has 'other'"):
+        run_experiment(parameters)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"accelerator": "cuda"}, "devices=1, but this machine has 0 CUDA devices; give fewer or accelerator=cpu"),
+        ({"precision": "16-mixed"}, "precision=16-mixed needs a CUDA device"),
+    ],
+)
+def test_devices_that_are_not_there_are_one_clear_line(shapes, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        run_experiment(tiny(shapes, tmp_path / "runs", **changes))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_alone_is_compared_with_nothing(shapes, tmp_path):
+    assert list(compare(tiny(shapes, tmp_path, epochs=1))) == ["plain student"]
+
+
+@pytest.mark.parametrize("student", ["r18", "r50"])
+def test_gradient_clipping_sgd_and_step_schedule_train_too(shapes, tmp_path, student):
+    parameters = tiny(
+        shapes, tmp_path, student=student, epochs=1, optimizer="sgd", schedule="step", lr=1e-3, clip_grad=1
+    )
+    assert all(torch.tensor(line["loss"]).isfinite() for line in run_experiment(parameters).epochs)
+
+
+def test_a_loss_that_is_no_longer_finite_stops_the_run_and_keeps_the_step(shapes, tmp_path):
+    parameters = tiny(shapes, tmp_path, lr=10, optimizer="sgd", clip_grad=0, warmup=0, epochs=20)
+    with pytest.raises(
+        ValueError, match=r"is no longer finite in epoch \d, step \d \(images \[.*lower lr.*failed-step-0"
+    ):
+        run_experiment(parameters)
+    assert find_run(parameters) is None
+    assert (tmp_path / parameters.run_name / "failed-step-0.pt").is_file()
+
+
+def test_only_the_first_images_are_trained_on_when_asked(shapes, tmp_path):
+    train_set, val_set = open_data(tiny(shapes, tmp_path, train_images=5))
+    assert (len(train_set), len(val_set)) == (5, 6)
+
+
+def test_an_unreadable_image_stops_the_run_before_training_or_is_left_out(shapes, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(shapes, folder)
+    broken = folder / "train" / "000003.png"
+    broken.write_bytes(broken.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"000003\.png: cannot be read as an image .*bad_images=skip"):
+        run_experiment(tiny(folder, tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+    run = run_experiment(tiny(folder, tmp_path / "runs", bad_images="skip", epochs=1))
+    assert run.results["training_images"] == 11
+    for image in (folder / "train").iterdir():
+        image.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"and 11 more images; none of .*instances_train\.json's images can be used"):
+        run_experiment(tiny(folder, tmp_path / "others", bad_images="skip"))
+
+
+def test_an_unreadable_validation_image_is_left_out_of_the_judgment(shapes, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(shapes, folder)
+    (folder / "val" / "000002.png").unlink()
+    with pytest.raises(ValueError, match=r"000002\.png: no such image file"):
+        run_experiment(tiny(folder, tmp_path / "runs"))
+    run = run_experiment(tiny(folder, tmp_path / "runs", bad_images="skip", epochs=1))
+    assert run.results["validation_images"] == 5
+
+
+def test_a_missing_folder_is_one_clear_line(tmp_path):
+    with pytest.raises(ValueError, match=r"data '.*nowhere': no such folder"):
+        run_experiment(tiny(tmp_path / "nowhere", tmp_path))
+
+
+def test_a_validation_set_without_gts_has_no_ap_and_is_no_mistake(shapes, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(shapes, folder)
+    path = folder / "instances_val.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": []}))
+    run = run_experiment(tiny(folder, tmp_path / "runs", epochs=1))
+    assert run.results["metrics"]["AP"] is None
+    assert run_experiment(run.parameters).results == run.results
+
+
+def test_images_of_many_sizes_and_without_gts_train_and_evaluate(shapes, tmp_path):
+    """A folder as a user would have it: mixed sizes, an image without gts, a class that only training has."""
+    folder = tmp_path / "mixed"
+    (folder / "images").mkdir(parents=True)
+    for split in ("train", "val"):
+        content = json.loads((shapes / f"instances_{split}.json").read_text())
+        for number, entry in enumerate(content["images"]):
+            picture = Image.open(shapes / split / entry["file_name"]).crop((0, 0, 128 - 9 * number, 128))
+            entry["file_name"], entry["width"] = f"{split}-{entry['file_name']}", picture.width
+            picture.save(folder / "images" / entry["file_name"])
+        content["annotations"] = [one for one in content["annotations"] if one["image_id"] != 2]
+        (folder / f"instances_{split}.json").write_text(json.dumps(content))
+    run = run_experiment(tiny(folder, tmp_path / "runs", epochs=1))
+    assert run.results["metrics"]["AP"] is not None
+
+
+def test_co_learning_trains_judges_and_keeps_both_networks(shapes, tmp_path):
+    """Two networks that differ in backbone, width and head; interrupted after an epoch, it ends in the same bytes."""
+    taught = {"method": "colad", "teacher": "r34", "teacher_width": 0.125, "teacher_head": "cop", "eval_every": 1}
+    parameters = tiny(shapes, tmp_path / "whole", **taught)
+    runs = compare(parameters)
+    assert list(runs) == ["plain student", "teacher", "CoLAD student", "CoLAD teacher"]
+    alone, second = runs["teacher"].load_detector().configuration, runs["CoLAD teacher"].load_detector().configuration
+    assert alone == second
+    assert (second.backbone, second.width, second.head) == ("r34", 0.125, "cop")
+    student = runs["CoLAD student"].load_detector().configuration
+    assert (student.backbone, student.width, student.head) == ("r18", 0.25, "paa")
+
+    run = runs["CoLAD student"]
+    assert set(run.results["teacher_metrics"]) == set(METRICS) and runs["CoLAD teacher"].metrics != {}
+    line = run.epochs[-1]
+    assert {"teacher_cls", "teacher_box", "teacher_iou", "teacher_AP", "agreement", "cost_mean", "cost_std"} <= set(
+        line
+    )
+    assert any(0 < line["teacher_chosen"] < 1 for line in run.epochs)
+    table = results_table(runs)
+    assert table.loc["CoLAD student", "network"] == "r18 ↔ r34"
+    assert table.loc["CoLAD teacher", "network"] == "r34 ↔ r18"
+    assert table.loc["teacher", "network"] == "r34"
+
+    stopped = tiny(shapes, tmp_path / "stopped", **taught)
+    interrupt(stopped, epochs_done=1)
+    again = run_experiment(stopped)
+    for file in ("model.safetensors", "teacher.safetensors"):
+        assert (again.folder / file).read_bytes() == (run.folder / file).read_bytes()
+
+
+@pytest.mark.parametrize("cost_selection", ["fisher", "student", "teacher"])
+def test_every_criterion_of_co_learning_runs(shapes, tmp_path, cost_selection):
+    run = run_experiment(tiny(shapes, tmp_path, method="colad", teacher="r18", cost_selection=cost_selection, epochs=1))
+    share = run.epochs[0]["teacher_chosen"]
+    assert {"fisher": 0 < share < 1, "student": share == 0, "teacher": share == 1}[cost_selection]
+
+
+def test_co_learning_may_begin_with_a_trained_teacher(shapes, tmp_path, monkeypatch):
+    parameters = tiny(shapes, tmp_path, method="colad", teacher="r18", epochs=1, teacher_epochs=2)
+    begun = {}
+
+    def look(parameters, network, *rest):
+        if parameters.method == "colad":
+            begun.update({name: value.clone() for name, value in network.teacher.state_dict().items()})
+        return training.train(parameters, network, *rest)
+
+    monkeypatch.setattr(experiment, "train", look)
+    run_experiment(parameters)
+    teacher = find_run(parameters.of_teacher())
+    assert teacher.parameters.epochs == 2
+    trained = teacher.load_detector().state_dict()
+    assert begun.keys() == trained.keys() and all(torch.equal(begun[name], trained[name]) for name in trained)
+
+
+def test_a_run_that_another_process_trains_is_refused(shapes, tmp_path):
+    parameters = tiny(shapes, tmp_path, epochs=1)
+    folder = tmp_path / parameters.run_name
+    assert not is_training(parameters)
+    folder.mkdir()
+    with FileLock(folder / "lock"):
+        assert is_training(parameters)
+        with pytest.raises(ValueError, match="another process trains this run now; wait for it, or stop it"):
+            run_experiment(parameters)
+    assert not is_training(parameters) and not (folder / "params.json").exists()

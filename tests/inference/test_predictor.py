@@ -1,0 +1,190 @@
+"""predict: any kind of image, any sizes, boxes in the image's own pixels."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from lad.data.annotations import read_annotations
+from lad.data.coco import CocoDataset, find_split
+from lad.data.synthetic.shapes import write_shapes
+from lad.geometry import encode_deltas, make_anchors
+from lad.inference.predictor import predict
+from lad.inference.tta import TTAView, flipped_too
+from lad.models.detector import Configuration, Detector, build_detector
+from lad.structures import Detections, HeadOutputs
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    """Random, but sure enough of itself to find something everywhere."""
+    torch.manual_seed(0)
+    one = build_detector("r18", num_classes=3, width=0.25, channels=64).eval()
+    with torch.no_grad():
+        one.head.cls.weight.mul_(20)
+        one.head.cls.bias.fill_(-1.0)
+    one.configuration = dataclasses.replace(one.configuration, short_side=96, long_side=160)
+    return one
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    sizes = [(60, 80), (120, 90), (100, 100), (61, 80), (200, 90), (60, 80)]
+    return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+
+
+def assert_same(first: list[Detections], second: list[Detections]) -> None:
+    assert len(first) == len(second)
+    for mine, theirs in zip(first, second, strict=True):
+        assert len(mine.boxes) > 0
+        torch.testing.assert_close(mine.boxes, theirs.boxes, atol=2e-2, rtol=0)
+        torch.testing.assert_close(mine.scores, theirs.scores, atol=1e-5, rtol=0)
+
+
+def test_paths_pil_images_arrays_and_tensors_are_the_same(detector, pictures, tmp_path):
+    for index, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{index}.png")
+    paths = [tmp_path / f"{index}.png" for index in range(len(pictures))]
+    expected = predict(detector, pictures)
+    assert_same(predict(detector, paths), expected)
+    assert_same(predict(detector, [str(path) for path in paths]), expected)
+    assert_same(predict(detector, (Image.open(path) for path in paths)), expected)
+    as_bytes = [torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures]
+    assert_same(predict(detector, as_bytes), expected)
+    small = TTAView(*pictures[2].shape[:2])  # as it is: floats are resized in floats, bytes in bytes
+    assert_same(predict(detector, as_bytes[2] / 255, views=[small]), predict(detector, pictures[2], views=[small]))
+
+
+def test_one_image_needs_no_list_and_gray_ones_no_channels(detector, pictures):
+    assert_same(predict(detector, pictures[0]), predict(detector, pictures[:1]))
+    gray = pictures[0][..., 0]
+    assert_same(predict(detector, gray), predict(detector, np.repeat(gray[..., None], 3, axis=2)))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_an_images_boxes_do_not_depend_on_the_others(detector, pictures, batch_size):
+    alone = [predict(detector, picture)[0] for picture in pictures]
+    assert_same(predict(detector, pictures, batch_size=batch_size), alone)
+
+
+class Oracle(nn.Module):
+    """A network that finds the one red rectangle of a picture, wherever it is and however large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.configuration = Configuration("r18", num_classes=2, short_side=128, long_side=256)
+        self.anything = nn.Parameter(torch.zeros(()))
+
+    def forward(self, images: torch.Tensor) -> HeadOutputs:
+        anchors = make_anchors(tuple(images.shape[-2:])).boxes
+        logits = torch.full((len(images), len(anchors), 2), -20.0)
+        deltas = torch.zeros(len(images), len(anchors), 4)
+        for row, image in enumerate(images):
+            rows, columns = ((image[0] > 1.5) & (image[1] < -1)).nonzero(as_tuple=True)
+            box = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]).float()
+            logits[row, 7, 1], deltas[row, 7] = 3.0, encode_deltas(anchors[7], box)
+        return HeadOutputs(logits, deltas, torch.full((len(images), len(anchors)), 10.0))
+
+
+@pytest.mark.parametrize("merge", ["nms", "soft_vote"])
+def test_every_view_finds_the_rectangle_where_it_is(merge):
+    """At several sizes and mirrored, merged: the box in pixels of the original, once, within a pixel of rounding."""
+    picture = np.zeros((100, 160, 3), dtype=np.uint8)
+    picture[20:60, 90:150, 0] = 255
+    views = flipped_too([TTAView(100, 160), TTAView(50, 80), TTAView(200, 320), TTAView(150, 200)])
+    (found,) = predict(Oracle(), picture, views=views, merge=merge, min_score=0.3)
+    assert found.labels.tolist() == [1]
+    torch.testing.assert_close(found.boxes, torch.tensor([[90.0, 20, 150, 60]]), atol=1.0, rtol=0)
+
+
+def test_what_a_view_leaves_to_others_is_not_found_in_it():
+    """The rectangle's side is 49 pixels at 100, 98 at 200."""
+    picture = np.zeros((100, 160, 3), dtype=np.uint8)
+    picture[20:60, 90:150, 0] = 255
+    views = [TTAView(100, 160, largest=40), TTAView(200, 320, smallest=100)]
+    assert len(predict(Oracle(), picture, views=views)[0].boxes) == 0
+    assert len(predict(Oracle(), picture, views=[*views, TTAView(200, 320, smallest=90)])[0].boxes) == 1
+
+
+def test_predictions_are_those_of_evaluation(detector, tmp_path):
+    """The same detections whether a data set is evaluated in training or its files are predicted."""
+    from lightning.fabric import Fabric
+
+    from lad.data.collate import collate
+    from lad.data.transforms import eval_transform
+    from lad.evaluation.coco_eval import coco_results, predict_batches
+
+    write_shapes(tmp_path / "shapes", "toy", {"train": 1, "val": 4})
+    images, path = find_split(tmp_path / "shapes", "val")
+    dataset = CocoDataset(images, read_annotations(path), eval_transform(96, 160))
+    batch = collate([dataset[index] for index in range(4)])
+    detector.configuration = dataclasses.replace(detector.configuration, short_side=96, long_side=160)
+    expected = predict_batches(detector, [batch], dataset.annotations, Fabric(accelerator="cpu", devices=1))
+    found = predict(detector, [images / record.file_name for record in dataset.annotations.records])
+    results = [
+        result
+        for record, one in zip(dataset.annotations.records, found, strict=True)
+        for result in coco_results(record.image_id, one, dataset.annotations.category_ids)
+    ]
+    assert len(results) == len(expected) > 0
+    for mine, theirs in zip(results, expected, strict=True):
+        assert mine["image_id"] == theirs["image_id"]
+        assert mine["score"] == pytest.approx(theirs["score"], abs=1e-5)
+        assert mine["bbox"] == pytest.approx(theirs["bbox"], abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (["nowhere.jpg"], "nowhere.jpg: no such image file"),
+        ([{"a": 1}], "image 0: a dict; give a path, a PIL image, an array or a tensor"),
+        ([torch.zeros(4, 10, 10)], r"image 0: has shape \[4, 10, 10\]; an array must be \[H, W, 3\]"),
+        ([np.zeros((3, 10, 10), dtype=np.uint8)], r"image 0: has shape \[3, 10, 10\]; an array must be"),
+        ([np.zeros((0, 10, 3), dtype=np.uint8)], r"image 0: has shape \[0, 10, 3\]; .* none empty"),
+        ([torch.full((3, 8, 8), 255.0)], r"image 0: torch.float32 values must be bytes .* or floats in \[0, 1\]"),
+        ([torch.full((3, 8, 8), float("nan"))], "image 0: torch.float32 values must be"),
+        ([np.zeros((8, 8, 3), dtype=np.int64)], "image 0: torch.int64 values must be"),
+    ],
+)
+def test_what_is_no_image_is_one_clear_line(detector, images, message):
+    with pytest.raises(ValueError, match=message):
+        predict(detector, images)
+
+
+def test_what_cannot_be_read_or_asked_is_one_clear_line(detector, pictures, tmp_path):
+    Image.fromarray(pictures[0]).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-3000])
+    with pytest.raises(ValueError, match="image 0: cannot be read"):
+        predict(detector, Image.open(tmp_path / "cut.png"))
+    with pytest.raises(ValueError, match=r"image 0: cannot be read \(mode F"):
+        predict(detector, Image.fromarray(np.zeros((8, 8), dtype=np.float32)))
+    with pytest.raises(ValueError, match="images: a NoneType; give an image or several"):
+        predict(detector, None)
+    with pytest.raises(ValueError, match="batch_size=0 must be 1 or more"):
+        predict(detector, pictures, batch_size=0)
+
+
+def test_large_images_go_through_the_network_a_few_at_a_time(detector, pictures, monkeypatch):
+    """As many as fit the limit, and one alone if it does not; the boxes are the same."""
+    sizes = []
+    forward = detector.forward
+    monkeypatch.setattr(detector, "forward", lambda images: (sizes.append(len(images)), forward(images))[1])
+    expected = predict(detector, [pictures[0]] * 5)
+    monkeypatch.setattr("lad.inference.predictor.MAX_PIXELS", 2 * 96 * 160)
+    assert_same(predict(detector, [pictures[0]] * 5), expected)
+    monkeypatch.setattr("lad.inference.predictor.MAX_PIXELS", 1)
+    assert_same(predict(detector, [pictures[0]] * 2), expected[:2])
+    assert sizes == [5, 2, 2, 1, 1, 1]
+
+
+def test_an_unknown_merge_is_refused(detector):
+    with pytest.raises(ValueError, match="merge='wbf' is not one of nms, soft_vote"):
+        predict(detector, [], merge="wbf")
+
+
+def test_no_images_no_detections(detector):
+    assert predict(detector, []) == []

@@ -1,0 +1,162 @@
+"""The notebooks, run as a user would: by papermill, from a shell."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from lad.config.experiment import make_parameters
+from lad.data.coco import find_split
+from lad.data.synthetic.shapes import write_shapes
+from lad.experiments.run_store import Run, finished_runs
+from lad.experiments.runner import run_experiment
+from lad.models.detector import build_detector
+from lad.models.serialization import save_detector, save_openmmlab
+
+PROJECT = Path(__file__).parents[2]
+PAPERMILL = [sys.executable, "-m", "papermill"]
+TINY = {
+    "student": "r18", "teacher": "r18", "epochs": 1, "batch_size": 4, "accelerator": "cpu",
+    "settings": {"short_sides": [128], "test_short_side": 128, "long_side": 128},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    write_shapes(folder, "toy", {"train": 12, "val": 6})
+    return folder
+
+
+def papermill(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    return subprocess.run([*PAPERMILL, *arguments], cwd=cwd, capture_output=True, text=True, timeout=600)
+
+
+def test_run_lad_makes_its_table_and_figures_from_any_folder(shapes, tmp_path):
+    """Started elsewhere, with a parameter file, without an output path: the notebook goes to standard output."""
+    parameters = tmp_path / "tiny.yaml"
+    parameters.write_text(yaml.safe_dump({**TINY, "data": str(shapes), "out": str(tmp_path / "runs")}))
+    done = papermill(str(PROJECT / "notebooks" / "run_lad.ipynb"), "-f", str(parameters), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    notebook = json.loads(done.stdout)
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    figures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(figures) == 5
+    (table,) = (output["data"]["text/html"] for output in outputs if "text/html" in output.get("data", {}))
+    html = "".join(table)
+    assert all(row in html for row in ("plain student", "teacher", "LAD student", "r18 ← r18"))
+    streams = "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
+    assert "r18 lad · epoch 1/1 · loss" in streams and "%|" not in streams  # lines, no frozen bars
+    # Teacher and plain student are the same network here, so the same run serves both.
+    assert len(finished_runs(tmp_path / "runs")) == 2
+
+    again = papermill(str(PROJECT / "notebooks" / "run_lad.ipynb"), "-f", str(parameters), cwd=tmp_path)
+    assert again.returncode == 0 and "finished before" in again.stdout
+
+
+def test_the_baseline_alone_needs_no_teacher(shapes, tmp_path):
+    given = {**TINY, "method": "baseline", "data": str(shapes), "out": str(tmp_path / "runs")}
+    del given["teacher"]
+    done = papermill(str(PROJECT / "notebooks" / "run_lad.ipynb"), "-y", yaml.safe_dump(given), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(finished_runs(tmp_path / "runs")) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-p", "teachr", "r50"], "ValueError: parameter 'teachr' is unknown; did you mean 'teacher'?"),
+        (["-p", "data", "/nowhere/at/all"], "ValueError: data '/nowhere/at/all': no such folder"),
+    ],
+)
+def test_a_mistake_stops_the_notebook_with_one_clear_line(arguments, message, tmp_path):
+    done = papermill(str(PROJECT / "notebooks" / "run_lad.ipynb"), *arguments, "-p", "out", "runs", cwd=tmp_path)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_parameters_have_readable_help():
+    done = papermill("--help-notebook", str(PROJECT / "notebooks" / "run_lad.ipynb"), cwd=PROJECT)
+    help_text = done.stdout + done.stderr
+    assert "teacher: str (default None)" in help_text and "epochs: int (default None)" in help_text
+    assert "over the training images" in help_text
+
+
+def test_the_results_command_prints_the_table(shapes, tmp_path):
+    given = {**TINY, "method": "baseline", "data": str(shapes), "out": str(tmp_path / "runs"), **TINY["settings"]}
+    del given["teacher"], given["settings"]
+    script = f"from lad.experiments.runner import *; from lad.config.experiment import *; run_experiment(make_parameters({given!r}))"
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "lad.experiments.leaderboard", str(tmp_path / "runs")],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+    )
+    assert "baseline" in done.stdout and "AP50" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Run:
+    """A run long enough to find something."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_shapes(folder / "shapes", "toy", {"train": 320, "val": 24})
+    given = {"method": "baseline", "student": "r18", "data": folder / "shapes", "epochs": 3, "accelerator": "cpu"}
+    sizes = {"short_sides": [128], "test_short_side": 128, "long_side": 128}
+    return run_experiment(make_parameters({**given, **sizes, "warmup": 10, "out": folder / "runs"}))
+
+
+def evaluated(tmp_path: Path, **given) -> dict:
+    """results.json of the examination that the notebook evaluate makes; its figures are checked on the way."""
+    arguments = ["-y", yaml.safe_dump({**given, "accelerator": "cpu", "out": str(tmp_path / "out")})]
+    done = papermill(str(PROJECT / "notebooks" / "evaluate.ipynb"), *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    notebook = json.loads(done.stdout)
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 4
+    assert len([output for output in outputs if "text/html" in output.get("data", {})]) == 3
+    (results,) = (tmp_path / "out").glob("*/results.json")
+    return json.loads(results.read_text())
+
+
+def test_evaluate_finds_the_aps_of_the_run_and_of_its_openmmlab_copy(trained, tmp_path):
+    """The run's own AP, from its folder alone; and from a copy under OpenMMLab's names, the same to the last digit."""
+    (tmp_path / "ours").mkdir()
+    ours = evaluated(tmp_path / "ours", checkpoint=str(trained.folder))
+    assert ours["metrics"]["AP"] == pytest.approx(trained.results["metrics"]["AP"], abs=1e-6)
+    assert ours["metrics"]["AP"] > 0.01
+
+    (tmp_path / "theirs").mkdir()
+    save_openmmlab(trained.load_detector(), tmp_path / "copy.pth")
+    asked = {"checkpoint": str(tmp_path / "copy.pth"), "data": trained.parameters.data}
+    theirs = evaluated(tmp_path / "theirs", **asked, short_side=128, long_side=128)
+    assert theirs["metrics"] == ours["metrics"]
+
+
+def test_evaluate_and_test_dev_read_real_coco_images(real_data, tmp_path):
+    """An untrained network of 80 classes on coco_ccby320: gaps in the category ids, crowds, images without boxes."""
+    data = real_data("coco_ccby320")
+    torch.manual_seed(0)
+    detector = build_detector("r18", num_classes=80, width=0.25, channels=64)
+    with torch.no_grad():
+        detector.head.cls.bias.fill_(-2.0)
+    save_detector(detector, tmp_path / "coco.safetensors")
+    asked = {"checkpoint": str(tmp_path / "coco.safetensors"), "data": str(data), "short_side": 160, "long_side": 320}
+    results = evaluated(tmp_path, **asked, expected_ap=40.4, min_score=0.1)
+    assert results["images"] == 47 and results["detections"] > 0 and results["metrics"]["AP"] < 0.01
+
+    content = json.loads(find_split(data, "val")[1].read_text())
+    del content["annotations"]
+    (tmp_path / "coco" / "annotations").mkdir(parents=True)
+    (tmp_path / "coco" / "annotations" / "image_info_test-dev2017.json").write_text(json.dumps(content))
+    (tmp_path / "coco" / "test2017").symlink_to(find_split(data, "val")[0])
+    asked |= {"data": str(tmp_path / "coco"), "out": str(tmp_path / "dev"), "max_images": 5, "min_score": 0.1}
+    done = papermill(str(PROJECT / "notebooks" / "test_dev.ipynb"), "-y", yaml.safe_dump(asked), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "dev").glob("*/detections_test-dev2017_lad_results.zip"))) == 1

@@ -1,0 +1,33 @@
+"""What a machine has not is told before any work; started by a launcher, a run takes the processes it is given."""
+
+import pytest
+import torch
+
+from lad.config.experiment import make_parameters
+from lad.training.devices import devices_and_nodes, find_accelerator
+
+
+def test_auto_takes_cuda_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert find_accelerator("auto", 2, "16-mixed") == "cuda" and find_accelerator("cpu") == "cpu"
+    with pytest.raises(ValueError, match="devices=3, but this machine has 2 CUDA devices"):
+        find_accelerator("auto", 3)
+
+
+def test_half_precision_needs_cuda():
+    with pytest.raises(ValueError, match="precision=16-mixed needs a CUDA device; give 32-true or bf16-mixed"):
+        find_accelerator("cpu", precision="16-mixed")
+
+
+def test_without_a_launcher_all_devices_are_of_this_machine():
+    assert devices_and_nodes(make_parameters({"devices": 4})) == (4, 1)
+
+
+@pytest.mark.parametrize(("here", "expected"), [("8", (8, 1)), ("4", (4, 2)), ("1", (1, 8))])
+def test_a_launcher_says_how_many_are_here(monkeypatch, here, expected):
+    for name, value in {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": here}.items():
+        monkeypatch.setenv(name, value)
+    assert devices_and_nodes(make_parameters({"devices": 8})) == expected
+    with pytest.raises(ValueError, match="devices=4, but 8 processes were started; give as many"):
+        devices_and_nodes(make_parameters({"devices": 4}))

@@ -1,0 +1,161 @@
+"""Several devices do what one does: two processes on halves of a batch learn as one process on the whole."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from faults import SERVER, write_pictures
+from lightning.fabric import Fabric
+
+from lad.config.experiment import Parameters, make_parameters
+from lad.distillation.cost_selection import COST_SELECTIONS
+from lad.distillation.methods import CO_LEARNING, METHODS, METHODS_WITH_TEACHER
+from lad.experiments.runner import new_detector, open_data
+from lad.models.detector import Detector
+from lad.models.student_teacher import StudentTeacherPair
+from lad.structures import Batch, Targets
+from lad.training.step import training_step
+from lad.training.trainer import _judge, evaluation_batches, load_batches
+
+CLASSES = ("circle", "square", "triangle")
+RANKS = 2
+
+
+def parameters_of(method: str, **changes) -> Parameters:
+    taught = {"teacher": "r18"} if method in METHODS_WITH_TEACHER else {}
+    return make_parameters({"method": method, "student": "r18", "accelerator": "cpu", **taught, **changes})
+
+
+def networks(parameters: Parameters) -> tuple[Detector | StudentTeacherPair, Detector | None]:
+    """Reproducible, and with the BatchNorm statistics that they have: a device's own would depend on its images."""
+    torch.manual_seed(0)
+    student, teacher = (new_detector(parameters, CLASSES).eval() for _ in range(2))
+    if parameters.method in CO_LEARNING:
+        return StudentTeacherPair(student, teacher), None
+    return student, teacher.requires_grad_(False) if parameters.teacher else None
+
+
+def four_images(gts: tuple[int, int, int, int]) -> Batch:
+    """Of two sizes, with this many gts each."""
+    generator = torch.Generator().manual_seed(1)
+    image = torch.arange(4).repeat_interleave(torch.tensor(gts))
+    corner, size = (torch.rand(len(image), 2, generator=generator) for _ in range(2))
+    boxes = torch.cat([60 * corner, 60 * corner + 10 + 50 * size], dim=1)
+    hw = torch.tensor([[128, 128], [120, 128], [128, 128], [128, 125]])
+    targets = Targets(boxes, torch.arange(len(image)) % len(CLASSES), image, hw)
+    images = torch.randn(4, 3, 128, 128, generator=generator)
+    return Batch(images, targets, torch.arange(4), hw, torch.zeros(4, dtype=torch.bool))
+
+
+def half(batch: Batch, rank: int) -> Batch:
+    rows = torch.arange(4)[rank::RANKS]
+    mine = torch.isin(batch.targets.image, rows)
+    old = batch.targets
+    targets = Targets(old.boxes[mine], old.labels[mine], old.image[mine] // RANKS, old.image_hw[rows])
+    return Batch(batch.images[rows], targets, rows, batch.original_hw[rows], batch.is_flipped[rows])
+
+
+def gradients(parameters: Parameters, batch: Batch, fabric: Fabric) -> dict[str, torch.Tensor]:
+    network, teacher = networks(parameters)
+    model = fabric.setup_module(network)
+    learned, _, _ = training_step(parameters, model, teacher, None, batch, fabric)
+    fabric.backward(torch.stack(list(learned.terms.values())).sum())
+    return {name: one.grad for name, one in network.named_parameters() if one.grad is not None}
+
+
+def as_rank(rank: int, port: int, work, *arguments) -> None:
+    """In a process of its own: one of two that know of each other."""
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(RANKS), LOCAL_WORLD_SIZE=str(RANKS), GROUP_RANK="0",
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_RUN_ID="test",
+    )  # fmt: skip
+    torch.set_num_threads(1)
+    fabric = Fabric(accelerator="cpu", devices=RANKS, strategy="ddp")
+    fabric.launch()
+    work(rank, fabric, *arguments)
+
+
+def on_two_processes(work, *arguments) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [SERVER.Process(target=as_rank, args=(rank, port, work, *arguments)) for rank in range(RANKS)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=120)
+    assert [process.exitcode for process in processes] == [0, 0]
+
+
+CASES = [(method, {}) for method in METHODS] + [
+    (method, {"cost_selection": cost_selection})
+    for method in CO_LEARNING
+    for cost_selection in COST_SELECTIONS
+    if cost_selection != "std_mean"
+]
+GTS = {
+    "everywhere": (2, 1, 3, 2),
+    "on one process only": (3, 0, 2, 0),
+    "unevenly": (6, 1, 0, 1),
+    "nowhere": (0, 0, 0, 0),
+}
+
+
+def write_gradients(rank: int, fabric: Fabric, folder: Path) -> None:
+    torch.manual_seed(rank)
+    for method, changes in CASES:
+        for name, gts in GTS.items():
+            found = gradients(parameters_of(method, **changes), half(four_images(gts), rank), fabric)
+            torch.save(found, folder / f"{method}-{changes.get('cost_selection')}-{name}-{rank}.pt")
+
+
+@pytest.fixture(scope="module")
+def of_halves(tmp_path_factory) -> Path:
+    """The gradients of all cases, written by two processes."""
+    folder = tmp_path_factory.mktemp("gradients")
+    on_two_processes(write_gradients, folder)
+    return folder
+
+
+@pytest.mark.parametrize("gts", GTS)
+@pytest.mark.parametrize(("method", "changes"), CASES, ids=lambda case: case if isinstance(case, str) else None)
+def test_two_processes_on_halves_learn_as_one_on_the_whole(method, changes, gts, of_halves):
+    whole = gradients(parameters_of(method, **changes), four_images(GTS[gts]), Fabric(accelerator="cpu", devices=1))
+    for rank in range(RANKS):
+        found = torch.load(of_halves / f"{method}-{changes.get('cost_selection')}-{gts}-{rank}.pt", weights_only=True)
+        assert found.keys() == whole.keys()
+        size = torch.stack([one.norm() for one in whole.values()]).norm()
+        for name, gradient in whole.items():
+            torch.testing.assert_close(found[name], gradient, rtol=0, atol=1e-5 * float(size), msg=name)
+
+
+def evaluate_split(rank: int, fabric: Fabric, pictures: Path, folder: Path) -> None:
+    parameters = parameters_of("baseline", data=str(pictures), devices=RANKS)
+    _, val_set = open_data(parameters)
+    torch.manual_seed(rank)  # networks that differ in what DDP does not keep equal
+    network, _ = networks(parameters)
+    for buffer in network.buffers():
+        if buffer.is_floating_point():
+            buffer += rank
+    order = evaluation_batches(val_set, parameters, fabric)
+    metrics = _judge(network, load_batches(val_set, order, parameters, fabric), val_set, fabric, "pycocotools")
+    torch.save({"metrics": metrics, "images": [one for batch in order for one in batch]}, folder / f"{rank}.pt")
+
+
+def test_each_image_is_judged_once_and_the_numbers_are_those_of_one_process(tmp_path):
+    pictures = write_pictures(tmp_path / "pictures")
+    on_two_processes(evaluate_split, pictures, tmp_path)
+    parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(RANKS)]
+    images = [one for part in parts for one in part["images"]]
+    assert sorted(images) == list(range(6))
+
+    parameters, fabric = parameters_of("baseline", data=str(pictures)), Fabric(accelerator="cpu", devices=1)
+    _, val_set = open_data(parameters)
+    network, _ = networks(parameters)
+    batches = load_batches(val_set, evaluation_batches(val_set, parameters, fabric), parameters, fabric)
+    alone = _judge(network, batches, val_set, fabric, "pycocotools")
+    assert alone["AR100"] > 0
+    for part in parts:
+        assert part["metrics"] == pytest.approx(alone, abs=1e-9, nan_ok=True)

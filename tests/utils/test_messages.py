@@ -1,0 +1,65 @@
+"""What people give is named in one line that can be read, whatever it is."""
+
+import numpy as np
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from lad.config.notebook import notebook_values
+from lad.utils.messages import explain, known_values, not_one_of, shown
+
+
+class Model(BaseModel):
+    epochs: int = 1
+    sides: list[int] = [1]
+
+
+def explained(**given) -> str:
+    with pytest.raises(ValidationError) as caught:
+        Model(**given)
+    return explain(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [1, None, True, ("a", "b"), "epo\nchs", "x" * 10**6],
+    ids=["int", "none", "bool", "pair", "two lines", "long"],
+)
+def test_an_unknown_name_need_not_be_a_word(name):
+    with pytest.raises(ValueError, match=r"^parameter .* is unknown") as caught:
+        known_values({name: 1}, Model)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
+
+
+def nested(depth: int) -> list:
+    value: list = [1]
+    for _ in range(depth):
+        value = [value] * 10  # as YAML's anchors make it: one list, many names
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 10**6, nested(30), 10**5000, list(range(10**5)), np.zeros((100, 100)), "two\nlines", ["\r"] * 3],
+    ids=["long", "nested", "large", "many", "array", "two lines", "carriage returns"],
+)
+def test_a_value_is_shown_in_a_line_of_readable_length(value):
+    assert len(shown(value)) < 1000 and len(shown(value).splitlines()) == 1
+    line = explained(epochs=[value])
+    assert line.startswith("parameter 'epochs' = ") and len(line) < 1000 and len(line.splitlines()) == 1
+    assert len(not_one_of("method", value, ["lad", "solad"])) < 1000
+
+
+def test_of_many_mistakes_the_first_are_told():
+    line = explained(sides=["a"] * 1000)
+    assert line.startswith("parameter 'sides.0' = 'a': ") and line.endswith("; and 990 more")
+    with pytest.raises(ValueError, match=r"; and 5 more$"):
+        known_values(dict.fromkeys("abcdefghijklmno"), Model)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["%matplotlib inline", "epochs = 1\0", "-" * 10**6 + "1", "(" * 1000, "x = '\ud800'"],
+    ids=["magic", "null byte", "deep", "brackets", "half a character"],
+)
+def test_a_cell_that_cannot_be_parsed_assigns_nothing(cell):
+    assert notebook_values({"In": [cell, "epochs = 3"], "epochs": 3}) == {"epochs": 3}
