@@ -1,0 +1,45 @@
+"""The set-up of every notebook: parameters checked, versions recorded, figures sharp, and what will run printed."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from lad.config.notebook import notebook_values
+from lad.report.provenance import record_versions
+
+T = TypeVar("T")
+
+
+def setup_notebook(namespace: Mapping[str, Any], make: Callable[[dict[str, Any]], T]) -> T:
+    """Build a notebook's configuration from its parameters cells and prepare its output.
+
+    Call it in the first cell after the parameters. Package versions are recorded for the HTML report, inline figures
+    are switched to retina resolution, and the configuration is printed.
+
+    Args:
+        namespace: The notebook's variables, `globals()`.
+        make: Builds the configuration from the parameters by name, such as `lad.config.experiment.make_parameters`.
+
+    Returns:
+        The configuration that `make` built.
+
+    Raises:
+        ValueError: If `make` rejects a parameter; then nothing is recorded or printed.
+    """
+    result = make(notebook_values(namespace))
+    record_versions()
+    _use_retina_figures()
+    print(result.summary() if hasattr(result, "summary") else result)
+    return result
+
+
+def _use_retina_figures() -> None:
+    """Show figures inline in retina resolution; do nothing outside IPython."""
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    if shell is None:
+        return
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+    shell.run_line_magic("matplotlib", "inline")
+    set_matplotlib_formats("retina")
