@@ -1,4 +1,7 @@
-"""Tensors that travel together: targets, samples, batches, head outputs and detections."""
+"""Tensors that travel together, in the order of the data flow: samples, targets, batches, head outputs, detections.
+
+N images, A anchors, C classes, T ground truths (gts) of a batch. Boxes are xyxy in pixels of the resized image.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,38 +10,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-BACKGROUND, IGNORED = -1, -2  # what an assignment says of an anchor that is no gt's positive
-
-
-@dataclass(frozen=True)
-class Targets:
-    """The gts of a batch, concatenated image after image.
-
-    boxes: [T, 4] xyxy pixels of the resized image, float32. labels: [T] int64, 0 … C−1.
-    image: [T] int64, each gt's image within the batch. image_hw: [N, 2] int64, unpadded (height, width).
-    """
-
-    boxes: Tensor
-    labels: Tensor
-    image: Tensor
-    image_hw: Tensor
-
-    def to(self, device: torch.device | str) -> "Targets":
-        fields = (self.boxes, self.labels, self.image, self.image_hw)
-        return Targets(*(send(field, device) for field in fields))
-
-    def pin_memory(self) -> "Targets":
-        fields = (self.boxes, self.labels, self.image, self.image_hw)
-        return Targets(*(field.pin_memory() for field in fields))
+BACKGROUND, IGNORED = -1, -2  # values of an assignment gt_index [N, A] for anchors that are not positive
 
 
 @dataclass(frozen=True)
 class Sample:
     """One image of a data set after its transforms.
 
-    image: [3, h, w] float32, normalized. boxes: [t, 4] xyxy pixels of this image. labels: [t] int64.
-    image_id: the COCO image id. original_hw: (height, width) of the image as annotated. is_flipped: whether it is
-    mirrored.
+    Attributes:
+        image: [3, h, w] float32, normalized.
+        boxes: [t, 4] float32, xyxy pixels of this image.
+        labels: [t] int64, 0 … C−1.
+        image_id: COCO image id.
+        original_hw: (height, width) of the annotated image, before its transforms.
+        is_flipped: Whether the image is mirrored horizontally.
     """
 
     image: Tensor
@@ -50,12 +35,42 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """N images and their gts.
+class Targets:
+    """The gts of a batch, concatenated image after image.
 
-    images: [N, 3, H, W] float32, normalized, zero-padded right and bottom to multiples of 32. targets: their gts.
-    image_id: [N] int64 COCO image ids. original_hw: [N, 2] int64, (height, width) before resizing.
-    is_flipped: [N] bool, whether the image is mirrored.
+    Attributes:
+        boxes: [T, 4] float32, xyxy pixels of the resized image.
+        labels: [T] int64, 0 … C−1.
+        image: [T] int64, index of each gt's image in the batch.
+        image_hw: [N, 2] int64, unpadded (height, width) of the resized images.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    image: Tensor
+    image_hw: Tensor
+
+    def to(self, device: torch.device | str) -> "Targets":
+        """Return a copy on `device`; see `to_device`."""
+        fields = (self.boxes, self.labels, self.image, self.image_hw)
+        return Targets(*(to_device(field, device) for field in fields))
+
+    def pin_memory(self) -> "Targets":
+        """Return a copy in pinned memory."""
+        fields = (self.boxes, self.labels, self.image, self.image_hw)
+        return Targets(*(field.pin_memory() for field in fields))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """N images, padded to one size, and their gts.
+
+    Attributes:
+        images: [N, 3, H, W] float32, normalized, zero-padded right and bottom to multiples of 32.
+        targets: Gts of all images.
+        image_id: [N] int64, COCO image ids.
+        original_hw: [N, 2] int64, (height, width) of the annotated images.
+        is_flipped: [N] bool, whether each image is mirrored horizontally.
     """
 
     images: Tensor
@@ -66,28 +81,31 @@ class Batch:
 
     @property
     def padded_hw(self) -> tuple[int, int]:
+        """Return the (height, width) of the padded images."""
         return self.images.shape[-2], self.images.shape[-1]
 
     def to(self, device: torch.device | str) -> "Batch":
-        images, *others = (
-            send(field, device) for field in (self.images, self.image_id, self.original_hw, self.is_flipped)
+        """Return a copy on `device`; see `to_device`."""
+        images, *rest = (
+            to_device(field, device) for field in (self.images, self.image_id, self.original_hw, self.is_flipped)
         )
-        return Batch(images, self.targets.to(device), *others)
+        return Batch(images, self.targets.to(device), *rest)
 
-    def pin_memory(self) -> "Batch":  # asked for by the data loader, which knows only the containers of Python
-        images, *others = (
+    def pin_memory(self) -> "Batch":
+        """Return a copy in pinned memory; PyTorch's data loader calls this method by its name."""
+        images, *rest = (
             field.pin_memory() for field in (self.images, self.image_id, self.original_hw, self.is_flipped)
         )
-        return Batch(images, self.targets.pin_memory(), *others)
+        return Batch(images, self.targets.pin_memory(), *rest)
 
     def take(self, rows: Sequence[int]) -> "Batch":
-        """The images of these rows, ascending, padded as they are."""
+        """Return the images at these rows, ascending, with their gts and the same padding."""
         chosen = torch.tensor(rows, dtype=torch.int64, device=self.image_id.device)
-        is_theirs = torch.isin(self.targets.image, chosen)
+        is_chosen = torch.isin(self.targets.image, chosen)  # [T]
         targets = Targets(
-            self.targets.boxes[is_theirs],
-            self.targets.labels[is_theirs],
-            torch.searchsorted(chosen, self.targets.image[is_theirs]),
+            self.targets.boxes[is_chosen],
+            self.targets.labels[is_chosen],
+            torch.searchsorted(chosen, self.targets.image[is_chosen]),
             self.targets.image_hw[chosen],
         )
         return Batch(
@@ -95,19 +113,28 @@ class Batch:
         )
 
 
-def send(value: Tensor, device: torch.device | str) -> Tensor:
-    """A host's tensor on a device, without waiting for what the device is still at: only pinned memory allows that."""
-    is_sent = torch.device(device).type == "cuda" and value.device.type == "cpu"
-    if is_sent and not value.is_pinned():
-        value = value.pin_memory()
-    return value.to(device, non_blocking=is_sent)  # what comes back has to be waited for
+class HeadOutputs(NamedTuple):  # not a frozen dataclass: Fabric rebuilds the outputs of a wrapped network, as tuples
+    """Outputs of a detection head, flat over the levels P3 … P7, each level row-major.
+
+    Attributes:
+        cls_logits: [N, A, C] classification logits.
+        box_deltas: [N, A, 4] deltas from each anchor; see `lad.geometry.decode_deltas`.
+        iou_logits: [N, A] logits of the predicted IoU, or None for a head without the IoU branch.
+    """
+
+    cls_logits: Tensor
+    box_deltas: Tensor
+    iou_logits: Tensor | None
 
 
 @dataclass(frozen=True)
 class Detections:
-    """D detections of one image, best first where nothing else is said.
+    """D detections of one image, by descending score unless stated otherwise.
 
-    boxes: [D, 4] xyxy pixels. scores: [D] in (0, 1). labels: [D] int64.
+    Attributes:
+        boxes: [D, 4] xyxy pixels.
+        scores: [D] in (0, 1).
+        labels: [D] int64, 0 … C−1.
     """
 
     boxes: Tensor
@@ -115,12 +142,12 @@ class Detections:
     labels: Tensor
 
 
-class HeadOutputs(NamedTuple):  # a tuple, not a frozen dataclass: Fabric rebuilds what a wrapped network returns
-    """Flat over the levels P3 … P7, each row-major; A anchors of N images, C classes.
+def to_device(value: Tensor, device: torch.device | str) -> Tensor:
+    """Return a tensor on `device`; host to CUDA copies are asynchronous, through pinned memory.
 
-    cls_logits: [N, A, C]. box_deltas: [N, A, 4]. iou_logits: [N, A], or None for a head without the IoU branch.
+    Copies back to the host stay synchronous, since their values may be read at once.
     """
-
-    cls_logits: Tensor
-    box_deltas: Tensor
-    iou_logits: Tensor | None
+    is_async = torch.device(device).type == "cuda" and value.device.type == "cpu"
+    if is_async and not value.is_pinned():
+        value = value.pin_memory()  # a copy from pageable memory would wait for the device
+    return value.to(device, non_blocking=is_async)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, 
 
 from lad.data.synthetic.shapes import DIFFICULTIES
 from lad.evaluation.coco_eval import Evaluator, find_evaluator
-from lad.utils.messages import explain, known_values
+from lad.utils.messages import format_validation_error, given_values
 from lad.utils.paths import project_folder
 
 
@@ -48,7 +48,7 @@ def make_evaluation_config(given: Mapping[str, Any]) -> EvaluationConfig:
 
     Raises ValueError with one line that names each parameter that is wrong, its value, and what is right.
     """
-    values = known_values(given, EvaluationConfig)
+    values = given_values(given, EvaluationConfig)
     for name in ("checkpoint", "data"):
         if name not in values:
             raise ValueError(f"parameter '{name}' is missing")
@@ -60,7 +60,7 @@ def make_evaluation_config(given: Mapping[str, Any]) -> EvaluationConfig:
     try:
         config = EvaluationConfig(**{**values, "checkpoint": checkpoint, "data": data, "out": out})
     except ValidationError as error:
-        raise ValueError(explain(error)) from None
+        raise ValueError(format_validation_error(error)) from None
     find_evaluator(config.evaluator)  # it is missed here rather than after the last image
     return config
 

@@ -28,7 +28,7 @@ from lad.distillation.methods import CO_LEARNING, LEARN_ASSIGNMENT, METHODS, MET
 from lad.evaluation.coco_eval import Evaluator, find_evaluator
 from lad.models.backbones.registry import BACKBONES
 from lad.models.heads.paa import HEADS, MIN_CHANNELS, NORM_GROUPS
-from lad.utils.messages import explain, known_values, not_one_of, shown
+from lad.utils.messages import format_validation_error, format_value, given_values, invalid_choice_message
 from lad.utils.paths import absolute_path, project_folder
 
 DEFAULT_TEACHER = "r101"
@@ -120,7 +120,7 @@ class Parameters(BaseModel):
         for name, known in choices.items():
             value = getattr(self, name)
             if value not in known and not (name.startswith("teacher") and value is None):
-                raise ValueError(not_one_of(name, value, known))
+                raise ValueError(invalid_choice_message(name, value, known))
         if self.method in METHODS_WITH_TEACHER and self.teacher is None:
             raise ValueError(f"method '{self.method}' needs a teacher; add teacher={DEFAULT_TEACHER}")
         given = [name for name in OF_TEACHER if getattr(self, name) is not None]
@@ -222,13 +222,13 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
 
     Raises ValueError with one line that names each parameter that is wrong, its value, and what is right.
     """
-    known = known_values(given, Parameters)
+    known = given_values(given, Parameters)
     for name in ("profile", "method", "student"):  # they choose the defaults of others
         if not isinstance(known.get(name, ""), str):
-            raise ValueError(f"parameter '{name}' = {shown(known[name])}: input should be a valid string")
+            raise ValueError(f"parameter '{name}' = {format_value(known[name])}: input should be a valid string")
     profile = known.get("profile", "toy")
     if profile not in PROFILES:
-        raise ValueError(not_one_of("profile", profile, PROFILES))
+        raise ValueError(invalid_choice_message("profile", profile, PROFILES))
     values = {**profile_of(profile, str(known.get("student"))), **known}
     if values.get("method", "lad") in METHODS_WITH_TEACHER:
         values.setdefault("teacher", DEFAULT_TEACHER)
@@ -244,12 +244,12 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
     try:
         parameters = Parameters(**values)
     except ValidationError as error:
-        raise ValueError(explain(error)) from None
+        raise ValueError(format_validation_error(error)) from None
     if parameters.teacher is not None:  # whose run is refused now rather than when it begins
         try:
             parameters.of_teacher()
         except ValidationError as error:
-            raise ValueError(f"its teacher: {explain(error)}") from None
+            raise ValueError(f"its teacher: {format_validation_error(error)}") from None
     find_evaluator(parameters.evaluator)  # it is missed here rather than after the first epoch
     return parameters
 
@@ -266,7 +266,7 @@ def read_parameters(file: Path) -> Parameters:
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror})") from None
     except ValidationError as error:
-        raise ValueError(f"{file}: {explain(error)}") from None
+        raise ValueError(f"{file}: {format_validation_error(error)}") from None
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{file}: {' '.join(str(error).split())}") from None
 

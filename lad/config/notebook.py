@@ -4,7 +4,7 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
-from lad.utils.messages import shown
+from lad.utils.messages import format_value
 
 
 def notebook_values(namespace: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,7 +18,9 @@ def notebook_values(namespace: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: namespace[name] for name in names if name in namespace}
     settings = given.pop("settings", None) or {}
     if not isinstance(settings, dict):
-        raise ValueError(f"parameter 'settings' = {shown(settings)} must be a mapping of parameter names to values")
+        raise ValueError(
+            f"parameter 'settings' = {format_value(settings)} must be a mapping of parameter names to values"
+        )
     return {**given, **settings}
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from lad.data.records import UTF8, ImageRecords
-from lad.utils.messages import shown
+from lad.utils.messages import format_value
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def _decode(path: Path, kind: type[_Content]) -> _Content:
 def _categories(path: Path, categories: Sequence[_Category]) -> tuple[tuple[int, ...], tuple[str, ...]]:
     ids = _integers(path, "category", categories, "id").tolist()
     names = [one if category.name is None else category.name for one, category in zip(ids, categories, strict=True)]
-    name_of = {one: name if isinstance(name, str) else shown(name) for one, name in zip(ids, names, strict=True)}
+    name_of = {one: name if isinstance(name, str) else format_value(name) for one, name in zip(ids, names, strict=True)}
     if not name_of:
         raise ValueError(f"{path}: lists no categories")
     if len(name_of) != len(categories):
@@ -151,14 +151,14 @@ def _integers(path: Path, kind: str, entries: Sequence[_Entry], key: str) -> np.
     for entry, value in zip(entries, values, strict=True):
         if type(value) is not int or value.bit_length() > 63:
             raise ValueError(
-                f"{path}: {kind} {_called(entry)} has no whole number '{key}' of at most 64 bits ({shown(value)})"
+                f"{path}: {kind} {_called(entry)} has no whole number '{key}' of at most 64 bits ({format_value(value)})"
             )
     return np.array(values, dtype=np.int64)
 
 
 def _called(entry: _Entry) -> str:
     """The entry's id for a message, whatever it is."""
-    return shown(entry.id).strip("'")
+    return format_value(entry.id).strip("'")
 
 
 def _image_sizes(path: Path, images: Sequence[_Image]) -> np.ndarray:
@@ -174,7 +174,9 @@ def _image_sizes(path: Path, images: Sequence[_Image]) -> np.ndarray:
 def _file_name(path: Path, image: _Image) -> str:
     name = image.file_name
     if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise ValueError(f"{path}: image {_called(image)} has no file_name inside the images folder ({shown(name)})")
+        raise ValueError(
+            f"{path}: image {_called(image)} has no file_name inside the images folder ({format_value(name)})"
+        )
     return name
 
 
@@ -209,7 +211,7 @@ def _corner_boxes(path: Path, annotations: Sequence[_Annotation]) -> np.ndarray:
     for annotation in annotations:
         if not _is_box(annotation.bbox):
             raise ValueError(
-                f"{path}: annotation {_called(annotation)} has bbox {shown(annotation.bbox)}; "
+                f"{path}: annotation {_called(annotation)} has bbox {format_value(annotation.bbox)}; "
                 "four finite numbers are needed"
             )
     boxes = np.array([annotation.bbox for annotation in annotations], dtype=np.float64).reshape(-1, 4)

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from lad.utils.messages import named, one_line
+from lad.utils.messages import format_path, one_line
 
 ORIENTATION = 0x0112  # the EXIF tag
 ANIMATED_FORMATS = ("AVIF", "GIF", "PNG", "WEBP")  # the frames of others (MPO, TIFF) are views or pages of one picture
@@ -72,7 +72,7 @@ def to_rgb(image: Image.Image) -> np.ndarray:
 
 def _unusable(path: Path | BinaryIO, reason: str | None) -> ValueError:
     name = path if isinstance(path, Path) else Path(str(getattr(path, "name", "the picture")))
-    return ValueError(f"{named(name)}: {one_line(str(reason))}")
+    return ValueError(f"{format_path(name)}: {one_line(str(reason))}")
 
 
 def _oriented(image: Image.Image, annotated_hw: tuple[int, int] | None) -> Image.Image:

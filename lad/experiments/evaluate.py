@@ -28,7 +28,7 @@ from lad.inference.tta import ATSS_TTA_VIEWS, TTAView, flipped_too
 from lad.models.detector import Configuration, Detector
 from lad.models.serialization import load_detector
 from lad.training.devices import find_accelerator
-from lad.utils.messages import known_values
+from lad.utils.messages import given_values
 from lad.utils.progress import log, progress_bar
 
 DETECTIONS_FILE, RESULTS_FILE = "detections.json", "results.json"
@@ -87,7 +87,7 @@ def complete_evaluation_config(given: Mapping[str, Any]) -> EvaluationConfig:
 
     Raises ValueError with one line that names each parameter that is wrong, its value, and what is right.
     """
-    values = known_values(given, EvaluationConfig)
+    values = given_values(given, EvaluationConfig)
     checkpoint = existing_path("checkpoint", values.get("checkpoint", "runs"), values.get("source", ""))
     if checkpoint.is_dir():
         runs = [one for one in (open_run(checkpoint), *finished_runs(checkpoint)) if one is not None]

@@ -20,7 +20,7 @@ from lad.experiments.run_store import Run, find_run
 from lad.experiments.runner import run_experiment
 from lad.paper.published import PUBLISHED, TABLES, Published, Row, Table
 from lad.paper.statistics import Difference, paired_difference
-from lad.utils.messages import known_values, not_one_of, shown
+from lad.utils.messages import format_value, given_values, invalid_choice_message
 from lad.utils.paths import project_folder
 
 MAX_SEEDS = 1000
@@ -109,12 +109,12 @@ def open_table(
     Raises ValueError with one line for an unknown table, profile or parameter, or an impossible value.
     """
     if not isinstance(name, str) or name not in TABLES:
-        raise ValueError(not_one_of("table", name, TABLES))
+        raise ValueError(invalid_choice_message("table", name, TABLES))
     if not isinstance(profile, str) or profile not in PROFILES:
-        raise ValueError(not_one_of("profile", profile, PROFILES))
+        raise ValueError(invalid_choice_message("profile", profile, PROFILES))
     if not isinstance(seeds, int) or isinstance(seeds, bool) or not 1 <= seeds <= MAX_SEEDS:
-        raise ValueError(f"parameter 'seeds' = {shown(seeds)} must be a whole number from 1 to {MAX_SEEDS}")
-    changes = known_values(changes or {}, Parameters)
+        raise ValueError(f"parameter 'seeds' = {format_value(seeds)} must be a whole number from 1 to {MAX_SEEDS}")
+    changes = given_values(changes or {}, Parameters)
     if "seed" in changes:
         raise ValueError("parameter 'seed': a table runs seeds 0, 1, …; say how many with seeds")
     table = TABLES[name]

@@ -20,7 +20,7 @@ from lad.data.transforms import eval_transform
 from lad.distillation.methods import CO_LEARNING, METHODS_WITH_TEACHER, TITLES
 from lad.experiments.leaderboard import results_table
 from lad.experiments.run_store import Run, finished_runs, open_run
-from lad.utils.messages import known_values
+from lad.utils.messages import given_values
 from lad.utils.paths import project_folder
 
 MAX_CURVES = 8  # as many as there are colors
@@ -35,7 +35,7 @@ class _Asked(BaseModel):
 
 def notebook_runs(namespace: Mapping[str, Any]) -> dict[str, Run]:
     """The runs that a notebook's variables (`globals()`) ask for; see `lad.config.notebook.notebook_values`."""
-    asked = known_values(notebook_values(namespace), _Asked)
+    asked = given_values(notebook_values(namespace), _Asked)
     return runs_in(Path(str(asked.get("out", project_folder() / "runs"))).expanduser().resolve())
 
 

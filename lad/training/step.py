@@ -14,7 +14,7 @@ from lad.distillation.assignment_cache import AssignmentCache
 from lad.distillation.methods import CO_LEARNING, MethodLoss, find_method, learn_assignment
 from lad.distillation.statistics import assignment_statistics
 from lad.geometry import make_anchors
-from lad.structures import Batch, HeadOutputs, send
+from lad.structures import Batch, HeadOutputs, to_device
 
 MIN_SCALE = 2.0**-10  # of the loss in half precision: below it is not the scale that makes gradients overflow
 
@@ -43,7 +43,7 @@ def training_step(
     teacher_outputs: HeadOutputs | None = None
     if cache is not None and teacher is not None:
         gt_index = cache.get(on_host, host_anchors, teacher_assignment(parameters, teacher, fabric))
-        gt_index = send(gt_index, fabric.device)
+        gt_index = to_device(gt_index, fabric.device)
         learned = MethodLoss(learn_assignment(student_outputs, gt_index, anchors, batch.targets), gt_index)
     else:
         teacher_outputs = teacher_forward(teacher, images, fabric) if teacher is not None else None

@@ -61,7 +61,7 @@ def test_what_is_wrong_is_one_line_with_the_nearest_right_value(given, message):
     ids=["empty", "unknown home", "null byte", "half a character", "too long", "list", "mapping"],
 )
 def test_what_cannot_be_a_path_is_said_before_any_work(name, value):
-    with pytest.raises(ValueError, match=rf"^parameter '{name}' = .* is no path") as caught:
+    with pytest.raises(ValueError, match=rf"^parameter '{name}' = .* is not a path") as caught:
         make_parameters({name: value})
     assert type(caught.value) is ValueError and len(str(caught.value).splitlines()) == 1
 

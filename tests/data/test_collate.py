@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lad.data.collate import collate
-from lad.structures import Sample, send
+from lad.structures import Sample, to_device
 
 
 def sample(height: int, width: int, gts: int, image_id: int) -> Sample:
@@ -57,10 +57,10 @@ def test_what_goes_to_a_cuda_device_goes_from_pinned_memory(monkeypatch, is_pinn
     monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: is_pinned)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: (asked.append("pinned"), tensor)[1])
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device, **options: (asked.append(options), tensor)[1])
-    send(torch.zeros(2), "cuda:1")
+    to_device(torch.zeros(2), "cuda:1")
     assert asked == [*([] if is_pinned else ["pinned"]), {"non_blocking": True}]
     asked.clear()
-    send(torch.zeros(2), "cpu")
+    to_device(torch.zeros(2), "cpu")
     assert asked == [{"non_blocking": False}]
 
 

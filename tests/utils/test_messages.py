@@ -5,7 +5,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from lad.config.notebook import notebook_values
-from lad.utils.messages import explain, known_values, not_one_of, shown
+from lad.utils.messages import format_validation_error, format_value, given_values, invalid_choice_message
 
 
 class Model(BaseModel):
@@ -16,7 +16,7 @@ class Model(BaseModel):
 def explained(**given) -> str:
     with pytest.raises(ValidationError) as caught:
         Model(**given)
-    return explain(caught.value)
+    return format_validation_error(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def explained(**given) -> str:
 )
 def test_an_unknown_name_need_not_be_a_word(name):
     with pytest.raises(ValueError, match=r"^parameter .* is unknown") as caught:
-        known_values({name: 1}, Model)
+        given_values({name: 1}, Model)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
 
 
@@ -43,17 +43,17 @@ def nested(depth: int) -> list:
     ids=["long", "nested", "large", "many", "array", "two lines", "carriage returns"],
 )
 def test_a_value_is_shown_in_a_line_of_readable_length(value):
-    assert len(shown(value)) < 1000 and len(shown(value).splitlines()) == 1
+    assert len(format_value(value)) < 1000 and len(format_value(value).splitlines()) == 1
     line = explained(epochs=[value])
     assert line.startswith("parameter 'epochs' = ") and len(line) < 1000 and len(line.splitlines()) == 1
-    assert len(not_one_of("method", value, ["lad", "solad"])) < 1000
+    assert len(invalid_choice_message("method", value, ["lad", "solad"])) < 1000
 
 
 def test_of_many_mistakes_the_first_are_told():
     line = explained(sides=["a"] * 1000)
     assert line.startswith("parameter 'sides.0' = 'a': ") and line.endswith("; and 990 more")
     with pytest.raises(ValueError, match=r"; and 5 more$"):
-        known_values(dict.fromkeys("abcdefghijklmno"), Model)
+        given_values(dict.fromkeys("abcdefghijklmno"), Model)
 
 
 @pytest.mark.parametrize(

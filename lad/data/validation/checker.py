@@ -25,7 +25,7 @@ from lad.data.images import check_file, load_image
 from lad.data.validation.entries import category_name, image_size, is_inside, is_whole
 from lad.data.validation.rules import SEVERITIES, Finding, about_entry, check_entries, entry_lists, some
 from lad.utils.atomic_io import write_text
-from lad.utils.messages import named, one_line
+from lad.utils.messages import format_path, one_line
 from lad.utils.paths import cache_folder
 from lad.utils.progress import log, progress_bar
 
@@ -278,7 +278,7 @@ def _sorted(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _reason(error: Exception, path: Path) -> str:
-    return str(error).removeprefix(f"{named(path)}: ").removeprefix(f"{path}: ")
+    return str(error).removeprefix(f"{format_path(path)}: ").removeprefix(f"{path}: ")
 
 
 def _unusable_images(dataset: CocoDataset) -> dict[int, str]:
@@ -294,7 +294,7 @@ def _unusable_images(dataset: CocoDataset) -> dict[int, str]:
         if problem is None:
             passed[str(ids[i])] = states[i]
         else:
-            problems[i] = one_line(f"{named(dataset.images / wanted[i][0])}: {problem[1]}")
+            problems[i] = one_line(f"{format_path(dataset.images / wanted[i][0])}: {problem[1]}")
     if unknown:
         log(f"{dataset.annotations.path.name}: checked {len(unknown):,} image{'s' * (len(unknown) > 1)}")
         with suppress(OSError):  # without a place to remember, they are checked again next time

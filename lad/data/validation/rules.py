@@ -21,7 +21,7 @@ from lad.data.validation.entries import (
     is_whole,
     segmentation_problem,
 )
-from lad.utils.messages import named, one_line, shown
+from lad.utils.messages import format_path, format_value, one_line
 
 Severity = Literal["error", "warning", "note"]
 Lists = Mapping[str, list[Entry]]  # the objects in each list of a JSON
@@ -53,7 +53,7 @@ class Finding:
         if self.entry is not None and ids.get(self.entry[0]) is None:  # it has no id to be found by
             places.append(f"{self.entry[0]}[{self.entry[1]}]")
         where = f"{', '.join(places)}: " if places else ""
-        return one_line(f"{self.severity}: {named(self.path)}: {where}{self.message} [{self.kind}]")
+        return one_line(f"{self.severity}: {format_path(self.path)}: {where}{self.message} [{self.kind}]")
 
 
 def entry_lists(path: Path, document: Mapping[str, Any]) -> tuple[dict[str, list[Entry]], list[Finding]]:
@@ -65,14 +65,22 @@ def entry_lists(path: Path, document: Mapping[str, Any]) -> tuple[dict[str, list
         if entries is None and section == "annotations" and path.name.startswith("image_info"):
             entries = []
         if not isinstance(entries, list):
-            message = f"has no list '{section}' ({shown(entries)})"
+            message = f"has no list '{section}' ({format_value(entries)})"
             findings.append(Finding("error", "missing-list", path, None, None, message))
             entries = []
         elif not entries and section != "annotations":
             findings.append(Finding("error", "empty-set", path, None, None, f"lists no {section}"))
         lists[section] = [(place, entry) for place, entry in enumerate(entries) if isinstance(entry, dict)]
         findings += [
-            Finding("error", "not-an-object", path, None, None, f"is not an object ({shown(entry)})", (section, place))
+            Finding(
+                "error",
+                "not-an-object",
+                path,
+                None,
+                None,
+                f"is not an object ({format_value(entry)})",
+                (section, place),
+            )
             for place, entry in enumerate(entries)
             if not isinstance(entry, dict)
         ]
@@ -127,7 +135,9 @@ def _check_categories(path: Path, categories: Iterable[Entry]) -> Iterator[Findi
         if number in ids:
             yield found("error", "duplicate-category-id", f"its id, {number}, is an earlier category's")
         elif name in id_of:
-            yield found("warning", "same-name", f"categories {id_of[name]} and {number} are both named {shown(name)}")
+            yield found(
+                "warning", "same-name", f"categories {id_of[name]} and {number} are both named {format_value(name)}"
+            )
         ids.add(number)
         id_of.setdefault(name, number)
 
@@ -147,12 +157,14 @@ def _check_images(path: Path, images: Iterable[Entry]) -> Iterator[Finding]:
         else:
             first[number] = image
         if image_size(image) is None:
-            sides = f"width {shown(image.get('width'))}, height {shown(image.get('height'))}"
+            sides = f"width {format_value(image.get('width'))}, height {format_value(image.get('height'))}"
             yield found("error", "bad-size", f"has no width and height in whole, positive numbers ({sides})")
         if not is_inside(name):
-            yield found("error", "bad-file-name", f"has no file_name inside the images folder ({shown(name)})")
+            yield found("error", "bad-file-name", f"has no file_name inside the images folder ({format_value(name)})")
         elif str(Path(name)) in id_of:
-            yield found("warning", "duplicate-file", f"lists {name}, as image {shown(id_of[str(Path(name))])} does")
+            yield found(
+                "warning", "duplicate-file", f"lists {name}, as image {format_value(id_of[str(Path(name))])} does"
+            )
         else:
             id_of[str(Path(name))] = number
 
@@ -180,10 +192,12 @@ def _check_annotations(path: Path, lists: Lists, hw_of: Sizes) -> Iterator[Findi
             elif one not in members and members:  # no list is a finding of its own
                 yield found("error", f"unknown-{of}", f"has {of}_id {one}, which is not listed")
         if not is_box(bbox):
-            yield found("error", "bad-box", f"has bbox {shown(bbox)}; four finite numbers are needed")
+            yield found("error", "bad-box", f"has bbox {format_value(bbox)}; four finite numbers are needed")
         crowd = annotation.get("iscrowd")
         if crowd not in (None, 0, 1):
-            yield found("warning", "odd-crowd", f"has iscrowd {shown(crowd)}, which counts as {int(bool(crowd))}")
+            yield found(
+                "warning", "odd-crowd", f"has iscrowd {format_value(crowd)}, which counts as {int(bool(crowd))}"
+            )
         hw = hw_of.get(image_id) if is_whole(image_id) else None
         problem = segmentation_problem(annotation.get("segmentation"), hw)
         if problem is not None:
@@ -205,7 +219,7 @@ def _check_boxes(path: Path, lists: Lists, hw_of: Sizes) -> Iterator[Finding]:
     is_outside = has_area & (leaves | ~is_left) & is_known
     for place in np.flatnonzero(is_outside | ~has_area):
         found = partial(about_entry, path, "annotations", entries[place])
-        bbox, hw = f"has bbox {shown(entries[place][1]['bbox'])}", sizes[place]
+        bbox, hw = f"has bbox {format_value(entries[place][1]['bbox'])}", sizes[place]
         if is_outside[place] and hw is not None:
             rest = "is clipped to it" if is_left[place] else "has no part inside, so it is no gt"
             yield found("warning", "outside-box", f"{bbox}, which leaves its image of {hw[1]} x {hw[0]} and {rest}")
@@ -238,7 +252,7 @@ def _check_gts(path: Path, lists: Lists, hw_of: Sizes, gts: Sequence[Mapping[str
 
 
 def _not_whole(key: str, value: Any) -> str:
-    return f"has no whole number '{key}' of at most 64 bits ({shown(value)})"
+    return f"has no whole number '{key}' of at most 64 bits ({format_value(value)})"
 
 
 def _are_equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
