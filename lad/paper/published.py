@@ -77,7 +77,7 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table. file: its parameters are params/<table>/<profile>/<file>.yaml. against: title of the row that
+    """One row of a table. file: its parameters are params/<table>/<file>.yaml. against: title of the row that
     it is to beat. is_teacher_network: whether the row is co-learning's second network. published: keys of PUBLISHED."""
 
     title: str

@@ -1,6 +1,6 @@
 """Tables of the paper from runs: rows × seeds → runs → means, differences to the baseline, beside what was published.
 
-A table is `lad.paper.published.TABLES[name]`; the parameters of its rows are params/<table>/<profile>/<row>.yaml.
+A table is `lad.paper.published.TABLES[name]`; the parameters of its rows are params/<table>/<row>.yaml.
 """
 
 import statistics
@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from lad.config.experiment import Parameters, make_parameters
+from lad.config.experiment import Parameters, make_parameters, merge_profile_values
 from lad.config.notebook import notebook_values
 from lad.config.profiles import PROFILES
 from lad.config.yaml_file import read_values
@@ -122,11 +122,12 @@ def open_table(
 
 
 def _read_row(table: Table, row: Row, profile: str, seeds: int, changes: Mapping[str, Any]) -> list[Parameters]:
-    path = project_folder() / "params" / table.name / profile / f"{row.file}.yaml"
+    path = project_folder() / "params" / table.name / f"{row.file}.yaml"
     given = read_values(path)
-    if "epochs" in changes:
-        given.pop("teacher_epochs", None)  # as long as everybody
     try:
+        given = merge_profile_values({**given, "profile": profile})
+        if "epochs" in changes:
+            given.pop("teacher_epochs", None)  # the teacher trains as long as all others
         return [make_parameters({**given, **changes, "seed": seed}) for seed in range(seeds)]
     except ValueError as error:
         raise ValueError(f"row '{row.title}' ({path.name}): {error}") from None
@@ -226,7 +227,7 @@ def to_json(results: Results) -> dict[str, Any]:
         rows.append(
             {
                 "title": row.title,
-                "parameters": f"params/{results.table.name}/{results.profile}/{row.file}.yaml",
+                "parameters": f"params/{results.table.name}/{row.file}.yaml",
                 "network": _network(next(iter(runs.values()))) if runs else None,
                 "AP_mean": statistics.fmean(values) if values else None,
                 "AP_standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
