@@ -222,13 +222,11 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
 
     Raises ValueError with one line that names each parameter that is wrong, its value, and what is right.
     """
-    known = given_values(given, Parameters)
-    for name in ("profile", "method", "student"):  # they choose the defaults of others
+    known = merge_profile_values(given)
+    for name in ("method", "student"):  # they choose the defaults of others
         if not isinstance(known.get(name, ""), str):
             raise ValueError(f"parameter '{name}' = {format_value(known[name])}: input should be a valid string")
-    profile = known.get("profile", "toy")
-    if profile not in PROFILES:
-        raise ValueError(invalid_choice_message("profile", profile, PROFILES))
+    profile = known["profile"]
     values = {**profile_of(profile, str(known.get("student"))), **known}
     if values.get("method", "lad") in METHODS_WITH_TEACHER:
         values.setdefault("teacher", DEFAULT_TEACHER)
@@ -252,6 +250,35 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
             raise ValueError(f"its teacher: {format_validation_error(error)}") from None
     find_evaluator(parameters.evaluator)  # it is missed here rather than after the first epoch
     return parameters
+
+
+def merge_profile_values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the given values, completed by those that `profiles` holds for their profile.
+
+    A file of params/ serves every profile; where they differ, it has a mapping such as `profiles: {toy: {epochs: 12}}`.
+    A value given by its own name takes precedence.
+
+    Raises:
+        ValueError: `profile` or a key of `profiles` is not a profile, or a name is not a parameter.
+    """
+    known = given_values({name: value for name, value in given.items() if name != "profiles"}, Parameters)
+    profile = known.setdefault("profile", "toy")
+    if not isinstance(profile, str):
+        raise ValueError(f"parameter 'profile' = {format_value(profile)}: input should be a valid string")
+    if profile not in PROFILES:
+        raise ValueError(invalid_choice_message("profile", profile, PROFILES))
+    profiles = {} if given.get("profiles") is None else given["profiles"]
+    if not isinstance(profiles, Mapping) or not all(isinstance(values, Mapping) for values in profiles.values()):
+        hint = "must map profiles to parameters, as in {toy: {epochs: 12}}"
+        raise ValueError(f"parameter 'profiles' = {format_value(profiles)} {hint}")
+    for name, values in profiles.items():
+        if name not in PROFILES:
+            raise ValueError(invalid_choice_message("profiles", name, PROFILES))
+        try:
+            given_values(values, Parameters)
+        except ValueError as error:
+            raise ValueError(f"profiles, {name}: {error}") from None
+    return {**given_values(profiles.get(profile, {}), Parameters), **known}
 
 
 def read_parameters(file: Path) -> Parameters:
