@@ -21,7 +21,7 @@ from lad.config.experiment import make_parameters
 from lad.data.coco import CocoDataset
 from lad.data.collate import collate
 from lad.evaluation.coco_eval import precision_recall
-from lad.experiments.evaluate import EvaluationReport, error_table, evaluate_checkpoint, evaluated_images
+from lad.experiments.evaluate import EvaluationReport, error_table, evaluate_checkpoint, images_with_errors
 from lad.experiments.run_store import Run
 from lad.experiments.runner import compare, open_data
 from lad.explorer.app import explore
@@ -75,7 +75,7 @@ def explorer() -> Explorer:
 
 
 @cache
-def examination() -> EvaluationReport:
+def evaluation_report() -> EvaluationReport:
     return evaluate_checkpoint(make_evaluation_config({"checkpoint": str(runs()["LAD student"].folder)}))
 
 
@@ -112,15 +112,15 @@ def draw_detections() -> Figure:
 
 
 def draw_evaluated() -> Figure:
-    return figures.draw_evaluated(evaluated_images(examination(), JUDGED))
+    return figures.draw_evaluated(images_with_errors(evaluation_report(), JUDGED))
 
 
 def draw_errors() -> Figure:
-    return figures.draw_errors(error_table(examination()))
+    return figures.draw_errors(error_table(evaluation_report()))
 
 
 def draw_precision_recall() -> Figure:
-    coco_eval = examination().coco_eval
+    coco_eval = evaluation_report().coco_eval
     assert coco_eval is not None  # the toy set has its gts
     return figures.draw_precision_recall(precision_recall(coco_eval))
 

@@ -57,7 +57,7 @@ def test_every_notebook_parameter_is_a_parameter_typed_and_explained(path):
     source = path.read_text()
     model = (
         EvaluationConfig
-        if "lad.config.evaluation" in source
+        if "lad.experiments.evaluate" in source
         else ExplorerConfig
         if "lad.explorer.config" in source
         else Parameters

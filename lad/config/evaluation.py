@@ -1,4 +1,4 @@
-"""What to ask of a checkpoint: which file, which images, how looked at; checked before any work."""
+"""Configuration of an evaluation: which checkpoint, which images, which views; validated before any work."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,40 +13,44 @@ from lad.utils.paths import project_folder
 
 
 class EvaluationConfig(BaseModel):
-    """Which checkpoint, which images, how looked at. Build it with `make_evaluation_config`."""
+    """Configuration of an evaluation; build it with `make_evaluation_config`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    checkpoint: Path  # a file of ours or OpenMMLab's, a run's folder, or a folder of runs for its newest
+    checkpoint: Path  # a file in our format or OpenMMLab's
     data: str  # "toy", "mini", or a folder in COCO format
     split: str = Field(default="val", min_length=1)
     part: Literal["student", "teacher", "ema"] = "student"  # which network of an OpenMMLab checkpoint
-    iou_branch: StrictBool = True  # False for published heads that were trained without it
-    short_side: int | None = Field(default=None, ge=32, le=10_000)  # None: what the checkpoint says
+    iou_branch: StrictBool = True  # False for published heads trained without it
+    short_side: int | None = Field(default=None, ge=32, le=10_000)  # pixels; None: the checkpoint's test size
     long_side: int | None = Field(default=None, ge=32, le=10_000)
     views: Literal["one", "flip", "multi_scale", "strongest"] = "one"
     vote: StrictBool = True  # score voting
-    max_images: int | None = Field(default=None, ge=1)  # only the first so many
-    min_score: float = Field(default=0.5, ge=0, lt=1)  # of the detections that are counted as such and drawn
+    max_images: int | None = Field(default=None, ge=1)  # evaluate only the first images
+    min_score: float = Field(default=0.5, ge=0, lt=1)  # of detections in the error analysis and in images
     expected_ap: float | None = Field(default=None, ge=0, le=100)  # published, in percent
-    source: str = ""  # where the checkpoint can be had
+    source: str = ""  # where to download the checkpoint, for the error message
     batch_size: int = Field(default=8, ge=1, le=4096)
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
-    evaluator: Evaluator = "pycocotools"  # or faster_coco_eval: the same numbers sooner
-    out: Path  # folder of the examinations
+    evaluator: Evaluator = "pycocotools"  # faster_coco_eval: the same numbers, faster
+    out: Path  # folder of all evaluations
 
     @model_validator(mode="after")
     def _fits_together(self) -> "EvaluationConfig":
         if self.views == "strongest" and (self.short_side or self.long_side):
-            raise ValueError("views='strongest' has sizes of its own; leave out short_side and long_side")
+            raise ValueError("views='strongest' has its own sizes; remove short_side and long_side")
         return self
 
 
 def make_evaluation_config(given: Mapping[str, Any]) -> EvaluationConfig:
-    """A config from the given values; None means "not given". checkpoint must be a file, and data be given: for what
-    a folder of runs implies see `lad.experiments.evaluate.complete_evaluation_config`.
+    """Return the validated config of the given values.
 
-    Raises ValueError with one line that names each parameter that is wrong, its value, and what is right.
+    Args:
+        given: Values by name, where None means "not given". checkpoint (a file) and data are required; what a folder of
+            runs implies is filled in by `lad.experiments.evaluate.resolve_evaluation_config`.
+
+    Raises:
+        ValueError: If a parameter is unknown or invalid; one line that names it, its value and the valid ones.
     """
     values = given_values(given, EvaluationConfig)
     for name in ("checkpoint", "data"):
@@ -61,15 +65,26 @@ def make_evaluation_config(given: Mapping[str, Any]) -> EvaluationConfig:
         config = EvaluationConfig(**{**values, "checkpoint": checkpoint, "data": data, "out": out})
     except ValidationError as error:
         raise ValueError(format_validation_error(error)) from None
-    find_evaluator(config.evaluator)  # it is missed here rather than after the last image
+    find_evaluator(config.evaluator)  # fail now if it is not installed, not after the last image
     return config
 
 
 def existing_path(name: str, path: str | Path, source: str = "") -> Path:
-    """A path as given or, where there is nothing, within the project."""
+    """Return the path, relative to the current folder or else to the project's.
+
+    Args:
+        name: Name of the parameter, for the error message.
+        path: The path as given by the user; ~ is expanded.
+        source: Where to download the file, for the error message.
+
+    Raises:
+        ValueError: If nothing exists at either place.
+    """
     given = Path(str(path)).expanduser()
     for candidate in (given, project_folder() / given):
         if candidate.exists():
             return candidate.resolve()
-    hint = f"; it can be had from {source}" if source else ""
-    raise ValueError(f"parameter '{name}' = '{given}': no such file or folder, here or in {project_folder()}{hint}")
+    hint = f"; download it from {source}" if source else ""
+    raise ValueError(
+        f"parameter '{name}' = '{given}': no such file or folder in the current folder or {project_folder()}{hint}"
+    )

@@ -1,4 +1,4 @@
-"""Collect the parameters that a notebook's cells assign."""
+"""Parameters of a notebook: the values that its parameters cells assign."""
 
 import ast
 from collections.abc import Mapping
@@ -8,11 +8,17 @@ from lad.utils.messages import format_value
 
 
 def notebook_values(namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """What a notebook's parameters cells assign, from its variables (`globals()`): to be called in the cell after them.
+    """Return the values that a notebook's parameters cells assign.
 
-    Papermill only warns of a name that the notebook does not know. Here every name that a parameters cell assigns, the
-    notebook's own or papermill's, is taken, so that the check of the parameters finds a typo. The mapping `settings`
-    gives any further parameter by name.
+    Papermill only warns about a name that the notebook does not know. Here every name that a parameters cell assigns,
+    the notebook's own or papermill's, is returned, so that the validation of the parameters finds a typo. Call this
+    function in the first cell after them.
+
+    Args:
+        namespace: The notebook's variables, `globals()`. The mapping `settings` gives further parameters by name.
+
+    Raises:
+        ValueError: If `settings` is not a mapping.
     """
     names = {name for cell in namespace.get("In", []) for name in _assigned_parameters(cell)}
     given = {name: namespace[name] for name in names if name in namespace}
@@ -25,10 +31,10 @@ def notebook_values(namespace: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _assigned_parameters(cell: str) -> set[str]:
-    """Names that a parameters cell assigns: one of papermill's, or any that does nothing but name plain values."""
+    """Return the names that a cell assigns if it is papermill's, or if it only assigns literals; else none."""
     try:
         statements = ast.parse(cell).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # %magic of IPython, or what no parser reads
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # an IPython %magic, or not Python at all
         return set()
     names = set()
     for statement in statements:

@@ -1,1 +1,1 @@
-"""Evaluation: COCO metrics, error analysis, and submissions to COCO's server."""
+"""Evaluation: COCO metrics, error analysis, and submissions to the COCO evaluation server."""

@@ -1,4 +1,4 @@
-"""The twelve COCO numbers of a detector on a data set; pycocotools is the judge, or faster-coco-eval, which agrees."""
+"""COCO box metrics of a detector, computed by pycocotools or by faster-coco-eval, which gives the same numbers."""
 
 import collections
 import contextlib
@@ -22,7 +22,7 @@ from lad.geometry import make_anchors
 from lad.inference.postprocess import detect
 from lad.inference.tta import joined
 from lad.structures import Batch, Detections
-from lad.utils.messages import not_one_of
+from lad.utils.messages import invalid_choice_message
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 Evaluator = Literal["pycocotools", "faster_coco_eval"]
@@ -35,14 +35,21 @@ def coco_metrics(
     image_ids: Sequence[int] | None = None,
     evaluator: Evaluator = "pycocotools",
 ) -> dict[str, float]:
-    """The twelve numbers of box detections by name, in [0, 1]; NaN where no gt of that size exists.
+    """Compute the twelve COCO metrics of box detections.
 
-    results: one {"image_id", "category_id", "bbox" [x, y, w, h], "score"} per detection, COCO's results format.
-    image_ids: judge these images only. evaluator: the reference, or the same numbers in a fraction of the time.
+    Args:
+        annotations: Path of an instances JSON.
+        results: Detections in COCO's results format: {"image_id", "category_id", "bbox" [x, y, w, h], "score"}.
+        image_ids: Images to evaluate on; None evaluates on all.
+        evaluator: pycocotools is the reference; faster_coco_eval computes the same numbers several times faster.
 
-    Raises ValueError for results on images that the annotations do not list, or when the evaluator is not installed.
+    Returns:
+        The metrics by name (`METRICS`), in [0, 1]; NaN where there are no gts of that size.
+
+    Raises:
+        ValueError: If a result belongs to an image that `annotations` does not list, or the evaluator is not installed.
     """
-    return metrics_of(run_coco_eval(annotations, results, image_ids, evaluator))
+    return summary_metrics(run_coco_eval(annotations, results, image_ids, evaluator))
 
 
 def run_coco_eval(
@@ -51,21 +58,24 @@ def run_coco_eval(
     image_ids: Sequence[int] | None = None,
     evaluator: Evaluator = "pycocotools",
 ) -> COCOeval:
-    """The evaluator's judgment of box detections, summarized; arguments and errors as in `coco_metrics`."""
-    truth = read_truth(annotations)
-    if strangers := {result["image_id"] for result in results} - truth.imgs.keys():
-        raise ValueError(f"results on images that {annotations} does not list, such as image_id={min(strangers)}")
-    detected = COCO()  # not by loadRes, which refuses an empty list and writes into the results
-    detected.dataset = {
-        **truth.dataset,
+    """Return a COCOeval of box detections, evaluated, accumulated and summarized.
+
+    Arguments and errors are those of `coco_metrics`. `results` is not modified.
+    """
+    ground_truth = read_ground_truth(annotations)
+    if unlisted := {result["image_id"] for result in results} - ground_truth.imgs.keys():
+        raise ValueError(f"results contain images that {annotations} does not list, such as image_id={min(unlisted)}")
+    detections = COCO()  # not loadRes: it rejects an empty list and modifies the results
+    detections.dataset = {
+        **ground_truth.dataset,
         "annotations": [
             {**result, "id": number, "area": result["bbox"][2] * result["bbox"][3], "iscrowd": 0}
             for number, result in enumerate(results, start=1)
         ],
     }
-    with quietly():
-        detected.createIndex()
-        coco_eval = find_evaluator(evaluator)(truth, detected, "bbox")
+    with suppress_stdout():
+        detections.createIndex()
+        coco_eval = find_evaluator(evaluator)(ground_truth, detections, "bbox")
         if image_ids is not None:
             coco_eval.params.imgIds = sorted(image_ids)
         coco_eval.evaluate()
@@ -75,12 +85,15 @@ def run_coco_eval(
 
 
 def find_evaluator(name: Evaluator) -> type[COCOeval]:
-    """The class that judges. faster-coco-eval's is pycocotools' in all that is asked of it here, but for `evalImgs`.
+    """Return the COCOeval class of an evaluator.
 
-    Raises ValueError when it is not installed.
+    faster-coco-eval's class replaces that of pycocotools in everything used here, except for `evalImgs`.
+
+    Raises:
+        ValueError: If the name is unknown, or the package is not installed.
     """
     if name not in EVALUATORS:
-        raise ValueError(not_one_of("evaluator", name, EVALUATORS))
+        raise ValueError(invalid_choice_message("evaluator", name, EVALUATORS))
     if name == "pycocotools":
         return COCOeval
     try:
@@ -90,68 +103,87 @@ def find_evaluator(name: Evaluator) -> type[COCOeval]:
     return COCOeval_faster
 
 
-def read_truth(annotations: Path | str) -> COCO:
-    """An instances JSON for pycocotools, which takes a match to annotation id 0 for none and needs fields that many
-    files lack: annotations are numbered from 1 here, in order, and get iscrowd and area where they have none."""
+def read_ground_truth(annotations: Path | str) -> COCO:
+    """Read an instances JSON for pycocotools.
+
+    pycocotools treats a match with annotation id 0 as no match and requires fields that many files lack. So annotations
+    are renumbered from 1 in file order, and missing `iscrowd` and `area` are filled in.
+    """
     content = json.loads(Path(annotations).read_text(encoding="utf-8"))
-    truth = COCO()
-    truth.dataset = {"info": {}, "licenses": [], **content}
-    truth.dataset["annotations"] = [
+    ground_truth = COCO()
+    ground_truth.dataset = {"info": {}, "licenses": [], **content}
+    ground_truth.dataset["annotations"] = [
         {"iscrowd": 0, "area": gt["bbox"][2] * gt["bbox"][3], **gt, "id": number}
         for number, gt in enumerate(content.get("annotations", []), start=1)
     ]
-    with quietly():
-        truth.createIndex()
-    return truth
+    with suppress_stdout():
+        ground_truth.createIndex()
+    return ground_truth
 
 
-def quietly() -> contextlib.AbstractContextManager[object]:
-    """pycocotools prints its progress; within this it does not."""
+def suppress_stdout() -> contextlib.AbstractContextManager[object]:
+    """Return a context in which pycocotools does not print its progress."""
     return contextlib.redirect_stdout(io.StringIO())
 
 
-def metrics_of(coco_eval: COCOeval) -> dict[str, float]:
-    """The twelve numbers by name; NaN where no gt of that size exists."""
+def summary_metrics(coco_eval: COCOeval) -> dict[str, float]:
+    """Return the twelve summary metrics by name; NaN where there are no gts of that size (−1 in pycocotools)."""
     return {
         name: float(value) if value >= 0 else float("nan") for name, value in zip(METRICS, coco_eval.stats, strict=True)
     }
 
 
 def class_metrics(coco_eval: COCOeval) -> dict[int, dict[str, float]]:
-    """Of each category id: number of gts (crowds left out) and AP, AP50, AP75; NaN where it has no gt."""
-    wanted = set(coco_eval.params.imgIds)
+    """Return the metrics of each class.
+
+    Returns:
+        For each category id: "objects", the number of gts that are not crowds, and "AP", "AP50" and "AP75", which are
+        NaN for a class without gts.
+    """
+    image_ids = set(coco_eval.params.imgIds)
     count = collections.Counter(
         gt["category_id"]
         for gt in coco_eval.cocoGt.dataset["annotations"]
-        if gt["image_id"] in wanted and not gt.get("iscrowd")
+        if gt["image_id"] in image_ids and not gt.get("iscrowd")
     )
     table = {}
-    for place, category in enumerate(coco_eval.params.catIds):
-        precision = coco_eval.eval["precision"][:, :, place, 0, -1]  # [IoU .50 … .95, recall 0 … 1]
+    for index, category in enumerate(coco_eval.params.catIds):
+        precision = coco_eval.eval["precision"][:, :, index, 0, -1]  # [IoU .50 … .95, recall 0 … 1]
         table[category] = {
             "objects": count[category],
-            "AP": _mean(precision),
-            "AP50": _mean(precision[0]),
-            "AP75": _mean(precision[5]),
+            "AP": _mean_precision(precision),
+            "AP50": _mean_precision(precision[0]),
+            "AP75": _mean_precision(precision[5]),
         }
     return table
 
 
 def precision_recall(coco_eval: COCOeval) -> dict[float, np.ndarray]:
-    """Mean precision over the classes that have gts, [101] at recall 0, .01 … 1, by IoU threshold .50, .55 … .95."""
+    """Return the precision-recall curves.
+
+    Returns:
+        For each IoU threshold .50, .55 … .95 the precision [101] at recall 0, .01 … 1, averaged over the classes with
+        gts; NaN if no class has any.
+    """
     precision = coco_eval.eval["precision"][:, :, :, 0, -1]  # [IoU, recall, class]
     has_gts = (precision > -1).any(axis=(0, 1))
     mean = precision[:, :, has_gts].mean(axis=2) if has_gts.any() else np.full(precision.shape[:2], np.nan)
     return {round(float(iou), 2): curve for iou, curve in zip(coco_eval.params.iouThrs, mean, strict=True)}
 
 
-def _mean(precision: np.ndarray) -> float:
-    """−1 stands for "no gt"."""
+def _mean_precision(precision: np.ndarray) -> float:
+    """Return the mean, or NaN if there are no gts (all values are −1)."""
     return float(precision.mean()) if (precision > -1).any() else float("nan")
 
 
 def coco_results(image_id: int, detections: Detections, category_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """One image's detections, in pixels of the original image, in COCO's results format."""
+    """Convert the detections of one image to COCO's results format.
+
+    Args:
+        image_id: Id of the image.
+        detections: Detections in pixels of the original image.
+        category_ids: Category id of each label.
+    """
     boxes = detections.boxes.double().cpu().numpy()
     xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).tolist()
     rows = zip(xywh, detections.scores.tolist(), detections.labels.tolist(), strict=True)
@@ -161,11 +193,11 @@ def coco_results(image_id: int, detections: Detections, category_ids: Sequence[i
     ]
 
 
-@torch.no_grad()  # not inference_mode: anchors stay in their cache, and autograd could not save them in training
+@torch.no_grad()  # not inference_mode: the cached anchors would become inference tensors, unusable in training
 def predict_batches(
     detector: nn.Module, batches: Iterable[Batch], annotations: CocoAnnotations, fabric: Fabric
 ) -> list[dict]:
-    """COCO results of every image of `batches`. The detector is left in eval mode."""
+    """Return the detections of all images of `batches` in COCO's results format; leave the detector in eval mode."""
     detector.eval()
     results: list[dict[str, Any]] = []
     for batch in batches:
@@ -174,14 +206,14 @@ def predict_batches(
             outputs = detector(batch.images.contiguous(memory_format=torch.channels_last))
         anchors = make_anchors(batch.padded_hw, fabric.device)
         detections = detect(outputs, anchors, batch.targets.image_hw, original_hw=batch.original_hw)
-        for image_id, found in zip(batch.image_id.tolist(), _on_cpu(detections), strict=True):
-            results += coco_results(image_id, found, annotations.category_ids)
+        for image_id, of_image in zip(batch.image_id.tolist(), _to_cpu(detections), strict=True):
+            results += coco_results(image_id, of_image, annotations.category_ids)
     return results
 
 
-def _on_cpu(detections: Sequence[Detections]) -> list[Detections]:
-    """All images at once: each transfer waits for the device."""
-    whole, counts = joined(detections), [len(found.scores) for found in detections]
+def _to_cpu(detections: Sequence[Detections]) -> list[Detections]:
+    """Copy the detections of all images to the CPU at once, since each copy synchronizes with the device."""
+    whole, counts = joined(detections), [len(of_image.scores) for of_image in detections]
     fields = (field.cpu().split(counts) for field in (whole.boxes, whole.scores, whole.labels))
     return [Detections(*image) for image in zip(*fields, strict=True)]
 
@@ -193,13 +225,22 @@ def evaluate(
     fabric: Fabric,
     evaluator: Evaluator = "pycocotools",
 ) -> dict[str, float]:
-    """The twelve COCO numbers of a detector on the images of `annotations`, which `batches` must cover: those of all
-    devices together, each image once. One device judges, and tells the others."""
+    """Compute the twelve COCO metrics of a detector, on one device or several.
+
+    Each process predicts its own batches; rank 0 gathers the results, computes the metrics and broadcasts them.
+
+    Args:
+        detector: The network; it is left in eval mode.
+        batches: Batches of this process. Together, the processes must cover each image of `annotations` once.
+        annotations: Ground truth of the images.
+        fabric: Device, precision and process group.
+        evaluator: As in `coco_metrics`.
+    """
     results = predict_batches(detector, batches, annotations, fabric)
     if fabric.world_size > 1:
-        of_all: list[list[dict[str, Any]]] | None = [[]] * fabric.world_size if fabric.is_global_zero else None
-        dist.gather_object(results, of_all)
-        results = list(itertools.chain.from_iterable(of_all or []))
+        gathered: list[list[dict[str, Any]]] | None = [[]] * fabric.world_size if fabric.is_global_zero else None
+        dist.gather_object(results, gathered)
+        results = list(itertools.chain.from_iterable(gathered or []))
     metrics: dict[str, float] = {}
     if fabric.is_global_zero:
         metrics = coco_metrics(annotations.path, results, annotations.records.image_id.tolist(), evaluator)

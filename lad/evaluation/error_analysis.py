@@ -1,6 +1,7 @@
-"""What kind of mistake each detection makes, which objects were missed, and how much AP each kind costs.
+"""Error analysis: the type of each wrong detection, the missed gts, and the AP50 that each error type costs.
 
-After TIDE (Bolya et al., ECCV 2020), with five kinds that do not overlap.
+Source: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors, ECCV 2020. TIDE's types "both"
+(class and box wrong) and "classification" are one type here.
 """
 
 from collections import defaultdict
@@ -13,21 +14,25 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from lad.evaluation.coco_eval import quietly
+from lad.evaluation.coco_eval import suppress_stdout
 from lad.geometry import box_iou
 
-ERRORS = ("classification", "localization", "background", "duplicate", "missed")
-KINDS = ("correct", *ERRORS, "detection")  # of boxes in a picture; a detection that nobody can judge is just that
-POINTING = ("correct", "localization", "classification")  # at an object, which is then not missed
+ERROR_TYPES = ("classification", "localization", "background", "duplicate", "missed")
+BOX_KINDS = ("correct", *ERROR_TYPES, "detection")  # drawn boxes; "detection" where there is no ground truth
+POINTS_AT_GT = ("correct", "localization", "classification")  # a gt with such a detection is not missed
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, float("inf"))}  # COCO's, pixels²
-MATCH_IOU, NEAR_IOU = 0.5, 0.1
+FOREGROUND_THRESHOLD, BACKGROUND_THRESHOLD = 0.5, 0.1  # IoU, TIDE's t_f and t_b
 
 
 @dataclass(frozen=True)
 class ErrorReport:
-    """kind: of each result, in order: "correct", one of `ERRORS` but "missed", or "crowd", which COCO does not count.
-    gt: the annotation id that a result is correct for or points at, None for background and crowds. missed: annotation
-    ids of the objects that nothing found."""
+    """The type of each result, and the missed gts.
+
+    Attributes:
+        kind: Of each result, in order: "correct", one of `ERROR_TYPES` except "missed", or "crowd", which COCO ignores.
+        gt: Of each result, the annotation id of the gt that it matches or points at; None for background and crowds.
+        missed: Annotation ids of the gts without a correct, localization or classification result.
+    """
 
     kind: list[str]
     gt: list[int | None]
@@ -35,8 +40,15 @@ class ErrorReport:
 
 
 class EvaluatedImage(NamedTuple):
-    """A picture for `draw_evaluated`. pixels: [H, W, 3] uint8. boxes: [x0, y0, x1, y1] in its pixels, each with its kind
-    (of `KINDS`) and a few words."""
+    """An image with its boxes, for `lad.figures.draw_evaluated`.
+
+    Attributes:
+        pixels: [H, W, 3] uint8.
+        boxes: [x0, y0, x1, y1] of each box in pixels.
+        kinds: Kind of each box, one of `BOX_KINDS`.
+        texts: Caption of each box.
+        title: Title of the image.
+    """
 
     pixels: np.ndarray
     boxes: list[list[float]]
@@ -45,123 +57,133 @@ class EvaluatedImage(NamedTuple):
     title: str
 
 
-def classify_errors(truth: COCO, results: Sequence[Mapping[str, Any]], image_ids: Sequence[int]) -> ErrorReport:
-    """Kinds of all `results` (COCO's format) on these images.
+def classify_errors(ground_truth: COCO, results: Sequence[Mapping[str, Any]], image_ids: Sequence[int]) -> ErrorReport:
+    """Classify all results on these images, and find the missed gts.
 
-    A result is *correct* if it takes a gt of its class, by COCO's matching at IoU .5: in order of score, each the free
-    one it overlaps most. Any other is coco_eval by the gt it overlaps most, whatever its class: IoU < .1 *background*;
-    another class *classification*; its own class *localization* below .5, else *duplicate*. A gt is *missed* if no
-    result is correct for it nor points at it by a localization or classification error. Results that lie at least half
-    in a crowd of their class are left out.
+    A result is *correct* if COCO's matching at IoU .5 matches it: in order of descending score, each result takes the
+    free gt of its class with the highest IoU. Any other result is classified by the gt of any class with which it has
+    the highest IoU: *background* below IoU .1; *classification* if the class differs; *localization* for the same class
+    below IoU .5; else *duplicate*. A result at least half inside a crowd of its class is ignored ("crowd").
+
+    Args:
+        ground_truth: Annotations with ids from 1, as of `read_ground_truth`.
+        results: Detections in COCO's results format, in any order.
+        image_ids: Images on which gts can be missed; results must not be on other images.
     """
     results_of: dict[int, list[int]] = defaultdict(list)
-    for index in sorted(range(len(results)), key=lambda index: -results[index]["score"]):
+    for index in _by_descending_score(results):
         results_of[results[index]["image_id"]].append(index)
-    kinds, targets = ["background"] * len(results), [None] * len(results)
-    error_report = ErrorReport(kinds, targets, [])  # type: ignore[arg-type]
+    kinds, gts = ["background"] * len(results), [None] * len(results)
+    report = ErrorReport(kinds, gts, [])  # type: ignore[arg-type]
     for image_id in image_ids:
-        _diagnose_image(results, results_of[image_id], truth.imgToAnns.get(image_id, []), error_report)
-    return error_report
+        _classify_image(results, results_of[image_id], ground_truth.imgToAnns.get(image_id, []), report)
+    return report
 
 
-def _diagnose_image(
-    results: Sequence[Mapping[str, Any]], here: list[int], annotated: list[dict[str, Any]], error_report: ErrorReport
+def _classify_image(
+    results: Sequence[Mapping[str, Any]], indices: list[int], annotations: list[dict[str, Any]], report: ErrorReport
 ) -> None:
-    """Fill in one image; `here` lists its results, best first."""
-    gts = [gt for gt in annotated if not gt.get("iscrowd")]
-    crowds = [gt for gt in annotated if gt.get("iscrowd")]
-    iou = _iou([results[index] for index in here], gts)  # [results, gts]
-    taken: set[int] = set()
-    for index, overlaps in zip(here, iou, strict=True):
-        place = _free_match(overlaps, results[index]["category_id"], gts, taken)
-        if place is not None:
-            taken.add(place)
-            error_report.kind[index], error_report.gt[index] = "correct", gts[place]["id"]
-    for index, overlaps in zip(here, iou, strict=True):
-        if error_report.kind[index] == "correct":
+    """Fill in the report for one image, whose results are at `indices`, by descending score."""
+    gts = [gt for gt in annotations if not gt.get("iscrowd")]
+    crowds = [gt for gt in annotations if gt.get("iscrowd")]
+    iou = _iou([results[index] for index in indices], gts)  # [results, gts]
+    matched: set[int] = set()
+    for index, overlaps in zip(indices, iou, strict=True):
+        position = _find_match(overlaps, results[index]["category_id"], gts, matched)
+        if position is not None:
+            matched.add(position)
+            report.kind[index], report.gt[index] = "correct", gts[position]["id"]
+    for index, overlaps in zip(indices, iou, strict=True):
+        if report.kind[index] == "correct":
             continue
-        if _lies_in_crowd(results[index], crowds):
-            error_report.kind[index] = "crowd"
-        elif gts and overlaps.max() >= NEAR_IOU:
+        if _is_in_crowd(results[index], crowds):
+            report.kind[index] = "crowd"
+        elif gts and overlaps.max() >= BACKGROUND_THRESHOLD:
             nearest = gts[int(overlaps.argmax())]
-            near = "duplicate" if overlaps.max() >= MATCH_IOU else "localization"
-            is_same_class = results[index]["category_id"] == nearest["category_id"]
-            error_report.kind[index], error_report.gt[index] = (
-                near if is_same_class else "classification",
-                nearest["id"],
-            )
-    seen = {error_report.gt[index] for index in here if error_report.kind[index] in POINTING}
-    error_report.missed.extend(gt["id"] for gt in gts if gt["id"] not in seen)
+            report.gt[index] = nearest["id"]
+            if results[index]["category_id"] != nearest["category_id"]:
+                report.kind[index] = "classification"
+            else:
+                report.kind[index] = "duplicate" if overlaps.max() >= FOREGROUND_THRESHOLD else "localization"
+    pointed_at = {report.gt[index] for index in indices if report.kind[index] in POINTS_AT_GT}
+    report.missed.extend(gt["id"] for gt in gts if gt["id"] not in pointed_at)
 
 
 def count_errors(
-    truth: COCO, results: Sequence[Mapping[str, Any]], error_report: ErrorReport
+    ground_truth: COCO, results: Sequence[Mapping[str, Any]], report: ErrorReport
 ) -> dict[str, dict[str, int]]:
-    """Number of correct results and of each error, by size: of the gt that is meant, for background of the box."""
-    table = {kind: dict.fromkeys(SIZES, 0) for kind in ("correct", *ERRORS)}
-    for result, kind, gt in zip(results, error_report.kind, error_report.gt, strict=True):
+    """Count the correct results and the errors of each type, by size.
+
+    Returns:
+        For "correct" and each of `ERROR_TYPES` the number for each of `SIZES`. The size is that of the gt, for
+        background errors that of the box.
+    """
+    table = {kind: dict.fromkeys(SIZES, 0) for kind in ("correct", *ERROR_TYPES)}
+    for result, kind, gt in zip(results, report.kind, report.gt, strict=True):
         if kind in table:
-            area = truth.anns[gt]["area"] if gt is not None else result["bbox"][2] * result["bbox"][3]
+            area = ground_truth.anns[gt]["area"] if gt is not None else result["bbox"][2] * result["bbox"][3]
             table[kind][_size(area)] += 1
-    for gt in error_report.missed:
-        table["missed"][_size(truth.anns[gt]["area"])] += 1
+    for gt in report.missed:
+        table["missed"][_size(ground_truth.anns[gt]["area"])] += 1
     return table
 
 
-def delta_ap(truth: COCO, results: Sequence[Mapping[str, Any]], image_ids: Sequence[int]) -> dict[str, float]:
-    """How much AP50 would rise if the errors of one kind were mended and all else stayed as it is.
+def delta_ap(ground_truth: COCO, results: Sequence[Mapping[str, Any]], image_ids: Sequence[int]) -> dict[str, float]:
+    """Return the AP50 gained by fixing all errors of one type (TIDE's dAP), for each of `ERROR_TYPES`.
 
-    A misnamed result gets its object's class and a misplaced one its object's box, unless that object is found already:
-    then it goes, as background and duplicates do. Missed objects are taken out of the ground truth.
+    A classification error gets the class of its gt, a localization error the box of its gt; if that gt is matched
+    already, the result is removed. Background and duplicate errors are removed. Missed gts are removed from the ground
+    truth.
     """
-    error_report = classify_errors(truth, results, image_ids)
-    before = _ap50(truth, list(results), image_ids)
-    lost = {}
-    for error in ERRORS:
-        mended = _mended(truth, results, error_report, error)
-        left_out = set(error_report.missed) if error == "missed" else set()
-        lost[error] = _ap50(truth, mended, image_ids, left_out) - before
-    return lost
+    report = classify_errors(ground_truth, results, image_ids)
+    baseline = _ap50(ground_truth, list(results), image_ids)
+    gains = {}
+    for error_type in ERROR_TYPES:
+        fixed = _fix_errors(ground_truth, results, report, error_type)
+        excluded = set(report.missed) if error_type == "missed" else set()
+        gains[error_type] = _ap50(ground_truth, fixed, image_ids, excluded) - baseline
+    return gains
 
 
-def _mended(
-    truth: COCO, results: Sequence[Mapping[str, Any]], error_report: ErrorReport, error: str
+def _fix_errors(
+    ground_truth: COCO, results: Sequence[Mapping[str, Any]], report: ErrorReport, error_type: str
 ) -> list[Mapping[str, Any]]:
-    found = {gt for kind, gt in zip(error_report.kind, error_report.gt, strict=True) if kind == "correct"}
-    mended = []
-    for index in sorted(range(len(results)), key=lambda index: -results[index]["score"]):
-        result, gt = results[index], error_report.gt[index]
-        if error_report.kind[index] != error:
-            mended.append(result)
-        elif error in ("classification", "localization") and gt not in found:
-            found.add(gt)
+    matched = {gt for kind, gt in zip(report.kind, report.gt, strict=True) if kind == "correct"}
+    fixed = []
+    for index in _by_descending_score(results):
+        result, gt = results[index], report.gt[index]
+        if report.kind[index] != error_type:
+            fixed.append(result)
+        elif error_type in ("classification", "localization") and gt not in matched:
+            matched.add(gt)
             assert gt is not None
-            truly = truth.anns[gt]
-            mended.append({**result, "category_id": truly["category_id"], "bbox": truly["bbox"]})
-    return mended
+            annotation = ground_truth.anns[gt]
+            fixed.append({**result, "category_id": annotation["category_id"], "bbox": annotation["bbox"]})
+    return fixed
 
 
 def _ap50(
-    truth: COCO,
+    ground_truth: COCO,
     results: Sequence[Mapping[str, Any]],
     image_ids: Sequence[int],
-    left_out: Collection[int] = (),
+    excluded: Collection[int] = (),
 ) -> float:
-    with quietly():
-        kept = COCO()
-        kept.dataset = {
-            "images": truth.dataset["images"],
-            "categories": truth.dataset["categories"],
-            "annotations": [gt for gt in truth.dataset["annotations"] if gt["id"] not in left_out],
+    """Return the AP50 over all sizes without the excluded annotation ids; 0 without results or gts."""
+    with suppress_stdout():
+        remaining = COCO()
+        remaining.dataset = {
+            "images": ground_truth.dataset["images"],
+            "categories": ground_truth.dataset["categories"],
+            "annotations": [gt for gt in ground_truth.dataset["annotations"] if gt["id"] not in excluded],
             "info": [],
             "licenses": [],
         }
-        kept.createIndex()
+        remaining.createIndex()
         if not results:
             return 0.0
-        coco_eval = COCOeval(kept, kept.loadRes([dict(result) for result in results]), "bbox")
+        coco_eval = COCOeval(remaining, remaining.loadRes([dict(result) for result in results]), "bbox")
         coco_eval.params.imgIds = sorted(image_ids)
-        coco_eval.params.iouThrs = np.array([MATCH_IOU])
+        coco_eval.params.iouThrs = np.array([FOREGROUND_THRESHOLD])
         coco_eval.params.areaRng, coco_eval.params.areaRngLbl = [[0, 1e10]], ["all"]
         coco_eval.params.maxDets = [100]
         coco_eval.evaluate()
@@ -170,34 +192,41 @@ def _ap50(
     return float(precision[precision > -1].mean()) if (precision > -1).any() else 0.0
 
 
+def _by_descending_score(results: Sequence[Mapping[str, Any]]) -> list[int]:
+    return sorted(range(len(results)), key=lambda index: -results[index]["score"])
+
+
 def _iou(results: Sequence[Mapping[str, Any]], gts: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """[results, gts]"""
-    first, second = (_corners([one["bbox"] for one in several]) for several in (results, gts))
-    return box_iou(first[:, None], second).numpy()
+    """Return the IoU of each result with each gt, [results, gts]."""
+    result_boxes, gt_boxes = (_corners([item["bbox"] for item in items]) for items in (results, gts))
+    return box_iou(result_boxes[:, None], gt_boxes).numpy()
 
 
 def _corners(boxes: Sequence[Sequence[float]]) -> torch.Tensor:
+    """Convert xywh boxes to xyxy, [K, 4]."""
     xywh = torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4)
     return torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], dim=1)
 
 
-def _free_match(iou: np.ndarray, category: int, gts: Sequence[Mapping[str, Any]], taken: set[int]) -> int | None:
-    """The free gt of this class with the highest IoU of at least .5, the later of equals as in pycocotools."""
-    best, best_iou = None, MATCH_IOU
-    for place, gt in enumerate(gts):
-        if gt["category_id"] == category and place not in taken and iou[place] >= best_iou:
-            best, best_iou = place, iou[place]
+def _find_match(iou: np.ndarray, category: int, gts: Sequence[Mapping[str, Any]], matched: set[int]) -> int | None:
+    """Return the free gt of this class with the highest IoU of at least .5; of ties the last, as in pycocotools."""
+    best, best_iou = None, FOREGROUND_THRESHOLD
+    for position, gt in enumerate(gts):
+        if gt["category_id"] == category and position not in matched and iou[position] >= best_iou:
+            best, best_iou = position, iou[position]
     return best
 
 
-def _lies_in_crowd(result: Mapping[str, Any], crowds: Sequence[Mapping[str, Any]]) -> bool:
+def _is_in_crowd(result: Mapping[str, Any], crowds: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether at least half of the result's area lies in one crowd of its class."""
     x, y, width, height = result["bbox"]
     for crowd in crowds:
-        cx, cy, crowd_width, crowd_height = crowd["bbox"]
-        wide = min(x + width, cx + crowd_width) - max(x, cx)
-        high = min(y + height, cy + crowd_height) - max(y, cy)
-        is_same_class = crowd["category_id"] == result["category_id"]
-        if is_same_class and wide > 0 and high > 0 and wide * high >= MATCH_IOU * width * height:
+        crowd_x, crowd_y, crowd_width, crowd_height = crowd["bbox"]
+        overlap_width = min(x + width, crowd_x + crowd_width) - max(x, crowd_x)
+        overlap_height = min(y + height, crowd_y + crowd_height) - max(y, crowd_y)
+        if crowd["category_id"] != result["category_id"] or overlap_width <= 0 or overlap_height <= 0:
+            continue
+        if overlap_width * overlap_height >= FOREGROUND_THRESHOLD * width * height:
             return True
     return False
 

@@ -1,4 +1,4 @@
-"""Predictions as COCO's evaluation server takes them: a zipped JSON, checked against the list of images."""
+"""Submissions to COCO's evaluation server: a zipped JSON of detections, checked against the list of images."""
 
 import json
 import math
@@ -13,21 +13,32 @@ import numpy as np
 from lad.data.annotations import CocoAnnotations
 from lad.utils.atomic_io import atomic_write
 
-MAX_PER_IMAGE = 100
+MAX_DETECTIONS_PER_IMAGE = 100
 
 
 def write_submission(
     folder: Path, results: Sequence[Mapping[str, Any]], annotations: CocoAnnotations, name: str = "lad"
 ) -> Path:
-    """Write `detections_<split>_<name>_results.zip`, as COCO wants it named, and return its path.
+    """Write `detections_<split>_<name>_results.zip`, the file that COCO's evaluation server accepts.
 
-    results: COCO's results format. annotations: of the split, for instance image_info_test-dev2017.json.
-    Raises ValueError that names the first result that is not right; then nothing is written.
+    Coordinates are rounded to 0.01 pixels and scores to 1e-5, which saves two thirds of the file's size.
+
+    Args:
+        folder: Folder of the file; it is created if needed.
+        results: Detections in COCO's results format.
+        annotations: Images and categories of the split, such as those of image_info_test-dev2017.json.
+        name: Name of the method in the file's name.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        ValueError: If the name or a result is invalid (see `check_results`); then nothing is written.
     """
     rounded = [_rounded(result) for result in results]
     check_results(rounded, annotations)
-    if not name or not all(sign.isalnum() or sign in "-." for sign in name):
-        raise ValueError(f"name={name!r} goes into a file name; use letters, digits, '-' and '.'")
+    if not name or not all(character.isalnum() or character in "-." for character in name):
+        raise ValueError(f"name={name!r} becomes part of the file name; use only letters, digits, '-' and '.'")
     split = annotations.path.stem.removeprefix("image_info_").removeprefix("instances_")
     stem = f"detections_{split}_{name}_results"
     folder.mkdir(parents=True, exist_ok=True)
@@ -38,28 +49,34 @@ def write_submission(
 
 
 def check_results(results: Sequence[Mapping[str, Any]], annotations: CocoAnnotations) -> None:
-    """Raises ValueError for an image id or category id that is not listed, a box or score that is no number, a box
-    without area, and more than 100 results on an image, of which the server would drop some."""
-    listed = {
+    """Check results against the images and categories of a split.
+
+    Raises:
+        ValueError: For the first result with an unlisted image id or category id, a box or score that is not numeric,
+            a box without area, or an image with more results than the server evaluates (100).
+    """
+    listed_ids = {
         "image_id": {record.image_id for record in annotations.records},
         "category_id": set(annotations.category_ids),
     }
-    for place, result in enumerate(results):
-        for key, known in listed.items():
-            if type(result.get(key)) is not int or result[key] not in known:
-                raise ValueError(f"result {place}: {key} {result.get(key)!r} is not in {annotations.path}")
+    for index, result in enumerate(results):
+        for key, listed in listed_ids.items():
+            if type(result.get(key)) is not int or result[key] not in listed:
+                raise ValueError(f"result {index}: {key} {result.get(key)!r} is not in {annotations.path}")
         box, score = result.get("bbox"), result.get("score")
         if not _is_numbers(box, 4) or box[2] <= 0 or box[3] <= 0:  # type: ignore[index]
-            raise ValueError(f"result {place}: bbox {box!r} must be [x, y, width, height] with an area")
+            raise ValueError(f"result {index}: bbox {box!r} must be [x, y, width, height] with a positive area")
         if not _is_numbers([score], 1) or not 0 <= score <= 1:  # type: ignore[operator]
-            raise ValueError(f"result {place}: score {score!r} must be a number from 0 to 1")
-    image_id, most = Counter(result["image_id"] for result in results).most_common(1)[0] if results else (None, 0)
-    if most > MAX_PER_IMAGE:
-        raise ValueError(f"image {image_id} has {most} results; the server counts the best {MAX_PER_IMAGE} only")
+            raise ValueError(f"result {index}: score {score!r} must be a number from 0 to 1")
+    image_id, count = Counter(result["image_id"] for result in results).most_common(1)[0] if results else (None, 0)
+    if count > MAX_DETECTIONS_PER_IMAGE:
+        raise ValueError(
+            f"image {image_id} has {count} results; the server evaluates only the best {MAX_DETECTIONS_PER_IMAGE}"
+        )
 
 
 def _rounded(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Coordinates to a hundredth of a pixel and scores to 1e-5: a third of the size. What is no number stays."""
+    """Round coordinates and score; values that are not numbers are kept for `check_results` to report."""
 
     def to(value: Any, digits: int) -> Any:
         return round(float(value), digits) if isinstance(value, int | float | np.floating) else value

@@ -1,4 +1,4 @@
-"""What can be asked of a checkpoint, and what is said when it cannot."""
+"""Validation of evaluation parameters, and the parameter files of the published checkpoints."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lad.config.evaluation import EvaluationConfig
-from lad.experiments.evaluate import complete_evaluation_config
+from lad.config.evaluation import EvaluationConfig, make_evaluation_config
 from lad.models.detector import build_detector
 from lad.models.serialization import save_detector
 
@@ -22,10 +21,8 @@ def checkpoint(tmp_path) -> Path:
     return path
 
 
-def test_a_file_and_its_data(checkpoint):
-    config = complete_evaluation_config(
-        {"checkpoint": str(checkpoint), "data": "toy", "views": None, "batch_size": "4"}
-    )
+def test_values_are_coerced_and_defaults_filled_in(checkpoint):
+    config = make_evaluation_config({"checkpoint": str(checkpoint), "data": "toy", "views": None, "batch_size": "4"})
     assert config.checkpoint == checkpoint and config.data == "toy"
     assert (config.split, config.views, config.batch_size) == ("val", "one", 4)
     assert config.out == PROJECT / "runs" / "evaluations"
@@ -35,14 +32,17 @@ def test_a_file_and_its_data(checkpoint):
     ("given", "message"),
     [
         ({"chekpoint": "x"}, "parameter 'chekpoint' is unknown; did you mean 'checkpoint'?"),
-        ({"checkpoint": "nowhere.pth"}, "parameter 'checkpoint' = 'nowhere.pth': no such file or folder, here or in"),
+        (
+            {"checkpoint": "nowhere.pth"},
+            "parameter 'checkpoint' = 'nowhere.pth': no such file or folder in the current folder",
+        ),
         (
             {"checkpoint": "nowhere.pth", "source": "https://example.org/x"},
-            "; it can be had from https://example.org/x",
+            "; download it from https://example.org/x",
         ),
         ({"data": "nowhere"}, "parameter 'data' = 'nowhere': no such file or folder"),
-        ({"views": "strongest", "short_side": 128}, "views='strongest' has sizes of its own"),
-        ({"data": None}, "parameter 'data' is needed for a checkpoint that is not a run's"),
+        ({"views": "strongest", "short_side": 128}, "views='strongest' has its own sizes"),
+        ({"data": None}, "parameter 'data' is missing"),
         ({"views": "both"}, "'views' = 'both' is not one of one, flip, multi_scale, strongest"),
         (
             {"part": "teecher"},
@@ -53,42 +53,34 @@ def test_a_file_and_its_data(checkpoint):
         ({"expected_ap": 404}, "parameter 'expected_ap' = 404: input should be less than or equal to 100"),
     ],
 )
-def test_what_is_wrong_is_one_line(checkpoint, given, message):
+def test_invalid_parameter_raises_one_line(checkpoint, given, message):
     with pytest.raises(ValueError) as caught:
-        complete_evaluation_config({"checkpoint": str(checkpoint), "data": "toy", **given})
+        make_evaluation_config({"checkpoint": str(checkpoint), "data": "toy", **given})
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_folder_without_runs_says_how_to_get_one(tmp_path):
-    with pytest.raises(ValueError, match="no finished run in this folder; train one with `make run`"):
-        complete_evaluation_config({"checkpoint": str(tmp_path)})
-
-
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
-def test_every_published_checkpoint_has_a_file_a_source_and_an_ap(path, tmp_path):
+def test_every_published_checkpoint_has_a_file_a_source_and_an_expected_ap(path, tmp_path):
     given = yaml.safe_load(path.read_text())
     first_line = path.read_text().splitlines()[0]
     assert f"Published: AP {given['expected_ap']} on COCO val2017." in first_line
     is_link = given["source"].endswith("/" + Path(given["checkpoint"]).name)
     assert given["source"].startswith("https://") and (is_link or "README links the file" in given["source"])
-    with pytest.raises(ValueError, match="can be had from https://"):
-        complete_evaluation_config({**given, "checkpoint": str(tmp_path / Path(given["checkpoint"]).name)})
+    with pytest.raises(ValueError, match="download it from https://"):
+        make_evaluation_config({**given, "data": "toy", "checkpoint": str(tmp_path / Path(given["checkpoint"]).name)})
     (tmp_path / "checkpoint.pth").touch()
-    config = complete_evaluation_config(
-        {**given, "checkpoint": str(tmp_path / "checkpoint.pth"), "data": str(tmp_path)}
-    )
+    config = make_evaluation_config({**given, "checkpoint": str(tmp_path / "checkpoint.pth"), "data": str(tmp_path)})
     assert isinstance(config, EvaluationConfig) and 35 < config.expected_ap < 46
 
 
-def test_the_published_files_of_the_model_zoos_are_there():
-    """The four rows that the project names, by their AP."""
+def test_model_zoo_checkpoints_have_their_published_ap():
     expected = {path.stem: yaml.safe_load(path.read_text())["expected_ap"] for path in PUBLISHED}
     assert expected["paa_r50_1x"] == 40.4 and expected["paa_r101_1x"] == 42.6
     assert expected["lad_r50_from_r101_1x"] == 41.4 and expected["lad_r101_from_r50_1x"] == 43.2
 
 
 @pytest.mark.parametrize("name", ["evaluate", "test_dev"])
-def test_a_notebooks_defaults_are_those_of_the_question(name):
+def test_notebook_defaults_are_those_of_the_config(name):
     notebook = json.loads((PROJECT / "notebooks" / f"{name}.ipynb").read_text())
     (cell,) = (cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", []))
     defaults: dict = {}

@@ -1,11 +1,11 @@
-"""Parameters in YAML: what is read is what is written there, and everything else is one line that says where."""
+"""YAML of parameter files: plain values are read as written; anything else raises a one-line error with its place."""
 
 from pathlib import Path
 
 import pytest
 import yaml
 
-from lad.config.yaml_file import LARGEST, read_value, read_values
+from lad.config.yaml_file import MAX_BYTES, read_value, read_values
 
 PROJECT = Path(__file__).parents[2]
 BILLION_LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -18,7 +18,7 @@ def file(tmp_path) -> Path:
     return tmp_path / "lad.yaml"
 
 
-def test_plain_values_are_what_yaml_says(file):
+def test_plain_values_are_read_as_pyyaml_reads_them(file):
     text = """
         # a comment
         student: r50
@@ -36,50 +36,50 @@ def test_plain_values_are_what_yaml_says(file):
 
 
 @pytest.mark.parametrize("path", sorted((PROJECT / "params").rglob("*.yaml")), ids=lambda path: path.stem)
-def test_every_file_in_params_is_plain(path):
+def test_every_file_in_params_has_plain_values(path):
     assert read_values(path) == yaml.safe_load(path.read_text())
 
 
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("epochs: 1\nlr: 0.1\nepochs: 2", "line 3: 'epochs' is given twice, first in line 1; leave one"),
-        ("settings: {flip: 0, flip: 1}", "line 1: 'flip' is given twice"),
-        (BILLION_LAUGHS, "line 1: anchors, aliases and tags (&, *, !) are not read; write the value out"),
+        ("epochs: 1\nlr: 0.1\nepochs: 2", "line 3: duplicate key 'epochs', first given in line 1; remove one of them"),
+        ("settings: {flip: 0, flip: 1}", "line 1: duplicate key 'flip'"),
+        (BILLION_LAUGHS, "line 1: anchors, aliases and tags (&, *, !) are not supported; write out the value"),
         ("a: 1\nb: *a", "line 2: anchors, aliases and tags"),
         ("a: 1\nb: !!python/object/apply:os.system [ls]", "line 2: anchors, aliases and tags"),
         ("a: !!binary aGVsbG8=", "line 1: anchors, aliases and tags"),
-        ("<<: {a: 1}", "line 1: '<<' is no name"),
-        ("lr: .nan", "line 1: .nan is no plain number; write its digits, as 12 or 0.5"),
-        ("lr: -.inf", "line 1: -.inf is no plain number"),
-        ("lr: 1.0e+999", "line 1: 1.0e+999 is no plain number"),
-        ("epochs: 010", "line 1: 010 is no plain number"),  # YAML's eight
-        ("epochs: 1:30", "line 1: 1:30 is no plain number"),  # YAML's ninety
-        ("epochs: 0x10", "line 1: 0x10 is no plain number"),
-        (f"epochs: {'9' * 10_000}", f"line 1: {'9' * 40} is no plain number"),
-        ("data: 2024-01-31", "line 1: holds a value of kind 'timestamp'; if it is meant as text, put it in quotes"),
-        ("yes: 1", "line 1: 'yes' is no name; put it in quotes if it is one"),
-        ("1: 2", "line 1: '1' is no name"),
-        ("[1, 2]: 3", "line 1: 'seq' is no name"),
-        ("- 1\n- 2", "is no mapping of parameter names to values; write lines of name: value"),
-        ("r50", "is no mapping of parameter names"),
-        ("", "is no mapping of parameter names"),
+        ("<<: {a: 1}", "line 1: key '<<' is not text"),
+        ("lr: .nan", "line 1: .nan is not a plain decimal number; write one such as 12 or 0.5"),
+        ("lr: -.inf", "line 1: -.inf is not a plain decimal number"),
+        ("lr: 1.0e+999", "line 1: 1.0e+999 is not a plain decimal number"),
+        ("epochs: 010", "line 1: 010 is not a plain decimal number"),  # YAML reads 8
+        ("epochs: 1:30", "line 1: 1:30 is not a plain decimal number"),  # YAML reads 90
+        ("epochs: 0x10", "line 1: 0x10 is not a plain decimal number"),
+        (f"epochs: {'9' * 10_000}", f"line 1: {'9' * 40} is not a plain decimal number"),
+        ("data: 2024-01-31", "line 1: values of type 'timestamp' are not supported; if it is text, put it in quotes"),
+        ("yes: 1", "line 1: key 'yes' is not text; put it in quotes if it is a name"),
+        ("1: 2", "line 1: key '1' is not text"),
+        ("[1, 2]: 3", "line 1: key 'seq' is not text"),
+        ("- 1\n- 2", "must be a mapping of parameter names to values; write lines of name: value"),
+        ("r50", "must be a mapping of parameter names"),
+        ("", "must be a mapping of parameter names"),
         ("a: 1\n---\nb: 2", "line 2: expected a single document in the stream"),
         ("a: [1, 2", "line 1: while parsing a flow"),
         ("a: 'x", "line 1: while scanning a quoted scalar"),
-        ("a: " + "[" * 10_000, "is nested too deeply"),
-        ("a: \0", "is no YAML"),
-        ("a: 1\n" * LARGEST, f"is larger than {LARGEST} bytes; no file of parameters is"),
+        ("a: " + "[" * 10_000, "nested too deeply"),
+        ("a: \0", "not valid YAML"),
+        ("a: 1\n" * MAX_BYTES, f"larger than {MAX_BYTES} bytes, the limit for parameter files"),
     ],
 )
-def test_everything_else_is_one_line_with_the_file(file, text, line):
+def test_anything_else_raises_one_line_with_file_and_line(file, text, line):
     file.write_text(text)
     with pytest.raises(ValueError) as caught:
         read_values(file)
     assert str(caught.value).startswith(f"{file}: {line}") and "\n" not in str(caught.value)
 
 
-def test_bytes_that_are_no_text_and_files_that_are_not_there_are_named(file):
+def test_binary_and_missing_files_are_named(file):
     file.write_bytes(b"\x80\x04\x95pickle")
     with pytest.raises(ValueError, match=r"lad\.yaml: 'utf-8' codec can't decode"):
         read_values(file)
@@ -90,10 +90,10 @@ def test_bytes_that_are_no_text_and_files_that_are_not_there_are_named(file):
 
 
 @pytest.mark.parametrize("text", ["3", "0.5", "[640, 800]", "{flip: 0}", "r50", "true", "a/path with spaces", ""])
-def test_a_value_from_a_terminal_is_read_as_in_a_file(text):
+def test_command_line_value_is_read_as_in_a_file(text):
     assert read_value("name", text) == yaml.safe_load(text)
 
 
-def test_a_value_from_a_terminal_that_is_none_is_one_line_with_its_parameter():
+def test_invalid_command_line_value_raises_one_line_with_its_parameter():
     with pytest.raises(ValueError, match=r"^parameter 'short_sides': line 1: while parsing a flow sequence, expected"):
         read_value("short_sides", "[640")

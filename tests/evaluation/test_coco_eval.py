@@ -1,4 +1,4 @@
-"""The twelve numbers, coco_eval by pycocotools, and by faster-coco-eval alike."""
+"""COCO metrics by pycocotools and by faster-coco-eval: equal to published numbers and to each other."""
 
 import json
 import math
@@ -22,9 +22,9 @@ from lad.evaluation.coco_eval import (
     coco_metrics,
     coco_results,
     evaluate,
-    metrics_of,
     precision_recall,
     run_coco_eval,
+    summary_metrics,
 )
 from lad.geometry import encode_deltas, make_anchors
 from lad.structures import Detections, HeadOutputs
@@ -36,22 +36,22 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
-def test_the_published_numbers_of_cocos_own_example(real_data, evaluator):
+def test_metrics_of_cocos_example_are_the_published_ones(real_data, evaluator):
     folder = real_data("coco_eval_fixture")
     results = json.loads((folder / "instances_val2014_fakebbox100_results.json").read_text())
-    for truth in ("instances_val2014_100.json", "instances_val2014_100_bboxonly.json"):
-        metrics = coco_metrics(folder / truth, results, evaluator=evaluator)
+    for annotations in ("instances_val2014_100.json", "instances_val2014_100_bboxonly.json"):
+        metrics = coco_metrics(folder / annotations, results, evaluator=evaluator)
         assert tuple(metrics) == METRICS
         for name, value in PUBLISHED.items():
             assert metrics[name] == pytest.approx(value, abs=1e-6), name
 
 
 def numbers(coco_eval) -> np.ndarray:
-    """Every number that we read from a judgment."""
+    """Every number that this package reads from a COCOeval."""
     of_classes = [(category, *row.values()) for category, row in class_metrics(coco_eval).items()]
     curves = precision_recall(coco_eval).values()
     return np.concatenate(
-        [list(metrics_of(coco_eval).values()), *of_classes, *curves, coco_eval.eval["recall"].ravel()]
+        [list(summary_metrics(coco_eval).values()), *of_classes, *curves, coco_eval.eval["recall"].ravel()]
     )
 
 
@@ -60,33 +60,33 @@ def assert_evaluators_agree(annotations: Path, results: list[dict], image_ids: l
     np.testing.assert_allclose(second, first, rtol=0, atol=1e-9)
 
 
-def test_the_evaluators_agree_on_cocos_own_example(real_data):
+def test_evaluators_agree_on_cocos_example(real_data):
     folder = real_data("coco_eval_fixture")
     results = json.loads((folder / "instances_val2014_fakebbox100_results.json").read_text())
     assert_evaluators_agree(folder / "instances_val2014_100.json", results)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_evaluators_agree_where_scores_and_overlaps_tie(tmp_path, seed):
-    """60 images in 80 classes, boxes on a coarse grid, few different scores; crowds, and images and classes without
-    gts, without detections, or without either."""
+def test_evaluators_agree_when_scores_and_overlaps_tie(tmp_path, seed):
+    """60 images, 80 classes, boxes on a coarse grid, few distinct scores; crowds, and images and classes without gts,
+    without detections, or without both."""
     rng = np.random.default_rng(seed)
 
-    def some(count: int) -> list[dict]:
+    def random_boxes(count: int) -> list[dict]:
         image, label = rng.integers(1, 61, count).tolist(), rng.integers(1, 81, count).tolist()
         boxes = (rng.integers(4, size=(count, 4)) * 40 + [0, 0, 40, 40]).tolist()
         return [{"image_id": i, "category_id": c, "bbox": box} for i, c, box in zip(image, label, boxes, strict=True)]
 
-    gts = [one for one in some(500) if one["image_id"] % 7 and one["category_id"] % 9]
-    found = some(4000) + [gts[place] for place in rng.integers(len(gts), size=800)]
-    scores = rng.choice([0.1, 0.3, 0.5, 0.9], size=len(found)).tolist()
-    results = [{**one, "score": score} for one, score in zip(found, scores, strict=True) if one["image_id"] % 5]
+    gts = [box for box in random_boxes(500) if box["image_id"] % 7 and box["category_id"] % 9]
+    boxes = random_boxes(4000) + [gts[index] for index in rng.integers(len(gts), size=800)]
+    scores = rng.choice([0.1, 0.3, 0.5, 0.9], size=len(boxes)).tolist()
+    results = [{**box, "score": score} for box, score in zip(boxes, scores, strict=True) if box["image_id"] % 5]
     content = {
         "images": [{"id": image, "width": 240, "height": 240} for image in range(1, 61)],
         "categories": [{"id": label, "name": str(label)} for label in range(1, 81)],
         "annotations": [{**gt, "iscrowd": int(rng.random() < 0.1)} for gt in gts],
     }
-    path = tmp_path / "truth.json"
+    path = tmp_path / "instances.json"
     path.write_text(json.dumps(content))
     assert 0 < coco_metrics(path, results)["AP"] < 1
     assert_evaluators_agree(path, results)
@@ -94,7 +94,7 @@ def test_the_evaluators_agree_where_scores_and_overlaps_tie(tmp_path, seed):
     assert_evaluators_agree(path, [])
 
 
-def test_an_evaluator_that_cannot_be_had_is_one_clear_line(val_set, monkeypatch):
+def test_unknown_or_missing_evaluator_raises_a_clear_error(val_set, monkeypatch):
     monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
     with pytest.raises(ValueError, match=r"'faster_coco_eval' is not installed; pip install 'lad\[fast\]', or use"):
         coco_metrics(val_set.annotations.path, [], evaluator="faster_coco_eval")
@@ -111,7 +111,7 @@ def val_set(tmp_path_factory) -> CocoDataset:
 
 
 class Oracle(torch.nn.Module):
-    """A "network" that predicts the gts: each on the anchor that has its number."""
+    """A "network" that predicts the gts, the k-th gt of an image at anchor k."""
 
     def __init__(self, targets) -> None:
         super().__init__()
@@ -122,15 +122,15 @@ class Oracle(torch.nn.Module):
         logits = torch.full((len(images), len(anchors), 6), -20.0)
         deltas = torch.zeros(len(images), len(anchors), 4)
         for row in range(len(images)):
-            mine = self.targets.image == row
-            for slot, (box, label) in enumerate(zip(self.targets.boxes[mine], self.targets.labels[mine], strict=True)):
-                logits[row, slot, label] = 5.0
-                deltas[row, slot] = encode_deltas(anchors[slot], box)
+            boxes, labels = (field[self.targets.image == row] for field in (self.targets.boxes, self.targets.labels))
+            for anchor, (box, label) in enumerate(zip(boxes, labels, strict=True)):
+                logits[row, anchor, label] = 5.0
+                deltas[row, anchor] = encode_deltas(anchors[anchor], box)
         return HeadOutputs(logits, deltas, torch.full((len(images), len(anchors)), 10.0))
 
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
-def test_a_detector_that_knows_the_answers_has_ap_1_also_after_resizing(val_set, evaluator):
+def test_predicting_the_gts_gives_ap_1_with_and_without_resizing(val_set, evaluator):
     doubled = CocoDataset(val_set.images, val_set.annotations, eval_transform(256, 256))
     for dataset in (val_set, doubled):
         batch = collate([dataset[index] for index in range(6)])
@@ -139,14 +139,14 @@ def test_a_detector_that_knows_the_answers_has_ap_1_also_after_resizing(val_set,
         assert metrics["AP"] == pytest.approx(1) and metrics["AR100"] == pytest.approx(1)
 
 
-def test_without_detections_ap_is_zero_and_sizes_that_do_not_occur_are_nan(val_set):
+def test_without_detections_ap_is_zero_and_sizes_without_gts_are_nan(val_set):
     metrics = coco_metrics(val_set.annotations.path, [])
     assert metrics["AP"] == 0 and metrics["AR100"] == 0
     only_first = coco_metrics(val_set.annotations.path, [], [val_set.annotations.records[0].image_id])
     assert any(math.isnan(only_first[name]) for name in ("APs", "APm", "APl"))
 
 
-def test_results_are_judged_as_they_are_and_only_on_images_that_are_listed(val_set):
+def test_results_are_not_modified_and_unlisted_images_are_rejected(val_set):
     image_id = val_set.annotations.records[0].image_id
     result = {
         "image_id": image_id,
@@ -161,16 +161,16 @@ def test_results_are_judged_as_they_are_and_only_on_images_that_are_listed(val_s
         coco_metrics(val_set.annotations.path, [{**result, "image_id": -1}])
 
 
-def test_results_are_in_cocos_format():
-    found = Detections(torch.tensor([[1.0, 2, 11, 22]]), torch.tensor([0.5]), torch.tensor([1]))
-    assert coco_results(42, found, category_ids=(3, 90)) == [
+def test_detections_are_converted_to_cocos_results_format():
+    detections = Detections(torch.tensor([[1.0, 2, 11, 22]]), torch.tensor([0.5]), torch.tensor([1]))
+    assert coco_results(42, detections, category_ids=(3, 90)) == [
         {"image_id": 42, "category_id": 90, "bbox": [1.0, 2.0, 10.0, 20.0], "score": 0.5}
     ]
 
 
 @pytest.mark.parametrize("first_id", [0, 1, 17])
-def test_annotation_ids_do_not_matter_and_fields_may_be_missing(tmp_path, first_id):
-    """pycocotools takes a match to id 0 for none, and fails without iscrowd, area and id."""
+def test_any_annotation_ids_are_accepted_and_fields_may_be_missing(tmp_path, first_id):
+    """pycocotools treats a match with id 0 as no match, and fails without iscrowd, area or id."""
     content = {
         "images": [{"id": 1, "file_name": "a.png", "width": 99, "height": 99}],
         "categories": [{"id": 1, "name": "cat"}],
@@ -180,22 +180,22 @@ def test_annotation_ids_do_not_matter_and_fields_may_be_missing(tmp_path, first_
         ],
     }
     results = [{"image_id": 1, "category_id": 1, "bbox": gt["bbox"], "score": 0.9} for gt in content["annotations"]]
-    path = tmp_path / "truth.json"
-    for leave_out in ((), ("id",)):
+    path = tmp_path / "instances.json"
+    for removed_fields in ((), ("id",)):
         for gt in content["annotations"]:
-            for field in leave_out:
+            for field in removed_fields:
                 del gt[field]
         path.write_text(json.dumps(content))
         assert coco_metrics(path, results)["AP"] == pytest.approx(1)
 
 
-def test_real_coco_images_are_judged(real_data):
-    """The gts of coco_ccby320 as detections: AP 1, with crowds, gaps in the category ids and images without boxes."""
+def test_gts_of_real_coco_images_as_detections_give_ap_1(real_data):
+    """coco_ccby320 has crowds, gaps in its category ids and images without boxes."""
     _, path = find_split(real_data("coco_ccby320"), "val")
     content = json.loads(path.read_text())
     results = [
-        {"image_id": one["image_id"], "category_id": one["category_id"], "bbox": one["bbox"], "score": 0.9}
-        for one in content["annotations"]
-        if not one["iscrowd"]
+        {"image_id": gt["image_id"], "category_id": gt["category_id"], "bbox": gt["bbox"], "score": 0.9}
+        for gt in content["annotations"]
+        if not gt["iscrowd"]
     ]
     assert coco_metrics(path, results)["AP"] == pytest.approx(1, abs=1e-3)

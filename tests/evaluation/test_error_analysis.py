@@ -1,4 +1,4 @@
-"""Kinds of mistakes, on pictures whose mistakes are known."""
+"""Error analysis on detections whose errors are known."""
 
 import json
 
@@ -7,12 +7,12 @@ import pytest
 from pycocotools.coco import COCO
 
 from lad.data.synthetic.shapes import write_shapes
-from lad.evaluation.coco_eval import coco_metrics, quietly, run_coco_eval
-from lad.evaluation.error_analysis import ERRORS, classify_errors, count_errors, delta_ap
+from lad.evaluation.coco_eval import coco_metrics, run_coco_eval, suppress_stdout
+from lad.evaluation.error_analysis import ERROR_TYPES, classify_errors, count_errors, delta_ap
 
 
-def truth_of(gts: list[dict], images: int = 1) -> COCO:
-    with quietly():
+def ground_truth_of(gts: list[dict], images: int = 1) -> COCO:
+    with suppress_stdout():
         coco = COCO()
         coco.dataset = {
             "images": [{"id": 1 + i, "width": 400, "height": 400, "file_name": f"{i}.png"} for i in range(images)],
@@ -30,8 +30,8 @@ def result(bbox: list[float], category: int, score: float) -> dict:
     return {"image_id": 1, "category_id": category, "bbox": bbox, "score": score}
 
 
-CAT, DOG, LOST = [0, 0, 100, 100], [200, 0, 100, 100], [0, 300, 20, 20]
-TRUTH = [{"bbox": CAT, "category_id": 3}, {"bbox": DOG, "category_id": 7}, {"bbox": LOST, "category_id": 3}]
+CAT, DOG, SMALL_CAT = [0, 0, 100, 100], [200, 0, 100, 100], [0, 300, 20, 20]
+TRUTH = [{"bbox": CAT, "category_id": 3}, {"bbox": DOG, "category_id": 7}, {"bbox": SMALL_CAT, "category_id": 3}]
 CROWD = {"bbox": [200, 200, 200, 200], "category_id": 3, "iscrowd": 1}
 
 
@@ -45,43 +45,43 @@ CROWD = {"bbox": [200, 200, 200, 200], "category_id": 3, "iscrowd": 1}
         ([0, 0, 100, 5], 3, "background", None),
         ([120, 120, 50, 50], 7, "background", None),
         ([210, 210, 50, 50], 3, "crowd", None),
-        ([210, 210, 50, 50], 7, "background", None),  # the crowd is of cats
-        ([160, 210, 100, 50], 3, "crowd", None),  # sixty of a hundred columns inside
-        ([130, 210, 100, 50], 3, "background", None),  # thirty
+        ([210, 210, 50, 50], 7, "background", None),  # a crowd of another class
+        ([160, 210, 100, 50], 3, "crowd", None),  # 60 % inside the crowd
+        ([130, 210, 100, 50], 3, "background", None),  # 30 %
     ],
 )
-def test_each_detection_is_of_one_kind(box, category, kind, gt):
-    error_report = classify_errors(truth_of([*TRUTH, CROWD]), [result(box, category, 0.9)], [1])
-    assert (error_report.kind, error_report.gt) == ([kind], [gt])
+def test_each_detection_has_one_type(box, category, kind, gt):
+    report = classify_errors(ground_truth_of([*TRUTH, CROWD]), [result(box, category, 0.9)], [1])
+    assert (report.kind, report.gt) == ([kind], [gt])
 
 
-def test_the_surer_of_two_is_correct_and_the_other_a_duplicate():
+def test_of_two_detections_the_higher_score_is_correct_and_the_other_a_duplicate():
     results = [result(CAT, 3, 0.5), result([0, 0, 100, 80], 3, 0.8)]
-    error_report = classify_errors(truth_of(TRUTH), results, [1])
-    assert error_report.kind == ["duplicate", "correct"] and error_report.gt == [10, 10]
+    report = classify_errors(ground_truth_of(TRUTH), results, [1])
+    assert report.kind == ["duplicate", "correct"] and report.gt == [10, 10]
 
 
-def test_missed_is_what_nothing_points_at():
-    """The dog is misnamed, the cat misplaced: both were seen, in a way. A duplicate would not count as seeing."""
+def test_gts_without_a_correct_classification_or_localization_result_are_missed():
+    """A classification error points at the dog and a localization error at the cat, so only the small cat is missed."""
     results = [result(DOG, 3, 0.9), result([0, 0, 100, 30], 3, 0.9)]
-    assert classify_errors(truth_of(TRUTH), results, [1]).missed == [12]
-    assert classify_errors(truth_of(TRUTH), [], [1]).missed == [10, 11, 12]
-    assert classify_errors(truth_of([*TRUTH, CROWD]), [], [1]).missed == [10, 11, 12]  # nobody need find a crowd
+    assert classify_errors(ground_truth_of(TRUTH), results, [1]).missed == [12]
+    assert classify_errors(ground_truth_of(TRUTH), [], [1]).missed == [10, 11, 12]
+    assert classify_errors(ground_truth_of([*TRUTH, CROWD]), [], [1]).missed == [10, 11, 12]  # crowds cannot be missed
 
 
-def test_counts_are_by_the_size_of_the_object_meant():
+def test_errors_are_counted_by_the_size_of_their_gt():
     results = [result(CAT, 3, 0.9), result([0, 0, 100, 30], 3, 0.8), result([120, 120, 10, 10], 7, 0.7)]
-    truth = truth_of(TRUTH)
+    truth = ground_truth_of(TRUTH)
     table = count_errors(truth, results, classify_errors(truth, results, [1]))
     assert table["correct"] == {"small": 0, "medium": 0, "large": 1}
     assert table["localization"] == {"small": 0, "medium": 0, "large": 1}
     assert table["background"] == {"small": 1, "medium": 0, "large": 0}
     assert table["missed"] == {"small": 1, "medium": 0, "large": 1}
-    assert set(table) == {"correct", *ERRORS}
+    assert set(table) == {"correct", *ERROR_TYPES}
 
 
 @pytest.mark.parametrize(
-    ("spoiled", "error"),
+    ("make_results", "error"),
     [
         (lambda gt: [result(gt["bbox"], 10 - gt["category_id"], 0.9)], "classification"),
         (lambda gt: [result([*gt["bbox"][:3], gt["bbox"][3] * 0.4], gt["category_id"], 0.9)], "localization"),
@@ -91,23 +91,23 @@ def test_counts_are_by_the_size_of_the_object_meant():
         (lambda gt: [], "missed"),
     ],
 )  # fmt: skip
-def test_mending_the_one_kind_there_is_gives_ap_1(spoiled, error, tmp_path):
-    """Every object of a class has the same mistake, except that half of the cats are found, so that AP is not 0."""
+def test_fixing_the_only_error_type_present_gives_ap_1(make_results, error, tmp_path):
+    """Every second object has the same error and the others are detected correctly, so that AP is not 0."""
     gts = [{"bbox": [x, y, 40, 40], "category_id": 3} for x in (0, 200, 300) for y in (0, 100, 200)]
-    truth = truth_of(gts)
-    path = tmp_path / "truth.json"
+    truth = ground_truth_of(gts)
+    path = tmp_path / "instances.json"
     path.write_text(json.dumps({**truth.dataset, "categories": truth.dataset["categories"]}))
-    results = [one for gt in truth.dataset["annotations"][::2] for one in spoiled(gt)]
+    results = [detection for gt in truth.dataset["annotations"][::2] for detection in make_results(gt)]
     results += [result(gt["bbox"], 3, 0.7) for gt in truth.dataset["annotations"][1::2]]
     before = coco_metrics(path, results)["AP50"]
-    lost = delta_ap(truth, results, [1])
+    gains = delta_ap(truth, results, [1])
     assert before < 1
-    assert before + lost[error] == pytest.approx(1)
-    assert all(lost[other] == pytest.approx(0, abs=1e-9) for other in ERRORS if other not in (error, "missed"))
+    assert before + gains[error] == pytest.approx(1)
+    assert all(gains[other] == pytest.approx(0, abs=1e-9) for other in ERROR_TYPES if other not in (error, "missed"))
 
 
-def test_correct_detections_are_those_that_coco_matches(tmp_path):
-    """On random detections of a whole set, by pycocotools' own matching at IoU .5."""
+def test_correct_detections_are_those_that_pycocotools_matches(tmp_path):
+    """On random detections of a whole data set, at IoU .5."""
     write_shapes(tmp_path / "shapes", "toy", {"train": 1, "val": 12})
     path = tmp_path / "shapes" / "instances_val.json"
     content = json.loads(path.read_text())
@@ -123,8 +123,8 @@ def test_correct_detections_are_those_that_coco_matches(tmp_path):
         for _ in range(4)
     ]
     coco_eval = run_coco_eval(path, results)
-    of_all_sizes = [one for one in coco_eval.evalImgs if one and one["aRng"] == coco_eval.params.areaRng[0]]
-    matched = sum(int((one["dtMatches"][0] > 0).sum()) for one in of_all_sizes)
-    error_report = classify_errors(coco_eval.cocoGt, results, [image["id"] for image in content["images"]])
-    assert error_report.kind.count("correct") == matched > 15
-    assert set(error_report.kind) == {"correct", "classification", "localization", "background", "duplicate"}
+    of_all_sizes = [image for image in coco_eval.evalImgs if image and image["aRng"] == coco_eval.params.areaRng[0]]
+    matched = sum(int((image["dtMatches"][0] > 0).sum()) for image in of_all_sizes)
+    report = classify_errors(coco_eval.cocoGt, results, [image["id"] for image in content["images"]])
+    assert report.kind.count("correct") == matched > 15
+    assert set(report.kind) == {"correct", "classification", "localization", "background", "duplicate"}

@@ -1,4 +1,4 @@
-"""The zip for COCO's evaluation server."""
+"""Submissions to COCO's evaluation server: content, name, and what is rejected."""
 
 import json
 import zipfile
@@ -9,12 +9,12 @@ import pytest
 from lad.data.annotations import read_annotations
 from lad.evaluation.submission import write_submission
 
-RIGHT = {"image_id": 5, "category_id": 90, "bbox": [1.234567, 2.0, 3.0, 4.0], "score": 0.123456789}
+VALID = {"image_id": 5, "category_id": 90, "bbox": [1.234567, 2.0, 3.0, 4.0], "score": 0.123456789}
 
 
 @pytest.fixture
 def test_dev(tmp_path) -> Path:
-    """As COCO lists its test images: no annotations."""
+    """A list of test images as COCO publishes it, without annotations."""
     content = {
         "info": {},
         "images": [{"id": i, "file_name": f"{i:012d}.jpg", "width": 640, "height": 480} for i in (5, 6)],
@@ -27,27 +27,27 @@ def test_dev(tmp_path) -> Path:
     return path
 
 
-def test_the_zip_holds_one_json_named_as_coco_wants_it(test_dev, tmp_path):
+def test_zip_contains_one_json_with_the_name_that_coco_requires(test_dev, tmp_path):
     annotations = read_annotations(test_dev)
     assert not annotations.is_annotated
-    path = write_submission(tmp_path / "out", [RIGHT, {**RIGHT, "image_id": 6}], annotations, "paa-r50")
+    path = write_submission(tmp_path / "out", [VALID, {**VALID, "image_id": 6}], annotations, "paa-r50")
     assert path.name == "detections_test-dev2017_paa-r50_results.zip"
     with zipfile.ZipFile(path) as file:
         assert file.namelist() == ["detections_test-dev2017_paa-r50_results.json"]
         results = json.loads(file.read(file.namelist()[0]))
     assert results[0] == {"image_id": 5, "category_id": 90, "bbox": [1.23, 2.0, 3.0, 4.0], "score": 0.12346}
-    assert len(results) == 2 and [one.name for one in path.parent.iterdir()] == [path.name]
+    assert len(results) == 2 and [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("change", "message"),
     [
         ({"image_id": 7}, "result 1: image_id 7 is not in "),
         ({"bbox": [0, 0, 5]}, r"result 1: bbox \[0.0, 0.0, 5.0\] must be"),
-        ({"bbox": [0, 0, 5, 0]}, r"result 1: bbox \[0.0, 0.0, 5.0, 0.0\] must be .* with an area"),
+        ({"bbox": [0, 0, 5, 0]}, r"result 1: bbox \[0.0, 0.0, 5.0, 0.0\] must be .* with a positive area"),
         ({"image_id": True}, "result 1: image_id True is not in "),
         ({"image_id": [5]}, r"result 1: image_id \[5\] is not in "),
-        ({"bbox": [1, 1, 0.004, 5]}, r"result 1: bbox \[1.0, 1.0, 0.0, 5.0\] must be .* with an area"),
+        ({"bbox": [1, 1, 0.004, 5]}, r"result 1: bbox \[1.0, 1.0, 0.0, 5.0\] must be .* with a positive area"),
         ({"image_id": "5"}, "result 1: image_id '5' is not in "),
         ({"category_id": 2}, "result 1: category_id 2 is not in "),
         ({"bbox": [0, 0, 5, float("nan")]}, "result 1: bbox .* must be"),
@@ -55,17 +55,17 @@ def test_the_zip_holds_one_json_named_as_coco_wants_it(test_dev, tmp_path):
         ({"score": None}, "result 1: score None must be"),
     ],
 )
-def test_what_the_server_would_refuse_is_refused_here_and_nothing_is_written(test_dev, tmp_path, wrong, message):
+def test_results_that_the_server_would_reject_raise_and_nothing_is_written(test_dev, tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        write_submission(tmp_path / "out", [RIGHT, {**RIGHT, **wrong}], read_annotations(test_dev))
+        write_submission(tmp_path / "out", [VALID, {**VALID, **change}], read_annotations(test_dev))
     assert not (tmp_path / "out").exists()
 
 
-def test_more_results_than_the_server_counts_are_refused(test_dev, tmp_path):
-    with pytest.raises(ValueError, match="image 5 has 101 results; the server counts the best 100 only"):
-        write_submission(tmp_path, [RIGHT] * 101, read_annotations(test_dev))
+def test_more_results_per_image_than_the_server_evaluates_are_rejected(test_dev, tmp_path):
+    with pytest.raises(ValueError, match="image 5 has 101 results; the server evaluates only the best 100"):
+        write_submission(tmp_path, [VALID] * 101, read_annotations(test_dev))
 
 
-def test_a_name_that_is_no_file_name_is_refused(test_dev, tmp_path):
-    with pytest.raises(ValueError, match=r"name='\.\./x' goes into a file name"):
-        write_submission(tmp_path, [RIGHT], read_annotations(test_dev), "../x")
+def test_name_that_cannot_be_part_of_a_file_name_is_rejected(test_dev, tmp_path):
+    with pytest.raises(ValueError, match=r"name='\.\./x' becomes part of the file name"):
+        write_submission(tmp_path, [VALID], read_annotations(test_dev), "../x")

@@ -16,7 +16,7 @@ from lad.data.annotations import read_annotations
 from lad.data.coco import CocoDataset, find_split
 from lad.data.synthetic.shapes import write_shapes
 from lad.data.transforms import IMAGENET_MEAN, eval_transform
-from lad.evaluation.error_analysis import ERRORS, SIZES, EvaluatedImage
+from lad.evaluation.error_analysis import ERROR_TYPES, SIZES, EvaluatedImage
 from lad.figures.detection import KIND_COLORS
 from lad.figures.style import PAGE
 from lad.models.detector import build_detector
@@ -261,15 +261,15 @@ def test_every_judged_box_has_the_color_of_what_it_is_and_what_was_missed_is_das
 
 
 def test_errors_are_bars_by_size_and_what_each_kind_costs():
-    table = pd.DataFrame({size: range(len(ERRORS)) for size in SIZES}, index=ERRORS)
-    table["AP50 lost"] = [0.01 * (i + 1) for i in range(len(ERRORS))]
+    table = pd.DataFrame({size: range(len(ERROR_TYPES)) for size in SIZES}, index=ERROR_TYPES)
+    table["dAP50"] = [0.01 * (i + 1) for i in range(len(ERROR_TYPES))]
     left, right = drawn(figures.draw_errors(table)).axes
-    assert [bar.get_width() for bar in left.patches] == [*range(len(ERRORS))] * len(SIZES)
-    assert [bar.get_x() for bar in left.patches[len(ERRORS) :]] == [
-        *range(len(ERRORS)), *(2 * i for i in range(len(ERRORS)))
+    assert [bar.get_width() for bar in left.patches] == [*range(len(ERROR_TYPES))] * len(SIZES)
+    assert [bar.get_x() for bar in left.patches[len(ERROR_TYPES) :]] == [
+        *range(len(ERROR_TYPES)), *(2 * i for i in range(len(ERROR_TYPES)))
     ]  # stacked  # fmt: skip
-    np.testing.assert_allclose([bar.get_width() for bar in right.patches], 100 * table["AP50 lost"])
-    assert [label.get_text() for label in right.get_yticklabels()] == list(ERRORS)
+    np.testing.assert_allclose([bar.get_width() for bar in right.patches], 100 * table["dAP50"])
+    assert [label.get_text() for label in right.get_yticklabels()] == list(ERROR_TYPES)
 
 
 def test_precision_and_recall_are_a_line_for_each_iou_with_its_ap():

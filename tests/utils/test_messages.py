@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from lad.config.notebook import notebook_values
 from lad.utils.messages import format_validation_error, format_value, given_values, invalid_choice_message
 
 
@@ -54,12 +53,3 @@ def test_of_many_mistakes_the_first_are_told():
     assert line.startswith("parameter 'sides.0' = 'a': ") and line.endswith("; and 990 more")
     with pytest.raises(ValueError, match=r"; and 5 more$"):
         given_values(dict.fromkeys("abcdefghijklmno"), Model)
-
-
-@pytest.mark.parametrize(
-    "cell",
-    ["%matplotlib inline", "epochs = 1\0", "-" * 10**6 + "1", "(" * 1000, "x = '\ud800'"],
-    ids=["magic", "null byte", "deep", "brackets", "half a character"],
-)
-def test_a_cell_that_cannot_be_parsed_assigns_nothing(cell):
-    assert notebook_values({"In": [cell, "epochs = 3"], "epochs": 3}) == {"epochs": 3}
