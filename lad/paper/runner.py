@@ -24,7 +24,7 @@ from lad import figures
 from lad.config.experiment import Parameters
 from lad.config.profiles import PROFILES
 from lad.config.yaml_file import read_value
-from lad.distillation.methods import CO_LEARNING, METHODS_WITH_TEACHER
+from lad.distillation.methods import METHODS
 from lad.experiments.leaderboard import format_table
 from lad.experiments.run_store import find_run, is_training
 from lad.experiments.runner import versions, write_json
@@ -33,7 +33,7 @@ from lad.paper.tables import Experiments, Results, answer, open_table, summary, 
 from lad.utils.paths import project_folder
 from lad.utils.progress import log
 
-NOTEBOOK = "one_run.ipynb"
+NOTEBOOK = "run_lad.ipynb"
 POLL = 0.2  # seconds between looks at what runs
 
 
@@ -158,8 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _with_teachers(parameters: Parameters) -> Iterator[Task]:
-    beside = parameters.method in CO_LEARNING and parameters.teacher_epochs is None
-    if parameters.method not in METHODS_WITH_TEACHER or beside:
+    beside = METHODS[parameters.method].trains_teacher and parameters.teacher_epochs is None
+    if not METHODS[parameters.method].needs_teacher or beside:
         yield Task(parameters)
         return
     teacher = parameters.of_teacher()
@@ -176,8 +176,8 @@ def _is_ready(task: Task) -> bool:
 
 def _start(task: Task, slot: int, jobs: int) -> None:
     task.folder.mkdir(parents=True, exist_ok=True)
-    given: dict[str, Any] = {"settings": task.parameters.model_dump(exclude_none=True)}
-    file = task.folder / "one_run.yaml"
+    given: dict[str, Any] = {"compare": False, "settings": task.parameters.model_dump(exclude_none=True)}
+    file = task.folder / "run_lad.yaml"
     file.write_text(json.dumps(given), encoding="utf-8")
     notebook = project_folder() / "notebooks" / NOTEBOOK
     quiet = ["--no-progress-bar", "--log-level", "ERROR", "--stdout-file", "-"]

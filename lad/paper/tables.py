@@ -11,10 +11,9 @@ from typing import Any
 import pandas as pd
 
 from lad.config.experiment import Parameters, make_parameters, merge_profile_values
-from lad.config.notebook import notebook_values
 from lad.config.profiles import PROFILES
 from lad.config.yaml_file import read_values
-from lad.distillation.methods import CO_LEARNING
+from lad.distillation.methods import METHODS
 from lad.experiments.leaderboard import COLUMNS, HEADINGS
 from lad.experiments.run_store import Run, find_run
 from lad.experiments.runner import run_experiment
@@ -93,12 +92,30 @@ class Results:
         return {title: runs[seed].epochs for title, runs in chosen.items() if seed in runs}
 
 
-def notebook_table(name: str, namespace: Mapping[str, Any]) -> Experiments:
-    """A table's experiments from a notebook's variables (`globals()`); see `lad.config.notebook.notebook_values`. profile and
-    seeds, the number of seeds, choose the runs; everything else changes a parameter of all of them."""
-    given = notebook_values(namespace)
-    given.pop("train", None)  # the notebook's own
-    return open_table(name, given.pop("profile", "toy"), given.pop("seeds", 1), given)
+class PaperTables(dict[str, Results]):
+    """Results of several tables by name; printed as one line per table."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.values()))
+
+
+def notebook_table(name: str, given: Mapping[str, Any]) -> Experiments:
+    """Return the experiments of a table from the parameters of a notebook; for `lad.report.notebook.setup_notebook`.
+
+    Args:
+        name: Table, a key of `TABLES`.
+        given: `profile` and `seeds` (their number) select the runs; every other parameter changes all of them.
+
+    Raises:
+        ValueError: As `open_table`.
+    """
+    changes = dict(given)
+    return open_table(name, changes.pop("profile", "toy"), changes.pop("seeds", 1), changes)
+
+
+def notebook_tables(given: Mapping[str, Any]) -> PaperTables:
+    """Return the finished runs of every table, by its name; see `notebook_table`."""
+    return PaperTables({name: notebook_table(name, given).finished() for name in TABLES})
 
 
 def open_table(
@@ -271,7 +288,7 @@ def _published_gain(table: Table, row: Row) -> float | None:
 def _network(run: Run) -> str:
     if run.partner is None:
         return run.backbone
-    return f"{run.backbone} {'↔' if run.parameters.method in CO_LEARNING else '←'} {run.partner}"
+    return f"{run.backbone} {'↔' if METHODS[run.parameters.method].trains_teacher else '←'} {run.partner}"
 
 
 def _mean(values: Sequence[float]) -> str:

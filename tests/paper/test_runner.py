@@ -53,7 +53,7 @@ def test_a_table_is_made_once_and_the_same_again_after_a_kill_at_a_random_moment
     folder = tmp_path / "whole" / "results" / "toy"
     assert {path.suffix for path in folder.iterdir()} == {".json", ".md", ".png"}
     (lad_run,) = (tmp_path / "whole").glob("*-lad-*")
-    executed = json.loads((lad_run / "one_run.ipynb").read_text())
+    executed = json.loads((lad_run / "run_lad.ipynb").read_text())
     assert any(
         "image/png" in output.get("data", {}) for cell in executed["cells"] for output in cell.get("outputs", [])
     )

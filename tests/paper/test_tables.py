@@ -16,6 +16,7 @@ from lad.paper.tables import (
     difference,
     gains,
     notebook_table,
+    notebook_tables,
     open_table,
     published_table,
     summary,
@@ -145,7 +146,7 @@ def test_co_learnings_second_network_is_a_row_of_its_own(tmp_path):
 def test_the_file_has_every_run_and_no_times(some):
     content = to_json(some)
     row = content["rows"][3]
-    assert (row["title"], row["parameters"]) == ("LAD", f"params/{TABLE_2}/toy/lad.yaml")
+    assert (row["title"], row["parameters"]) == ("LAD", f"params/{TABLE_2}/lad.yaml")
     assert [run["seed"] for run in row["runs"]] == [0, 1, 2]
     assert set(row["runs"][0]) == {"seed", "name", "epochs", "metrics", "weights_sha256"}
     assert row["AP_mean"] == pytest.approx(66.0) and row["difference"]["low"] == pytest.approx(2.516, abs=1e-3)
@@ -166,14 +167,19 @@ def test_markdown_has_a_line_per_row(some):
     assert lines[5].startswith("| LAD | r50 ← r101 | 66.0 ± 1.0 |")
 
 
-def test_a_notebooks_variables_choose_the_runs(tmp_path):
-    own = "profile: str = 'toy'\nseeds: int = 2\ntrain: bool = False\nepochs: int = 1\nsettings: dict = None"
-    names = {"profile": "toy", "seeds": 2, "train": False, "epochs": 1, "settings": {"out": str(tmp_path)}}
-    experiments = notebook_table(TABLE_2, {"In": ["", own], **names})
+def test_a_notebooks_parameters_select_the_runs(tmp_path):
+    given = {"profile": "toy", "seeds": 2, "epochs": 1, "data": None, "out": str(tmp_path)}
+    experiments = notebook_table(TABLE_2, given)
     assert str(experiments) == f"{TABLE_2}, toy: 10 runs, 0 of them finished"
     for each in experiments.parameters.values():
-        assert [one.seed for one in each] == [0, 1] and all(one.epochs == 1 for one in each)
-        assert all(one.teacher is None or one.of_teacher().epochs == 1 for one in each)
+        assert [parameters.seed for parameters in each] == [0, 1]
+        assert all(parameters.epochs == 1 for parameters in each)
+        assert all(parameters.teacher is None or parameters.of_teacher().epochs == 1 for parameters in each)
+
+
+def test_all_tables_are_opened_at_once_and_printed_one_per_line(tmp_path):
+    lines = str(notebook_tables({"seeds": 1, "out": str(tmp_path)})).splitlines()
+    assert len(lines) == len(TABLES) and lines[0] == f"{TABLE_2}, toy: 0 of 5 rows were run"
 
 
 @pytest.mark.parametrize(
@@ -208,7 +214,7 @@ def test_what_is_wrong_is_one_line(given, message):
     ],
 )
 def test_a_wrong_file_of_a_row_is_one_line_that_names_it(tmp_path, monkeypatch, text, line):
-    folder = tmp_path / "params" / TABLE_2 / "toy"
+    folder = tmp_path / "params" / TABLE_2
     folder.mkdir(parents=True)
     (folder / "teacher.yaml").write_text(text)
     monkeypatch.setattr("lad.paper.tables.project_folder", lambda: tmp_path)

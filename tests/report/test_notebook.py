@@ -35,6 +35,13 @@ def test_a_wrong_parameter_is_an_error_before_anything_is_printed(capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_switches_of_the_notebook_itself_are_not_passed_on_and_must_be_booleans():
+    namespace = namespace_of("epochs = 2\ntrain = False")
+    assert setup_notebook(namespace, lambda values: values, switches=["train"]) == {"epochs": 2}
+    with pytest.raises(ValueError, match="parameter 'train' = 'false' must be True or False"):
+        setup_notebook(namespace_of("train = 'false'"), make_parameters, switches=["train"])
+
+
 def test_in_a_kernel_versions_are_recorded_and_figures_have_retina_resolution(tmp_path):
     notebook = new_notebook(
         cells=[
