@@ -1,57 +1,104 @@
-"""The assigners by name, each as three steps, so that a teacher can supply the middle one."""
+"""What an assigner is: candidates from geometry, their scores from a network, positives from the scores."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor
 
-from lad.assigners.atss import assign_atss
-from lad.assigners.candidates import Candidates, match_candidates
-from lad.assigners.center_candidates import closest_to_gts, within_gts, within_or_near_gts
-from lad.assigners.cost import anchor_cost
-from lad.assigners.max_iou import assign_max_iou
-from lad.assigners.paa import assign
-from lad.assigners.simota import assign_simota, simota_cost
-from lad.assigners.tal import alignment_metric, assign_tal
+from lad.assigners.candidates import Candidates
 from lad.geometry import Anchors
 from lad.structures import HeadOutputs, Targets
+from lad.utils.options import build_options
 
 
-class Assigner(NamedTuple):
-    """match: which anchors could belong to which gt, from geometry, on the host. weigh: what a network says of these
-    candidates, [M, E], with its cost in the first column. assign: the assignment gt_index [N, A] from both. is_static:
-    nothing is asked of any network, so that a teacher cannot change the assignment."""
+@dataclass(frozen=True)
+class AssignmentContext:
+    """What every step of an assignment refers to, for one batch and on one device.
 
-    find_candidates: Callable[[Anchors, Targets], Candidates]
-    score: Callable[[HeadOutputs, Candidates, Anchors, Targets], Tensor]
-    assign: Callable[[Candidates, Tensor, Anchors, Targets], Tensor]
-    is_static: bool = False
+    Attributes:
+        candidates: M candidate pairs of an anchor and a gt.
+        anchors: The A anchors of the batch's padded size.
+        targets: The T gts of the batch.
+    """
+
+    candidates: Candidates
+    anchors: Anchors
+    targets: Targets
+
+    @property
+    def num_gts(self) -> int:
+        """Return the number T of gts in the batch."""
+        return len(self.targets.boxes)
 
 
-def own_assignment(
+class Assigner(ABC):
+    """A rule that turns candidates into positives, in three steps, so that a teacher can supply the middle one.
+
+    A subclass is a frozen dataclass whose fields are its hyper-parameters, registered by `register_assigner`.
+
+    Attributes:
+        title: Its name for tables, figures and messages.
+        uses_predictions: False if the assignment follows from boxes alone, so that no teacher can change it.
+    """
+
+    title: ClassVar[str]
+    uses_predictions: ClassVar[bool] = True
+
+    @abstractmethod
+    def find_candidates(self, anchors: Anchors, targets: Targets) -> Candidates:
+        """Return the pairs of an anchor and a gt that could become positive, from geometry, on the host."""
+
+    @abstractmethod
+    def score(self, outputs: HeadOutputs, context: AssignmentContext) -> Tensor:
+        """Return what a network's outputs say about the candidates, [M, K], with its cost in the first column."""
+
+    @abstractmethod
+    def assign(self, candidate_scores: Tensor, context: AssignmentContext) -> Tensor:
+        """Return the assignment gt_index [N, A]: ≥ 0 the gt's row, −1 background, −2 ignored."""
+
+
+AssignerClass = TypeVar("AssignerClass", bound=type[Any])
+ASSIGNERS: dict[str, type[Assigner]] = {}
+
+
+def register_assigner(name: str) -> Callable[[AssignerClass], AssignerClass]:
+    """Make an assigner known under the name that users type."""
+
+    def register(assigner: AssignerClass) -> AssignerClass:
+        ASSIGNERS[name] = assigner
+        return assigner
+
+    return register
+
+
+def build_assigner(name: str, options: Mapping[str, Any] | None = None) -> Assigner:
+    """Build a registered assigner.
+
+    Args:
+        name: One of `ASSIGNERS`.
+        options: Hyper-parameters by name; those that are missing keep their defaults.
+
+    Raises:
+        ValueError: An option is unknown or out of range; the message names it.
+    """
+    return build_options("assigner_options", f"assigner '{name}'", ASSIGNERS[name], options or {})
+
+
+def assign_by_predictions(
     assigner: Assigner, outputs: HeadOutputs, anchors: Anchors, targets: Targets, candidates: Candidates | None = None
 ) -> Tensor:
-    """The assignment gt_index [N, A] that a network's outputs make by themselves. candidates: the assigner's, if they
-    are at hand."""
+    """Return the assignment gt_index [N, A] that a network's own outputs make.
+
+    Args:
+        assigner: The rule.
+        outputs: The network's, on the same device as `anchors` and `targets`.
+        anchors: Of the batch.
+        targets: Of the batch.
+        candidates: The assigner's candidates, if they are at hand.
+    """
     if candidates is None:
         candidates = assigner.find_candidates(anchors, targets)
-    return assigner.assign(candidates, assigner.score(outputs, candidates, anchors, targets), anchors, targets)
-
-
-def _paa_cost(outputs: HeadOutputs, candidates: Candidates, anchors: Anchors, targets: Targets) -> Tensor:
-    return anchor_cost(outputs, candidates, anchors, targets)[:, None]
-
-
-def _paa_assign(candidates: Candidates, candidate_scores: Tensor, anchors: Anchors, targets: Targets) -> Tensor:
-    return assign(candidates, candidate_scores[:, 0], anchors, targets)
-
-
-PAA = Assigner(match_candidates, _paa_cost, _paa_assign)
-ASSIGNERS: dict[str, Assigner] = {
-    "paa": PAA,
-    "tal": Assigner(within_gts, alignment_metric, assign_tal),
-    "simota": Assigner(within_or_near_gts, simota_cost, assign_simota),
-    # What PAA's cost says of these candidates is for the statistics alone.
-    "atss": Assigner(closest_to_gts, _paa_cost, assign_atss, is_static=True),
-    "fixed_iou": Assigner(match_candidates, _paa_cost, assign_max_iou, is_static=True),
-}
+    context = AssignmentContext(candidates, anchors, targets)
+    return assigner.assign(assigner.score(outputs, context), context)

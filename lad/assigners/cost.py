@@ -1,4 +1,4 @@
-"""What a candidate costs a network: its classification loss plus its box loss (step 2 of the PAA assignment)."""
+"""The cost of a candidate to a network: its classification loss plus its box loss (step 2 of the PAA assignment)."""
 
 import torch
 from torch import Tensor
@@ -10,20 +10,22 @@ from lad.structures import HeadOutputs, Targets
 
 
 @torch.no_grad()
-def anchor_cost(outputs: HeadOutputs, candidates: Candidates, anchors: Anchors, targets: Targets) -> Tensor:
-    """Cost [M] of each candidate: focal loss summed over the classes + 1.3 · GIoU loss of the decoded box.
+def anchor_cost(
+    outputs: HeadOutputs, candidates: Candidates, anchors: Anchors, targets: Targets, box_weight: float = BOX_WEIGHT
+) -> Tensor:
+    """Return the cost [M] of each candidate: focal loss summed over the classes + 1.3 · GIoU loss of the decoded box.
 
     Source: PAA (Kim and Lee, ECCV 2020), with OpenMMLab's weight on the box term.
     """
-    cls_cost, box_cost = cost_terms(outputs, candidates, anchors, targets)
+    cls_cost, box_cost = cost_terms(outputs, candidates, anchors, targets, box_weight)
     return cls_cost + box_cost
 
 
 @torch.no_grad()
 def cost_terms(
-    outputs: HeadOutputs, candidates: Candidates, anchors: Anchors, targets: Targets
+    outputs: HeadOutputs, candidates: Candidates, anchors: Anchors, targets: Targets, box_weight: float = BOX_WEIGHT
 ) -> tuple[Tensor, Tensor]:
-    """The two terms of `anchor_cost`, [M] each: of the class, and of the box, its weight of 1.3 included."""
+    """Return the two terms of `anchor_cost`, [M] each: the class term, and the box term with its weight."""
     boxes = targets.boxes[candidates.gt]  # [M, 4]
     labels = targets.labels[candidates.gt]  # [M]
     logits = outputs.cls_logits[candidates.image, candidates.anchor].float()  # [M, C]
@@ -32,9 +34,10 @@ def cost_terms(
     gt_logit = logits.gather(1, labels[:, None]).squeeze(1)
     cls_cost = background_focal(logits).sum(dim=1) - background_focal(gt_logit) + foreground_focal(gt_logit)
     box_cost = box_giou_loss(decode_deltas(anchors.boxes[candidates.anchor], deltas), boxes)
-    return cls_cost, BOX_WEIGHT * box_cost
+    return cls_cost, box_weight * box_cost
 
 
 def predicted_iou(outputs: HeadOutputs, candidates: Candidates, anchors: Anchors, targets: Targets) -> Tensor:
+    """Return the IoU [M] of each candidate's predicted box with its gt."""
     deltas = outputs.box_deltas[candidates.image, candidates.anchor].float()
     return box_iou(decode_deltas(anchors.boxes[candidates.anchor], deltas), targets.boxes[candidates.gt])

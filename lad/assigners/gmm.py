@@ -12,19 +12,24 @@ from torch import Tensor
 MAX_ITERATIONS = 100
 TOLERANCE = 1e-3
 VARIANCE_FLOOR = 1e-6
-MAX_COST = 1e100  # no float32 is as large; squares of larger ones, over the smallest variance, are no float64
+MAX_COST = 1e100  # beyond any float32; squares of larger ones, over the smallest variance, overflow float64
 LOG_2PI = math.log(2 * math.pi)
-# On an accelerator, asking whether every row has converged makes the host wait, so it is asked once, after this many
-# iterations: most batches are done by then.
-ITERATIONS_BEFORE_ASKING = 24
+# On an accelerator, checking whether every row has converged causes a device synchronization, so it is done once, after
+# this many iterations: most batches have converged by then.
+ITERATIONS_BEFORE_CHECK = 24
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Fitted mixtures of G rows of K costs; float64. Component 0 started at the lowest cost, 1 at the highest.
+    """Fitted mixtures of G rows of K costs, float64. Component 0 started at the lowest cost, 1 at the highest.
 
-    component: [G, K] int64, each sample's more probable component. log_density: [G, K], of the whole mixture.
-    weight, mean, variance: [G, 2]. iterations: [G] int64. Entries beyond a row's count mean nothing.
+    Attributes:
+        component: [G, K] int64, each sample's more probable component; undefined beyond a row's count.
+        log_density: [G, K], of the whole mixture; undefined beyond a row's count.
+        weight: [G, 2].
+        mean: [G, 2].
+        variance: [G, 2].
+        iterations: [G] int64, of EM.
     """
 
     component: Tensor
@@ -37,12 +42,17 @@ class Mixture:
 
 @torch.no_grad()
 def fit_mixture(cost: Tensor, count: Tensor) -> Mixture:
-    """Fit by EM: weights ½ ½, means (min, max), precisions 1, variance floor 1e-6, until the mean log-likelihood
-    changes by less than 1e-3, at most 100 iterations; each row stops on its own.
+    """Fit a two-component mixture to each row of costs by EM.
 
-    cost: [G, K], rows ascending, the first `count` [G] entries valid (the rest may be anything, NaN included).
-    Computes in float64: float32 loses the variance of large costs. Costs beyond ±1e100 count as ±1e100, so that what is
-    fitted to valid entries is finite, whatever their magnitude.
+    Starts from weights ½ ½, means (min, max), precisions 1; variance floor 1e-6; stops when the mean log-likelihood
+    changes by less than 1e-3, after 100 iterations at most, each row on its own. Computes in float64: float32 loses
+    the variance of large costs. Costs beyond ±1e100 count as ±1e100, so that every fit is finite.
+
+    Args:
+        cost: [G, K], rows ascending; entries beyond a row's count may be anything, NaN included.
+        count: [G], number of valid entries of each row.
+
+    Source: scikit-learn's GaussianMixture, as used by OpenMMLab's PAAHead.
     """
     valid = torch.arange(cost.shape[1], device=cost.device) < count[:, None]  # [G, K]
     x = torch.where(valid, cost.double().clamp(-MAX_COST, MAX_COST), 0.0)
@@ -60,7 +70,7 @@ def fit_mixture(cost: Tensor, count: Tensor) -> Mixture:
         iterations = iterations + running
         running = running & ~((new_likelihood - likelihood).abs() < TOLERANCE)
         likelihood = new_likelihood
-        if (not x.is_cuda or iteration == ITERATIONS_BEFORE_ASKING) and not running.any():
+        if (not x.is_cuda or iteration == ITERATIONS_BEFORE_CHECK) and not running.any():
             break
 
     component_density, log_density = log_densities(x, parameters)
@@ -70,9 +80,16 @@ def fit_mixture(cost: Tensor, count: Tensor) -> Mixture:
 
 
 def em_step(x: Tensor, mask: Tensor, number: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-    """One iteration: new parameters [weight mean variance, 2, G] and each row's mean log-likelihood [G] under the old.
+    """Run one EM iteration of every row.
 
-    x: [G, K]. mask: [G, K], 1 where a sample is valid, else 0. number: [G] of valid samples.
+    Args:
+        x: [G, K].
+        mask: [G, K], 1 where a sample is valid, else 0.
+        number: [G], of valid samples.
+        parameters: [weight mean variance, 2, G].
+
+    Returns:
+        The new parameters, and each row's mean log-likelihood [G] under the old ones.
     """
     component_density, log_density = log_densities(x, parameters)
     responsibility = (component_density - log_density).exp() * mask  # [2, G, K]
@@ -84,7 +101,7 @@ def em_step(x: Tensor, mask: Tensor, number: Tensor, parameters: Tensor) -> tupl
 
 
 def log_densities(x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted log-density of each component [2, G, K] and of the mixture [G, K]."""
+    """Return the weighted log-density of each component [2, G, K] and of the mixture [G, K]."""
     weight, mean, variance = parameters[..., None]
     normalizer = weight.log() - 0.5 * (variance.log() + LOG_2PI)
     component_density = normalizer - 0.5 * (x - mean).square() / variance

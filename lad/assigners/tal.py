@@ -1,39 +1,85 @@
-"""TAL and SimOTA: dynamic assigners that, like PAA, rank anchors by what a network says of them."""
+"""TAL (TOOD): the candidates of a gt that are best aligned in class score and IoU are positive."""
+
+from typing import ClassVar
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from lad.assigners.candidates import Candidates, rank_by_cost
-from lad.assigners.center_candidates import resolve_conflicts
+from lad.assigners.base import Assigner, AssignmentContext, register_assigner
+from lad.assigners.candidates import Candidates
+from lad.assigners.center_candidates import resolve_conflicts, within_gts
 from lad.assigners.cost import predicted_iou
+from lad.assigners.indexing import rank_in_group
 from lad.geometry import Anchors
 from lad.structures import HeadOutputs, Targets
+from lad.utils.options import OPTIONS
 
-ALIGNED = 13  # positives per gt at most
-IOU_POWER = 6  # of the alignment s · u⁶
+TOPK = 13
+IOU_POWER = 6.0
+
+
+@register_assigner("tal")
+@dataclass(frozen=True, config=OPTIONS)
+class TAL(Assigner):
+    """Task-aligned assignment.
+
+    Attributes:
+        topk: Positives per gt at most.
+        iou_power: β of the alignment s · u^β.
+
+    Source: TOOD (Feng et al., ICCV 2021), α 1.
+    """
+
+    title: ClassVar[str] = "TAL"
+    topk: int = Field(default=TOPK, ge=1, le=1000)
+    iou_power: float = Field(default=IOU_POWER, ge=0, le=100)
+
+    def find_candidates(self, anchors: Anchors, targets: Targets) -> Candidates:
+        """Return the anchors whose centers lie within a gt."""
+        return within_gts(anchors, targets)
+
+    def score(self, outputs: HeadOutputs, context: AssignmentContext) -> Tensor:
+        """Return `alignment_metric`, [M, 2]."""
+        return alignment_metric(outputs, context, self.iou_power)
+
+    def assign(self, candidate_scores: Tensor, context: AssignmentContext) -> Tensor:
+        """Return the assignment gt_index [N, A] of `assign_tal`."""
+        return assign_tal(candidate_scores, context, self.topk)
 
 
 @torch.no_grad()
-def alignment_metric(outputs: HeadOutputs, candidates: Candidates, anchors: Anchors, targets: Targets) -> Tensor:
-    """Task alignment of each candidate: [M, 2], −log(s · u⁶) and u, with s the probability of the gt's class and u the
-    IoU of the predicted box with the gt.
+def alignment_metric(outputs: HeadOutputs, context: AssignmentContext, iou_power: float = IOU_POWER) -> Tensor:
+    """Return the task alignment of each candidate, [M, 2]: −log(s · u^β) and u.
+
+    s is the probability of the gt's class, u the IoU of the predicted box with the gt, β `iou_power`.
 
     Source: TOOD (Feng et al., ICCV 2021), α 1, β 6.
     """
-    iou = predicted_iou(outputs, candidates, anchors, targets)
-    labels = targets.labels[candidates.gt]
+    candidates = context.candidates
+    iou = predicted_iou(outputs, candidates, context.anchors, context.targets)
+    labels = context.targets.labels[candidates.gt]
     logit = outputs.cls_logits[candidates.image, candidates.anchor, labels].float()
-    return torch.stack([-F.logsigmoid(logit) - IOU_POWER * iou.clamp(min=1e-6).log(), iou], dim=1)
+    return torch.stack([-F.logsigmoid(logit) - iou_power * iou.clamp(min=1e-6).log(), iou], dim=1)
 
 
 @torch.no_grad()
-def assign_tal(candidates: Candidates, candidate_scores: Tensor, anchors: Anchors, targets: Targets) -> Tensor:
-    """TAL: the 13 best aligned candidates of each gt, as far as their box overlaps it at all; an anchor that several
-    gts want goes to the one that its box overlaps most.
+def assign_tal(candidate_scores: Tensor, context: AssignmentContext, topk: int = TOPK) -> Tensor:
+    """Assign the topk best aligned candidates of each gt whose box overlaps it at all.
 
-    Differs from OpenMMLab: only anchors within the gt compete for the 13 places, as in later implementations.
+    An anchor that several gts select goes to the one that its predicted box overlaps most.
+    Differs from OpenMMLab: only anchors within the gt compete for the topk places, as in later implementations.
+
+    Args:
+        candidate_scores: [M, 2], of `alignment_metric`.
+        context: Of the batch.
+        topk: Positives per gt at most.
+
+    Returns:
+        gt_index [N, A].
     """
     cost, iou = candidate_scores.unbind(dim=1)
-    is_wanted = (rank_by_cost(candidates, cost, len(targets.boxes)) < ALIGNED) & (iou > 0)
-    return resolve_conflicts(candidates, is_wanted, iou, anchors, targets)
+    is_selected = (rank_in_group(cost, context.candidates.gt, context.num_gts) < topk) & (iou > 0)
+    return resolve_conflicts(is_selected, iou, context)

@@ -1,109 +1,78 @@
-"""The parameters of one experiment, checked before any work, and the profiles that give their defaults."""
+"""The parameters of one experiment, validated before any work."""
 
+import dataclasses
 import hashlib
 import json
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictBool,
     ValidationError,
-    ValidationInfo,
-    field_validator,
     model_validator,
 )
 
-from lad.assigners.base import ASSIGNERS
+from lad.assigners import ASSIGNERS, build_assigner
+from lad.config.groups import (
+    DataParameters,
+    MethodParameters,
+    NetworkParameters,
+    OptimizationParameters,
+    RuntimeParameters,
+    TeacherParameters,
+)
 from lad.config.notebook import notebook_values
-from lad.config.profiles import OWN_DATA_SIZES, PROFILES, SWIN, profile_of
+from lad.config.profiles import OWN_DATA_SIZES, PROFILES, profile_of
 from lad.config.yaml_file import read_values
 from lad.data.synthetic.shapes import DIFFICULTIES, VERSION
 from lad.distillation.cost_selection import COST_SELECTIONS
-from lad.distillation.methods import CO_LEARNING, LEARN_ASSIGNMENT, METHODS, METHODS_WITH_TEACHER
-from lad.evaluation.coco_eval import Evaluator, find_evaluator
+from lad.distillation.methods import METHODS, build_method_options
+from lad.evaluation.coco_eval import find_evaluator
 from lad.models.backbones.registry import BACKBONES
-from lad.models.heads.paa import HEADS, MIN_CHANNELS, NORM_GROUPS
+from lad.models.heads.registry import HEADS
 from lad.utils.messages import format_validation_error, format_value, given_values, invalid_choice_message
 from lad.utils.paths import absolute_path, project_folder
 
 DEFAULT_TEACHER = "r101"
 OF_TEACHER = ("teacher", "teacher_epochs", "teacher_width", "teacher_head", "teacher_iou_branch")
-# They say where a run happens, who counts and what is kept, not what it is.
-NOT_HASHED = frozenset({"out", "devices", "accelerator", "workers", "evaluator", "save_epochs", "checkpoint_every"})
+# They say where a run happens, who evaluates and what is kept, not what it is.
+NOT_HASHED = frozenset(
+    {"out", "rerun", "devices", "accelerator", "workers", "evaluator", "save_epochs", "checkpoint_every"}
+)
+RENAMED = {"criterion": "cost_selection"}  # parameters of earlier versions
 
 
-class Parameters(BaseModel):
-    """One run. Build it with `make_parameters`, which fills in the profile and explains what is wrong.
+class Parameters(
+    RuntimeParameters, OptimizationParameters, DataParameters, MethodParameters, TeacherParameters, NetworkParameters
+):
+    """The parameters of one run: all groups together. Build it with `make_parameters`, which fills in the profile.
 
     Two runs are the same experiment if everything but what `NOT_HASHED` lists is equal.
+
+    Attributes:
+        profile: Where the defaults came from, one of `PROFILES`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
     profile: str = "toy"
-    data: str = Field(min_length=1)  # "toy", "mini", or a folder in COCO format
-    method: str = "lad"
-    student: str = "r50"  # backbone
-    teacher: str | None = None  # backbone of the teacher: a run with the baseline method or, in colad, trained beside
-    teacher_width: float | None = Field(default=None, gt=0, le=4)  # None: as the student's; likewise the next two
-    teacher_head: str | None = None
-    teacher_iou_branch: StrictBool | None = None
-    # lad: remember the teacher's assignment of each (image, flip) and do not ask again; for a fixed image size.
-    cache_teacher: StrictBool = False
-    assigner: str = "paa"  # what makes positives of costs, or of boxes alone
-    cost_selection: str = "std_mean"  # colad: whose costs make the assignment
-    head: str = "paa"
-    iou_branch: StrictBool = True
-    seed: int = Field(default=0, ge=0, lt=2**31)
-    epochs: int = Field(ge=1, le=10_000)
-    # None: as many as the student's. In colad: of a run of its own that its weights begin from; None: they begin anew.
-    teacher_epochs: int | None = Field(default=None, ge=1, le=10_000)
 
-    batch_size: int = Field(ge=1, le=4096)  # images per step over all devices
-    optimizer: Literal["sgd", "adamw"]
-    lr: float = Field(gt=0, le=10)
-    weight_decay: float = Field(ge=0, le=1)
-    schedule: Literal["step", "cosine"]
-    warmup: int = Field(ge=0, le=10**9)  # steps of linear warm-up from lr × .001, at most half the run
-    clip_grad: float = Field(ge=0)  # largest gradient norm; 0 does not clip
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
-    # The networks that train, by torch.compile: a slow start, then faster steps; a teacher is then trained so, too.
-    compile: StrictBool = False
-
-    width: float = Field(gt=0, le=4)  # factor on the backbone's channels
-    channels: int = Field(ge=MIN_CHANNELS, le=4096, multiple_of=NORM_GROUPS)  # of the pyramid and the head
-    weights: str  # backbone weights: "none", "imagenet", or a file
-    frozen_stages: int = Field(ge=-1, le=4)
-    norm_eval: StrictBool
-
-    short_sides: list[int] = Field(min_length=1)  # training images' short side in pixels, one of them at random
-    test_short_side: int = Field(ge=32, le=10_000)
-    long_side: int = Field(ge=32, le=10_000)
-    flip: float = Field(default=0.5, ge=0, le=1)  # probability
-    train_images: int | None = Field(default=None, ge=1)  # only the first so many, for a quick trial
-    bad_images: Literal["stop", "skip"] = "stop"  # when an image file cannot be read
-
-    eval_every: int = Field(ge=1, le=10_000)  # epochs; the last one always is
-    evaluator: Evaluator = "pycocotools"  # or faster_coco_eval: the same numbers sooner
-    checkpoint_every: int = Field(default=500, ge=1, le=10**9)  # steps, within an epoch; one is also written at its end
-    save_epochs: StrictBool = False  # keep the weights of every epoch, for the explorer
-    out: str = "runs"  # folder of the runs
-    devices: int = Field(default=1, ge=1, le=1024)
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto"  # the mixture needs float64, which Apple's mps lacks
-    workers: int = Field(ge=0, le=256)  # processes that load images, per device
-
-    @field_validator("*", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _is_no_switch(cls, value: Any, field: ValidationInfo) -> Any:
-        """Numbers may come as text, but true is not 1."""
-        if isinstance(value, bool) and "bool" not in str(cls.model_fields[str(field.field_name)].annotation):
-            raise ValueError(f"parameter '{field.field_name}' = {value}: cannot be true or false")
-        return value
+    def _resolve_options(cls, values: Any) -> Any:
+        """Fill in the defaults of the assigner's and the method's options, so that they are stored with the run."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        for kind, entries, build in (
+            ("assigner", ASSIGNERS, build_assigner),
+            ("method", METHODS, build_method_options),
+        ):
+            name, options = values.get(kind, cls.model_fields[kind].default), values.get(f"{kind}_options") or {}
+            if not isinstance(options, dict):
+                raise ValueError(f"parameter '{kind}_options' = {format_value(options)} must map names to values")
+            if isinstance(name, str) and name in entries:
+                values[f"{kind}_options"] = dataclasses.asdict(build(name, options))  # type: ignore[arg-type]  # a pydantic dataclass
+        return values
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Parameters":
@@ -121,33 +90,34 @@ class Parameters(BaseModel):
             value = getattr(self, name)
             if value not in known and not (name.startswith("teacher") and value is None):
                 raise ValueError(invalid_choice_message(name, value, known))
-        if self.method in METHODS_WITH_TEACHER and self.teacher is None:
+        if METHODS[self.method].needs_teacher and self.teacher is None:
             raise ValueError(f"method '{self.method}' needs a teacher; add teacher={DEFAULT_TEACHER}")
         given = [name for name in OF_TEACHER if getattr(self, name) is not None]
-        if self.method not in METHODS_WITH_TEACHER and given:
+        if not METHODS[self.method].needs_teacher and given:
             raise ValueError(f"method '{self.method}' has no teacher; leave out {' and '.join(given)}")
-        if self.method not in CO_LEARNING and self.cost_selection != "std_mean":
+        if not METHODS[self.method].trains_teacher and self.cost_selection != "std_mean":
             raise ValueError(f"cost_selection is for method 'colad'; leave it out with method '{self.method}'")
         if self.cache_teacher and self.method != "lad":
             reason = {
                 "baseline": "has no teacher",
-                "colad": "trains its teacher, so that its assignments change",
-            }.get(self.method, "needs the teacher's outputs and not its assignment alone")
+                "colad": "trains its teacher, whose assignments change",
+            }.get(self.method, "needs the teacher's outputs, not only its assignment")
             raise ValueError(f"cache_teacher is for method 'lad'; method '{self.method}' {reason}")
         if self.cache_teacher and len(self.short_sides) > 1:
             raise ValueError(
                 f"cache_teacher needs images of a fixed size, but short_sides holds {len(self.short_sides)} to draw "
                 "from; give one, or cache_teacher=False"
             )
-        if ASSIGNERS[self.assigner].is_static and self.method in LEARN_ASSIGNMENT:
+        if not ASSIGNERS[self.assigner].uses_predictions and METHODS[self.method].learns_assignment:
+            others = ", ".join(name for name, assigner in ASSIGNERS.items() if assigner.uses_predictions)
             raise ValueError(
-                f"assigner '{self.assigner}' asks no network, so that a teacher cannot change it; use it with method "
-                f"baseline or soft_label, or one of paa, tal, simota with method '{self.method}'"
+                f"assigner '{self.assigner}' does not use predictions, so a teacher cannot change it; use {others} with "
+                f"method '{self.method}', or method baseline or soft_label"
             )
         if self.weights == "none" and (self.frozen_stages >= 0 or self.norm_eval):
             raise ValueError(
-                f"frozen_stages={self.frozen_stages} and norm_eval={self.norm_eval} would keep a random backbone as it "
-                "is; give weights, or frozen_stages=-1 and norm_eval=False"
+                f"frozen_stages={self.frozen_stages} and norm_eval={self.norm_eval} would freeze a randomly "
+                "initialized backbone; give weights, or frozen_stages=-1 and norm_eval=False"
             )
         if self.weights == "imagenet" and self.width != 1:
             raise ValueError(f"weights 'imagenet' exist for width=1 only, not {self.width}; give weights='none'")
@@ -163,7 +133,7 @@ class Parameters(BaseModel):
 
     @property
     def run_name(self) -> str:
-        """Folder name of the run: what it is, and the hash that makes it one of a kind."""
+        """Return the name of the run: what it is, and the hash of its parameters."""
         data = self.data if self.data in DIFFICULTIES else Path(self.data).name
         taught = f"-from-{self.teacher}" if self.teacher else ""
         where = self.profile if data == self.profile else f"{self.profile}-{data}"
@@ -171,33 +141,36 @@ class Parameters(BaseModel):
 
     @property
     def hash(self) -> str:
-        """Ten hex digits of everything that makes the experiment. A parameter at its default does not count, so that
-        one that a later version adds leaves the names of earlier runs as they are."""
-        content = self.model_dump(exclude=set(NOT_HASHED), exclude_defaults=True)
-        if self.data in DIFFICULTIES:
-            content["data"] = f"{self.data}-v{VERSION}"
-        canonical = json.dumps(content, sort_keys=True)
+        """Return ten hex digits of `identity`."""
+        canonical = json.dumps(self.identity(), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
+    def identity(self) -> dict[str, Any]:
+        """Return every resolved parameter that makes the experiment, defaults included, and the version of its data."""
+        content = self.model_dump(exclude=set(NOT_HASHED))
+        if self.data in DIFFICULTIES:
+            content["data"] = f"{self.data}-v{VERSION}"
+        return content
+
     def summary(self) -> str:
-        """What will be run, for a person to read."""
+        """Return a text that says what will be run."""
         taught = f" taught by {self.teacher}" if self.teacher else ""
-        question = f"{self.method}: {self.student}{taught} on {self.data}, {self.epochs} epochs, seed {self.seed}"
-        told = {"method", "student", "teacher", "data", "epochs", "seed"}
-        rest = {name: value for name, value in self.model_dump(exclude=told).items() if value is not None}
-        # A value stays in one piece: its spaces are not where a line may break.
+        title = f"{self.method}: {self.student}{taught} on {self.data}, {self.epochs} epochs, seed {self.seed}"
+        in_title = {"method", "student", "teacher", "data", "epochs", "seed"}
+        rest = {name: value for name, value in self.model_dump(exclude=in_title).items() if value not in (None, {})}
+        # Lines break between values, not at the spaces within one.
         words = " ".join(f"{name}={_shortened(value)}".replace(" ", "\0") for name, value in rest.items())
-        return f"{question}\n{textwrap.fill(words, width=88)}".replace("\0", " ")
+        return f"{title}\n{textwrap.fill(words, width=88)}".replace("\0", " ")
 
     def of_teacher(self) -> "Parameters":
-        """The run that trains this run's teacher alone: the same in all but network, method and epochs."""
+        """Return the run that trains this run's teacher alone: the same in all but network, method and epochs."""
         assert self.teacher is not None
         own, other = profile_of(self.profile, self.student), profile_of(self.profile, self.teacher)
-        recipe = {name: other[name] for name in SWIN if getattr(self, name) == own[name]}
+        recipe = {name: value for name, value in other.items() if getattr(self, name) == own[name] != value}
         return self.plain(epochs=self.teacher_epochs or self.epochs, **recipe, **self.teacher_network())
 
     def teacher_network(self) -> dict[str, Any]:
-        """What the teacher's network is built from, under the student's names."""
+        """Return what the teacher's network is built from, under the student's names."""
         assert self.teacher is not None
         return {
             "student": self.teacher,
@@ -207,20 +180,22 @@ class Parameters(BaseModel):
         }
 
     def plain(self, **changes: Any) -> "Parameters":
-        """The same run without a teacher: the plain baseline, or with `changes`."""
-        taught = {
+        """Return the same run without a teacher: the plain baseline, or with `changes`."""
+        untaught: dict[str, Any] = {
             "method": "baseline",
+            "method_options": {},
             "cost_selection": "std_mean",
             "cache_teacher": False,
             **dict.fromkeys(OF_TEACHER),
         }
-        return Parameters(**{**self.model_dump(), **taught, **changes})
+        return Parameters(**{**self.model_dump(), **untaught, **changes})
 
 
 def make_parameters(given: Mapping[str, Any]) -> Parameters:
-    """Parameters from the given values, the rest from their profile; None means "not given".
+    """Build parameters from the given values and, for the rest, their profile; None means "not given".
 
-    Raises ValueError with one line that names each parameter that is wrong, its value, and what is right.
+    Raises:
+        ValueError: One line that names each wrong parameter, its value and what is allowed.
     """
     known = merge_profile_values(given)
     for name in ("method", "student"):  # they choose the defaults of others
@@ -228,11 +203,12 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
             raise ValueError(f"parameter '{name}' = {format_value(known[name])}: input should be a valid string")
     profile = known["profile"]
     values = {**profile_of(profile, str(known.get("student"))), **known}
-    if values.get("method", "lad") in METHODS_WITH_TEACHER:
+    method = METHODS.get(values.get("method", "lad"))
+    if method is not None and method.needs_teacher:
         values.setdefault("teacher", DEFAULT_TEACHER)
-    trained_together = values.get("method", "lad") in CO_LEARNING
-    if "teacher_epochs" not in known and ("epochs" in known or "teacher" not in values or trained_together):
-        values.pop("teacher_epochs", None)  # a profile's goes with the profile's epochs
+    trains_teacher = method is not None and method.trains_teacher
+    if "teacher_epochs" not in known and ("epochs" in known or "teacher" not in values or trains_teacher):
+        values.pop("teacher_epochs", None)  # a profile's teacher_epochs belongs to the profile's epochs
     if not isinstance(values["data"], str) or values["data"] not in DIFFICULTIES:
         folder = absolute_path("data", known["data"]) if "data" in known else project_folder() / values["data"]
         values = {**values, **OWN_DATA_SIZES.get(profile, {}), **known, "data": str(folder)}
@@ -243,12 +219,12 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
         parameters = Parameters(**values)
     except ValidationError as error:
         raise ValueError(format_validation_error(error)) from None
-    if parameters.teacher is not None:  # whose run is refused now rather than when it begins
+    if parameters.teacher is not None:  # refuse its run now rather than when it starts
         try:
             parameters.of_teacher()
         except ValidationError as error:
             raise ValueError(f"its teacher: {format_validation_error(error)}") from None
-    find_evaluator(parameters.evaluator)  # it is missed here rather than after the first epoch
+    find_evaluator(parameters.evaluator)  # fails here if it is not installed, rather than after the first epoch
     return parameters
 
 
@@ -261,6 +237,9 @@ def merge_profile_values(given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: `profile` or a key of `profiles` is not a profile, or a name is not a parameter.
     """
+    for old, new in RENAMED.items():
+        if old in given:
+            raise ValueError(f"parameter '{old}' is now called '{new}'; give {new}={format_value(given[old])}")
     known = given_values({name: value for name, value in given.items() if name != "profiles"}, Parameters)
     profile = known.setdefault("profile", "toy")
     if not isinstance(profile, str):
@@ -282,14 +261,15 @@ def merge_profile_values(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_parameters(file: Path) -> Parameters:
-    """Those of a run's params.json, which holds them all, or of a YAML file as in params/.
+    """Read parameters from a run's params.json, which holds them all, or from a YAML file as in params/.
 
-    Raises ValueError, naming the file, for one that cannot be read or a parameter that is wrong.
+    Raises:
+        ValueError: The file cannot be read or a parameter is wrong; names the file.
     """
-    is_a_runs = file.suffix == ".json"
-    given = {} if is_a_runs else read_values(file)
+    is_json = file.suffix == ".json"
+    given = {} if is_json else read_values(file)
     try:
-        return Parameters(**json.loads(file.read_text(encoding="utf-8"))) if is_a_runs else make_parameters(given)
+        return Parameters(**json.loads(file.read_text(encoding="utf-8"))) if is_json else make_parameters(given)
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror})") from None
     except ValidationError as error:
@@ -299,12 +279,12 @@ def read_parameters(file: Path) -> Parameters:
 
 
 def notebook_parameters(namespace: Mapping[str, Any]) -> Parameters:
-    """Parameters from a notebook's variables (`globals()`); see `notebook_values`."""
+    """Build parameters from a notebook's variables (`globals()`); see `notebook_values`."""
     return make_parameters(notebook_values(namespace))
 
 
 def _shortened(value: Any) -> str:
-    """A value for print; a long list by its ends."""
+    """Format a value; a long list by its ends."""
     if isinstance(value, list) and len(value) > 6:
         return f"[{value[0]}, {value[1]}, … {value[-1]}]"
     return str(value)

@@ -1,11 +1,24 @@
-"""Distillation: the methods of the LAD paper, their losses and cost selections, and the cache of teacher assignments."""
+"""Distillation: methods, soft-label losses, cost selection of co-learning, and the cache of teacher assignments.
+
+Every module of this folder is imported here, so that a new method is one new file.
+"""
+
+import importlib
+import pkgutil
 
 from lad.distillation.cost_selection import choose_cost_fisher, choose_cost_std_mean
+from lad.distillation.methods import METHODS, build_method, register_method
 from lad.distillation.soft_label import focal_kl, soft_label_loss
 
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
 __all__ = [
+    "METHODS",
+    "build_method",
     "choose_cost_fisher",
     "choose_cost_std_mean",
     "focal_kl",
+    "register_method",
     "soft_label_loss",
 ]

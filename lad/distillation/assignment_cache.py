@@ -1,5 +1,7 @@
-"""A teacher's assignments, kept on disk: under fixed transforms they follow from the image and its flip, so that each
-is made once and the teacher need not look again. LAD asks nothing else of its teacher.
+"""A cache of a teacher's assignments on disk.
+
+Under deterministic transforms, an assignment follows from the image and its flip, so the teacher's forward pass is
+needed once for each. LAD uses nothing else of its teacher.
 """
 
 import json
@@ -17,58 +19,69 @@ from lad.geometry import Anchors, inside_images
 from lad.structures import BACKGROUND, IGNORED, Batch
 from lad.utils.atomic_io import write_text
 
-CACHE_FILES = "assignments.*.bin"  # one of each process, with its rank
+CACHE_FILES = "assignments.*.bin"  # one per process, named after its rank
 FORMAT = 1
-RECORD = struct.Struct("<q?II")  # image id, flipped, number of positives, CRC-32 of all that
-POSITIVE = np.dtype([("level", "u1"), ("row", "<u2"), ("column", "<u2"), ("gt", "<u4")])  # gt: of the image's own
+RECORD = struct.Struct("<q?II")  # image id, flipped, number of positives, CRC-32 of the record
+POSITIVE = np.dtype(
+    [("level", "u1"), ("row", "<u2"), ("column", "<u2"), ("gt", "<u4")]
+)  # gt: index among the image's gts
 
 Key = Mapping[str, str | int]
 ImageKey = tuple[int, bool]  # an image's id, and whether it is flipped
 
 
 class AssignmentCache:
-    """The positives of each (image, flip) as they were at its first image_key. Each process that trains writes a file of
-    its own, which is only ever appended to, and reads those of all.
+    """The positives of each (image, flip), as they were when the teacher first saw it.
 
-    Where a batch is padded to another size than at first image_key, the assignment is still that of the first.
+    Each training process appends to a file of its own and reads the files of all. Where a batch is padded to another
+    size than at first, the cached assignment is still the first one.
+
+    Args:
+        folder: The run's.
+        key: By name, everything that the assignments depend on beside image and flip.
+        rank: Of this process.
+
+    Raises:
+        ValueError: A file was written under another key; names the file and what differs.
     """
 
     def __init__(self, folder: Path, key: Key, rank: int = 0) -> None:
-        """folder: of the run. key: by name, all that its assignments depend on beside image and flip.
-
-        Raises ValueError, naming the file and what differs, if one was made under another key.
-        """
         self.folder, self.key = folder, {"format": FORMAT, **key}
         self.path = folder / CACHE_FILES.replace("*", str(rank))
         if not self.path.exists():
             write_text(self.path, json.dumps(self.key) + "\n")
         self.files: dict[Path, _File] = {}
-        self.places: dict[ImageKey, tuple[_File, int, int]] = {}  # file, offset, number of positives
+        self.records: dict[ImageKey, tuple[_File, int, int]] = {}  # file, offset, number of positives
         self.refresh()
         self.own = self.files[self.path]
         self.own.begin_writing()
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.records)
 
     def refresh(self) -> None:
-        """Take up what all processes have written; to be called between epochs. Of two records the own one counts."""
+        """Read the records that all processes have added, between epochs; of two, this process's own counts."""
         for path in sorted(self.folder.glob(CACHE_FILES), key=lambda path: (path != self.path, path)):
             if path not in self.files:
                 self.files[path] = _File(path, self.key)
             file = self.files[path]
             for image_key, offset, count in file.new_records():
-                self.places.setdefault(image_key, (file, offset, count))
+                self.records.setdefault(image_key, (file, offset, count))
 
     def get(self, batch: Batch, anchors: Anchors, assign: Callable[[Batch], Tensor]) -> Tensor:
-        """The assignment gt_index [N, A] of a batch, on the host. assign: makes that of a batch of images not seen
-        before, padded as they are here. anchors: of the batch, on the host."""
+        """Return the assignment gt_index [N, A] of a batch, on the host.
+
+        Args:
+            batch: On the host.
+            anchors: Of the batch, on the host.
+            assign: Makes the assignment of a batch of the images that are not cached yet, padded as they are here.
+        """
         keys = list(zip(batch.image_id.tolist(), batch.is_flipped.tolist(), strict=True))
-        new = [row for row, image_key in enumerate(keys) if image_key not in self.places]
+        new = [row for row, image_key in enumerate(keys) if image_key not in self.records]
         if new:
-            unseen = batch.take(new) if len(new) < len(keys) else batch
-            self._remember([keys[row] for row in new], unseen, assign(unseen).cpu(), anchors)
-        positives = [file.read(offset, count) for file, offset, count in map(self.places.__getitem__, keys)]
+            uncached = batch.take(new) if len(new) < len(keys) else batch
+            self._add([keys[row] for row in new], uncached, assign(uncached).cpu(), anchors)
+        positives = [file.read(offset, count) for file, offset, count in map(self.records.__getitem__, keys)]
         image = np.repeat(np.arange(len(keys)), list(map(len, positives)))
         level, row, column, gt = (np.concatenate(positives)[name].astype(np.int64) for name in POSITIVE.names or ())
         width, start = _layout(anchors)
@@ -77,45 +90,49 @@ class AssignmentCache:
         gt_index[image, location] = torch.from_numpy(gt + _first_gt(batch).numpy()[image])
         return gt_index
 
-    def _remember(self, keys: list[ImageKey], batch: Batch, gt_index: Tensor, anchors: Anchors) -> None:
+    def _add(self, keys: list[ImageKey], batch: Batch, gt_index: Tensor, anchors: Anchors) -> None:
         image, location = (gt_index >= 0).nonzero(as_tuple=True)
         width, start = _layout(anchors)
         level = anchors.level[location].numpy()
-        place = location.numpy() - start[level]
+        position = location.numpy() - start[level]
         positives = np.empty(len(image), POSITIVE)
-        positives["level"], positives["row"], positives["column"] = level, place // width[level], place % width[level]
+        positives["level"], positives["row"], positives["column"] = (
+            level,
+            position // width[level],
+            position % width[level],
+        )
         positives["gt"] = (gt_index[image, location] - _first_gt(batch)[image]).numpy()
         of_image = np.split(positives, np.searchsorted(image.numpy(), np.arange(1, len(keys))))
-        for image_key, one in zip(keys, of_image, strict=True):
-            self.places[image_key] = (self.own, self.own.append(image_key, one), len(one))
+        for image_key, own in zip(keys, of_image, strict=True):
+            self.records[image_key] = (self.own, self.own.append(image_key, own), len(own))
         self.own.flush()
 
 
 class _File:
-    """A line of JSON, the key, and records after it. What a killed process left half written at its end is none."""
+    """A file of the cache: the key as one line of JSON, then records; an incomplete last record is dropped."""
 
     def __init__(self, path: Path, key: Key) -> None:
         self.path = path
         self.reader = path.open("rb")
         try:
-            found = dict(json.loads(self.reader.readline()))
+            stored = dict(json.loads(self.reader.readline()))
         except (ValueError, TypeError):
-            raise ValueError(f"{path}: damaged; remove it, and its assignments are made anew") from None
-        if found != key:
-            name = next(name for name in {**key, **found} if found.get(name) != key.get(name))
+            raise ValueError(f"{path}: corrupted; delete it, and the teacher makes its assignments again") from None
+        if stored != key:
+            name = next(name for name in {**key, **stored} if stored.get(name) != key.get(name))
             raise ValueError(
-                f"{path}: holds assignments made with {name}={found.get(name)!r}, but this run has {key.get(name)!r}; "
-                "remove it to have them made anew"
+                f"{path}: holds assignments made with {name}={stored.get(name)!r}, but this run has {key.get(name)!r}; "
+                "delete it, and the teacher makes its assignments again"
             )
         self.end = self.reader.tell()
 
     def new_records(self) -> Iterator[tuple[ImageKey, int, int]]:
-        """Image and flip, offset and number of positives of each whole record behind the last one that was read."""
+        """Yield key, offset and number of positives of each complete record behind the last one that was read."""
         self.reader.seek(self.end)
         size = os.fstat(self.reader.fileno()).st_size
         while len(head := self.reader.read(RECORD.size)) == RECORD.size:
             image_id, flipped, count, checksum = RECORD.unpack(head)
-            if self.end + len(head) + count * POSITIVE.itemsize > size:  # before memory is taken for it
+            if self.end + len(head) + count * POSITIVE.itemsize > size:  # before memory is allocated for it
                 return
             body = self.reader.read(count * POSITIVE.itemsize)
             if _checksum(image_id, flipped, body) != checksum:
@@ -124,21 +141,23 @@ class _File:
             yield (image_id, flipped), self.end - len(body), count
 
     def begin_writing(self) -> None:
+        """Drop an incomplete last record and open the file for appending."""
         os.truncate(self.path, self.end)
         self.writer = self.path.open("ab")
 
     def append(self, image_key: ImageKey, positives: np.ndarray) -> int:
-        """Add a record; returns the offset of its positives. They can be read after the next `flush`."""
+        """Append a record and return the offset of its positives, which can be read after the next `flush`."""
         body = positives.tobytes()
         self.writer.write(RECORD.pack(*image_key, len(positives), _checksum(*image_key, body)) + body)
         self.end += RECORD.size + len(body)
         return self.end - len(body)
 
     def flush(self) -> None:
+        """Write appended records to the file."""
         self.writer.flush()
 
     def read(self, offset: int, count: int) -> np.ndarray:
-        """The positives of a record, [count] of `POSITIVE`."""
+        """Return the positives of a record, [count] of `POSITIVE`."""
         return np.frombuffer(os.pread(self.reader.fileno(), count * POSITIVE.itemsize, offset), POSITIVE)
 
 
@@ -147,11 +166,11 @@ def _checksum(image_id: int, flipped: bool, body: bytes) -> int:
 
 
 def _layout(anchors: Anchors) -> tuple[np.ndarray, np.ndarray]:
-    """Of each level: the columns of its grid and its first anchor, [5] each."""
+    """Return the number of columns and the first anchor of each level, [5] each."""
     counts = np.array(anchors.level_counts)
     return anchors.level_hw[:, 1].numpy(), counts.cumsum() - counts
 
 
 def _first_gt(batch: Batch) -> Tensor:
-    """Row [N] of each image's first gt in the batch's list."""
+    """Return the row [N] of each image's first gt in the batch's targets."""
     return torch.searchsorted(batch.targets.image, torch.arange(len(batch.image_id)))

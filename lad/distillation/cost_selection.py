@@ -1,13 +1,13 @@
-"""Co-learning LAD: two networks train together, and for each gt the one that separates its candidates better supplies
-the costs of the assignment that both learn."""
+"""Cost selection of co-learning LAD: which of two networks that train together supplies the costs of a gt."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from lad.assigners.candidates import Candidates, group_sizes
+from lad.assigners.candidates import Candidates
 from lad.assigners.gmm import fit_mixture
+from lad.assigners.indexing import group_sizes
 from lad.assigners.paa import topk_per_level
 from lad.geometry import STRIDES
 from lad.structures import Targets
@@ -17,10 +17,19 @@ from lad.structures import Targets
 def choose_cost_std_mean(
     student_cost: Tensor, teacher_cost: Tensor, candidates: Candidates, targets: Targets
 ) -> tuple[Tensor, Tensor]:
-    """Per gt and level, the costs of the network with the larger std / mean over the candidates (unbiased std); with a
-    single candidate, the smaller cost.
+    """Choose, per gt and level, the network whose costs have the larger std / mean over the candidates.
 
-    student_cost, teacher_cost: [M]. Returns the chosen cost [M] and from_teacher [M] bool.
+    The std is unbiased; with a single candidate, the smaller cost is chosen.
+
+    Args:
+        student_cost: [M].
+        teacher_cost: [M].
+        candidates: M pairs of an anchor and a gt.
+        targets: The T gts of the batch.
+
+    Returns:
+        The chosen cost [M], and from_teacher [M] bool.
+
     Source: Co-learning LAD, Nguyen et al., WACV 2022.
     """
     group = candidates.gt * len(STRIDES) + candidates.level
@@ -36,9 +45,10 @@ def choose_cost_std_mean(
 def choose_cost_fisher(
     student_cost: Tensor, teacher_cost: Tensor, candidates: Candidates, targets: Targets
 ) -> tuple[Tensor, Tensor]:
-    """Per gt, the costs of the network whose fitted mixture has the larger Fisher cost_selection (μ₁ − μ₀)² / (σ₀² + σ₁²).
+    """Choose, per gt, the network whose fitted mixture has the larger Fisher criterion (μ₁ − μ₀)² / (σ₀² + σ₁²).
 
-    student_cost, teacher_cost: [M]. Returns the chosen cost [M] and from_teacher [M] bool.
+    Arguments and results are those of `choose_cost_std_mean`.
+
     Source: Co-learning LAD, Nguyen et al., WACV 2022.
     """
     student, teacher = (_fisher(cost, candidates, len(targets.boxes)) for cost in (student_cost, teacher_cost))
@@ -49,19 +59,19 @@ def choose_cost_fisher(
 def choose_student(
     student_cost: Tensor, teacher_cost: Tensor, candidates: Candidates, targets: Targets
 ) -> tuple[Tensor, Tensor]:
-    """Always the student's costs, for comparison. Returns as the others."""
+    """Choose the student's costs everywhere, for comparison; arguments and results as in `choose_cost_std_mean`."""
     return student_cost, torch.zeros_like(student_cost, dtype=torch.bool)
 
 
 def choose_teacher(
     student_cost: Tensor, teacher_cost: Tensor, candidates: Candidates, targets: Targets
 ) -> tuple[Tensor, Tensor]:
-    """Always the teacher's costs, for comparison. Returns as the others."""
+    """Choose the teacher's costs everywhere, for comparison; arguments and results as in `choose_cost_std_mean`."""
     return teacher_cost, torch.ones_like(teacher_cost, dtype=torch.bool)
 
 
-Choice = Callable[[Tensor, Tensor, Candidates, Targets], tuple[Tensor, Tensor]]
-COST_SELECTIONS: dict[str, Choice] = {
+CostSelection = Callable[[Tensor, Tensor, Candidates, Targets], tuple[Tensor, Tensor]]
+COST_SELECTIONS: dict[str, CostSelection] = {
     "std_mean": choose_cost_std_mean,
     "fisher": choose_cost_fisher,
     "student": choose_student,
@@ -70,7 +80,7 @@ COST_SELECTIONS: dict[str, Choice] = {
 
 
 def _std_over_mean(cost: Tensor, group: Tensor, size: Tensor) -> Tensor:
-    """std / mean of each group's costs, [number of groups]; 0 for an empty group or one of a single cost."""
+    """Compute std / mean of each group's costs, [number of groups]; 0 for a group of less than two costs."""
     cost = cost.double()
     zeros = cost.new_zeros(len(size))
     mean = zeros.scatter_add(0, group, cost) / size.clamp(min=1)

@@ -1,30 +1,39 @@
 """The methods of Nguyen et al. (WACV 2022): whose outputs make the assignment that the student learns?
 
-A method is a function (student outputs, teacher outputs or None, candidates, anchors, targets[, assigner]) →
-`MethodLoss`. The candidates are what the assigner's `match` found, from geometry alone.
+A method is a function (student outputs, teacher outputs or None, context, assigner, options) → `MethodLoss`, and one
+entry of `METHODS` that says what it needs.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import pydantic.dataclasses
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from lad.assigners.base import ASSIGNERS, PAA, Assigner
-from lad.assigners.candidates import Candidates
-from lad.distillation.cost_selection import COST_SELECTIONS, Choice, choose_cost_std_mean
+from lad.assigners.base import Assigner, AssignmentContext
+from lad.assigners.paa import PAA
+from lad.distillation.cost_selection import COST_SELECTIONS, CostSelection, choose_cost_std_mean
 from lad.distillation.soft_label import soft_label_loss
 from lad.geometry import Anchors
-from lad.losses import BoxWeighting, detection_loss
+from lad.losses import BOX_WEIGHT, BoxWeighting, detection_loss
 from lad.structures import HeadOutputs, Targets
+from lad.utils.options import OPTIONS, build_options
 
 
 @dataclass(frozen=True)
 class MethodLoss:
-    """terms: named scalar losses, ready to sum; those of a second network start with teacher_. gt_index: [N, A], the
-    assignment that was learned. cost: [M] of the candidates it was made from, None if it was remembered. from_teacher:
-    [M] bool, in co-learning: whose cost was chosen."""
+    """What a method makes of one batch.
+
+    Attributes:
+        terms: Scalar losses by name, weighted, ready to sum; those of a second network start with `teacher_`.
+        gt_index: [N, A], the assignment that was learned.
+        cost: [M], of the candidates it was made from; None if the assignment came from the cache.
+        from_teacher: [M] bool, in co-learning: whether the teacher's cost was selected.
+    """
 
     terms: dict[str, Tensor]
     gt_index: Tensor
@@ -32,116 +41,227 @@ class MethodLoss:
     from_teacher: Tensor | None = None
 
 
-Method = Callable[..., MethodLoss]
+@pydantic.dataclasses.dataclass(frozen=True, config=OPTIONS)
+class NoOptions:
+    """The options of a method that has no hyper-parameters."""
 
 
-def baseline(
+@dataclass(frozen=True)
+class Method:
+    """One entry of `METHODS`.
+
+    Attributes:
+        title: Its name for tables and figures.
+        loss: The method itself.
+        options: Pydantic dataclass of its hyper-parameters.
+        needs_teacher: Whether it uses a second network's outputs.
+        learns_assignment: Whether the student learns an assignment that a teacher has a part in.
+        trains_teacher: Whether the teacher trains beside the student; otherwise it is a finished run, frozen.
+    """
+
+    title: str
+    loss: Callable[..., MethodLoss]
+    options: type
+    needs_teacher: bool
+    learns_assignment: bool
+    trains_teacher: bool
+
+
+METHODS: dict[str, Method] = {}
+LossFunction = Callable[..., MethodLoss]
+
+
+def register_method(
+    name: str,
+    title: str,
+    *,
+    options: type = NoOptions,
+    needs_teacher: bool = False,
+    learns_assignment: bool = False,
+    trains_teacher: bool = False,
+) -> Callable[[LossFunction], LossFunction]:
+    """Make a method known under the name that users type; the arguments are the fields of `Method`."""
+
+    def register(loss: LossFunction) -> LossFunction:
+        METHODS[name] = Method(title, loss, options, needs_teacher, learns_assignment, trains_teacher)
+        return loss
+
+    return register
+
+
+def build_method_options(name: str, given: Mapping[str, Any]) -> Any:
+    """Build the options of a method from values by name.
+
+    Raises:
+        ValueError: An option is unknown or out of range; the message names it.
+    """
+    return build_options("method_options", f"method '{name}'", METHODS[name].options, given)
+
+
+def build_method(
+    name: str, assigner: Assigner, options: Mapping[str, Any] | None = None, cost_selection: str = "std_mean"
+) -> Callable[[HeadOutputs, HeadOutputs | None, AssignmentContext], MethodLoss]:
+    """Bind a method to its assigner and options.
+
+    Args:
+        name: One of `METHODS`.
+        assigner: Makes the assignment.
+        options: Hyper-parameters by name; those that are missing keep their defaults.
+        cost_selection: One of `COST_SELECTIONS`, for a method that trains its teacher.
+
+    Returns:
+        A function of the student's outputs, the teacher's outputs or None, and the context.
+    """
+    entry = METHODS[name]
+    loss = functools.partial(entry.loss, assigner=assigner, options=build_method_options(name, options or {}))
+    return functools.partial(loss, select_cost=COST_SELECTIONS[cost_selection]) if entry.trains_teacher else loss
+
+
+@register_method("baseline", "plain")
+def baseline_loss(
     student: HeadOutputs,
     teacher: HeadOutputs | None,
-    candidates: Candidates,
-    anchors: Anchors,
-    targets: Targets,
-    assigner: Assigner = PAA,
+    context: AssignmentContext,
+    assigner: Assigner = PAA(),
+    options: NoOptions = NoOptions(),
 ) -> MethodLoss:
-    """Plain training: the student's own outputs make the assignment. The teacher is not looked at. Boxes are weighted
-    by their IoU, but not for a head without the IoU branch, as in the published code."""
-    candidate_scores = assigner.score(student, candidates, anchors, targets)
-    gt_index = assigner.assign(candidates, candidate_scores, anchors, targets)
+    """Compute the losses of plain training: the student's own outputs make the assignment.
+
+    The teacher is not used. Boxes are weighted by their IoU, but not for a head without the IoU branch, as in the
+    published code.
+    """
+    candidate_scores = assigner.score(student, context)
+    gt_index = assigner.assign(candidate_scores, context)
     weighting: BoxWeighting = "none" if student.iou_logits is None else "iou"
-    return MethodLoss(detection_loss(student, gt_index, anchors, targets, weighting), gt_index, candidate_scores[:, 0])
+    terms = detection_loss(student, gt_index, context.anchors, context.targets, weighting)
+    return MethodLoss(terms, gt_index, candidate_scores[:, 0])
 
 
-def lad(
+@register_method("lad", "LAD", needs_teacher=True, learns_assignment=True)
+def lad_loss(
     student: HeadOutputs,
     teacher: HeadOutputs | None,
-    candidates: Candidates,
-    anchors: Anchors,
-    targets: Targets,
-    assigner: Assigner = PAA,
+    context: AssignmentContext,
+    assigner: Assigner = PAA(),
+    options: NoOptions = NoOptions(),
 ) -> MethodLoss:
-    """Label assignment distillation: the teacher's outputs make the assignment; nothing else passes on."""
-    candidate_scores = assigner.score(_needed(teacher, "lad"), candidates, anchors, targets)
-    gt_index = assigner.assign(candidates, candidate_scores, anchors, targets)
-    return MethodLoss(learn_assignment(student, gt_index, anchors, targets), gt_index, candidate_scores[:, 0])
+    """Compute the losses of label assignment distillation: the teacher's outputs make the assignment.
+
+    Nothing else of the teacher reaches the student.
+    """
+    candidate_scores = assigner.score(_required(teacher, "lad"), context)
+    gt_index = assigner.assign(candidate_scores, context)
+    terms = given_assignment_loss(student, gt_index, context.anchors, context.targets)
+    return MethodLoss(terms, gt_index, candidate_scores[:, 0])
 
 
-def learn_assignment(student: HeadOutputs, gt_index: Tensor, anchors: Anchors, targets: Targets) -> dict[str, Tensor]:
-    """The losses of a student on an assignment gt_index [N, A] that it was given."""
+def given_assignment_loss(
+    student: HeadOutputs, gt_index: Tensor, anchors: Anchors, targets: Targets
+) -> dict[str, Tensor]:
+    """Compute the losses of a student on an assignment gt_index [N, A] that was made for it."""
     return detection_loss(student, gt_index, anchors, targets, box_weighting="none")
 
 
-def soft_label(
+@pydantic.dataclasses.dataclass(frozen=True, config=OPTIONS)
+class SoftLabelOptions:
+    """Hyper-parameters of soft-label distillation.
+
+    Attributes:
+        cls_weight: Of the focal-KL term of the class logits.
+        iou_weight: Of the focal-KL term of the IoU logits.
+        box_weight: Of the GIoU term between the two networks' boxes.
+        min_iou: IoU of a teacher's box with a gt above which its location counts for boxes and IoU logits.
+    """
+
+    cls_weight: float = Field(default=10.0, ge=0, le=1000)
+    iou_weight: float = Field(default=10.0, ge=0, le=1000)
+    box_weight: float = Field(default=BOX_WEIGHT, ge=0, le=1000)
+    min_iou: float = Field(default=0.1, ge=0, lt=1)
+
+
+@register_method("soft_label", "soft-label", options=SoftLabelOptions, needs_teacher=True)
+def imitation_loss(
     student: HeadOutputs,
     teacher: HeadOutputs | None,
-    candidates: Candidates,
-    anchors: Anchors,
-    targets: Targets,
-    assigner: Assigner = PAA,
+    context: AssignmentContext,
+    assigner: Assigner = PAA(),
+    options: SoftLabelOptions = SoftLabelOptions(),
 ) -> MethodLoss:
-    """Classical distillation: the student imitates the teacher's outputs; no assignment is learned, and the one that is
-    returned, for the statistics, is the teacher's."""
-    teacher = _needed(teacher, "soft_label")
-    terms = soft_label_loss(
-        student, teacher, anchors, targets, cls_weight=10, iou_weight=10, box_weight=1.3, min_iou=0.1
+    """Compute the losses of classical distillation: the student imitates the teacher's outputs.
+
+    No assignment is learned; the returned one, for the statistics, is the teacher's.
+    """
+    teacher = _required(teacher, "soft_label")
+    candidate_scores = assigner.score(teacher, context)
+    gt_index = assigner.assign(candidate_scores, context)
+    return MethodLoss(_soft_terms(student, teacher, context, options), gt_index, candidate_scores[:, 0])
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=OPTIONS)
+class SoLADOptions(SoftLabelOptions):
+    """Hyper-parameters of SoLAD: those of its soft labels, with the paper's weights beside LAD's losses."""
+
+    cls_weight: float = Field(default=2.0, ge=0, le=1000)
+    min_iou: float = Field(default=0.5, ge=0, lt=1)
+
+
+@register_method("solad", "SoLAD", options=SoLADOptions, needs_teacher=True, learns_assignment=True)
+def solad_loss(
+    student: HeadOutputs,
+    teacher: HeadOutputs | None,
+    context: AssignmentContext,
+    assigner: Assigner = PAA(),
+    options: SoLADOptions = SoLADOptions(),
+) -> MethodLoss:
+    """Compute the losses of SoLAD: the teacher's assignment and its soft labels."""
+    teacher = _required(teacher, "solad")
+    assigned = lad_loss(student, teacher, context, assigner)
+    return MethodLoss(
+        assigned.terms | _soft_terms(student, teacher, context, options), assigned.gt_index, assigned.cost
     )
-    candidate_scores = assigner.score(teacher, candidates, anchors, targets)
-    return MethodLoss(terms, assigner.assign(candidates, candidate_scores, anchors, targets), candidate_scores[:, 0])
 
 
-def solad(
+@register_method("colad", "CoLAD", needs_teacher=True, learns_assignment=True, trains_teacher=True)
+def colad_loss(
     student: HeadOutputs,
     teacher: HeadOutputs | None,
-    candidates: Candidates,
-    anchors: Anchors,
-    targets: Targets,
-    assigner: Assigner = PAA,
+    context: AssignmentContext,
+    assigner: Assigner = PAA(),
+    options: NoOptions = NoOptions(),
+    select_cost: CostSelection = choose_cost_std_mean,
 ) -> MethodLoss:
-    """SoLAD: the teacher's assignment and its soft labels, too."""
-    teacher = _needed(teacher, "solad")
-    assigned = lad(student, teacher, candidates, anchors, targets, assigner)
-    soft = soft_label_loss(student, teacher, anchors, targets, cls_weight=2, iou_weight=10, box_weight=1.3, min_iou=0.5)
-    return MethodLoss(assigned.terms | soft, assigned.gt_index, assigned.cost)
+    """Compute the losses of co-learning LAD: two networks train on one assignment.
+
+    For each gt the network that `select_cost` prefers supplies the candidates' scores. The total is the sum of both
+    networks' losses.
+    """
+    teacher = _required(teacher, "colad")
+    student_scores, teacher_scores = (assigner.score(outputs, context) for outputs in (student, teacher))
+    cost, from_teacher = select_cost(student_scores[:, 0], teacher_scores[:, 0], context.candidates, context.targets)
+    gt_index = assigner.assign(torch.where(from_teacher[:, None], teacher_scores, student_scores), context)
+    terms, teacher_terms = (
+        given_assignment_loss(outputs, gt_index, context.anchors, context.targets) for outputs in (student, teacher)
+    )
+    terms |= {f"teacher_{name}": term for name, term in teacher_terms.items()}
+    return MethodLoss(terms, gt_index, cost, from_teacher)
 
 
-def colad(
-    student: HeadOutputs,
-    teacher: HeadOutputs | None,
-    candidates: Candidates,
-    anchors: Anchors,
-    targets: Targets,
-    assigner: Assigner = PAA,
-    choose: Choice = choose_cost_std_mean,
-) -> MethodLoss:
-    """Co-learning LAD: two networks train; for each gt the one that `choose` prefers supplies the costs, and both learn
-    the one assignment. The total is the sum of both networks' losses."""
-    teacher = _needed(teacher, "colad")
-    own, other = (assigner.score(one, candidates, anchors, targets) for one in (student, teacher))
-    cost, from_teacher = choose(own[:, 0], other[:, 0], candidates, targets)
-    gt_index = assigner.assign(candidates, torch.where(from_teacher[:, None], other, own), anchors, targets)
-    terms = learn_assignment(student, gt_index, anchors, targets)
-    both = learn_assignment(teacher, gt_index, anchors, targets)
-    return MethodLoss(terms | {f"teacher_{name}": term for name, term in both.items()}, gt_index, cost, from_teacher)
+def _soft_terms(
+    student: HeadOutputs, teacher: HeadOutputs, context: AssignmentContext, options: SoftLabelOptions
+) -> dict[str, Tensor]:
+    return soft_label_loss(
+        student,
+        teacher,
+        context.anchors,
+        context.targets,
+        cls_weight=options.cls_weight,
+        iou_weight=options.iou_weight,
+        box_weight=options.box_weight,
+        min_iou=options.min_iou,
+    )
 
 
-def find_method(name: str, assigner: str = "paa", cost_selection: str = "std_mean") -> Method:
-    """The method of this name with this assigner; cost_selection: of co-learning."""
-    if name in CO_LEARNING:
-        return functools.partial(colad, assigner=ASSIGNERS[assigner], choose=COST_SELECTIONS[cost_selection])
-    return functools.partial(METHODS[name], assigner=ASSIGNERS[assigner])
-
-
-def _needed(teacher: HeadOutputs | None, method: str) -> HeadOutputs:
+def _required(teacher: HeadOutputs | None, method: str) -> HeadOutputs:
     if teacher is None:
         raise ValueError(f"method '{method}' needs a teacher's outputs")
     return teacher
-
-
-METHODS: dict[str, Method] = {
-    "baseline": baseline, "lad": lad, "soft_label": soft_label, "solad": solad, "colad": colad,
-}  # fmt: skip
-METHODS_WITH_TEACHER = ("lad", "soft_label", "solad", "colad")
-LEARN_ASSIGNMENT = ("lad", "solad", "colad")  # from a teacher
-CO_LEARNING = ("colad",)  # their teacher trains, too; the others' is a run of its own
-TITLES = {
-    "baseline": "plain", "lad": "LAD", "soft_label": "soft-label", "solad": "SoLAD", "colad": "CoLAD",
-}  # for tables and figures  # fmt: skip

@@ -19,13 +19,27 @@ def soft_label_loss(
     box_weight: float,
     min_iou: float,
 ) -> dict[str, Tensor]:
-    """Losses {"soft_cls", "soft_box", "soft_iou"} that pull a student's outputs to a teacher's; scalars, weighted.
+    """Compute the losses between a student's and a teacher's outputs.
 
-    soft_cls: focal-KL over all anchors and classes. A location counts for the other two when the teacher's box there
-    has an IoU over `min_iou` with a gt of its image (padding excepted, boxes clipped to the image): soft_iou is
-    focal-KL of the iou logits, soft_box the GIoU loss between the student's and the teacher's box, weighted by that
-    IoU. All are divided by the sum of those IoUs. An image without gts contributes to soft_cls only; a batch without
-    gts divides by 1.
+    A location counts for boxes and IoU logits when the teacher's box there has an IoU above `min_iou` with a gt of its
+    image; locations in the padding do not count, and boxes are clipped to the image. All terms are divided by the sum
+    of those IoUs. An image without gts contributes to soft_cls only; a batch without gts is divided by 1.
+
+    Args:
+        student_outputs: With gradients.
+        teacher_outputs: Without.
+        anchors: The A anchors of the batch.
+        targets: The T gts of the batch.
+        cls_weight: Of soft_cls.
+        iou_weight: Of soft_iou.
+        box_weight: Of soft_box.
+        min_iou: IoU of a teacher's box with a gt above which its location counts.
+
+    Returns:
+        Weighted scalars. "soft_cls": focal-KL over all anchors and classes. "soft_box": GIoU loss between the two
+        networks' boxes, weighted by the IoU of the teacher's box with the gt. "soft_iou": focal-KL of the IoU logits;
+        absent if a head has no such branch.
+
     Source: LAD (Nguyen et al., WACV 2022), reductions as in the published code.
     """
     student, teacher = student_outputs, teacher_outputs
@@ -36,7 +50,7 @@ def soft_label_loss(
     counts = overlap > min_iou
     weight = overlap * counts
     norm = mean_over_ranks(weight.sum())
-    norm = torch.where(norm > 0, norm, 1 / world_size())  # as gradients are averaged, that of 1 on the whole batch
+    norm = torch.where(norm > 0, norm, 1 / world_size())  # gradients are averaged over ranks: 1 for the whole batch
 
     student_deltas = student.box_deltas.float().masked_fill(~counts[..., None], 0)
     student_boxes = decode_deltas(anchors.boxes, student_deltas, clip_hw)
@@ -49,14 +63,14 @@ def soft_label_loss(
 
 
 def focal_kl(logits: Tensor, target: Tensor, gamma: float = 0.5) -> Tensor:
-    """((p − σ(q))² + 1e-6)^(γ/2) · KL(p ‖ σ(q)), elementwise, of logits q and target probabilities p (LAD)."""
+    """Compute ((p − σ(q))² + 1e-6)^(γ/2) · KL(p ‖ σ(q)), elementwise, of logits q and target probabilities p (LAD)."""
     entropy = -(torch.xlogy(target, target) + torch.xlogy(1 - target, 1 - target))
     divergence = F.binary_cross_entropy_with_logits(logits, target, reduction="none") - entropy
     return ((target - logits.sigmoid()) ** 2 + 1e-6) ** (gamma / 2) * divergence
 
 
 def _best_overlap(boxes: Tensor, targets: Targets) -> Tensor:
-    """Highest IoU [N, A] of each of `boxes` [N, A, 4] with a gt of its image; 0 without gts."""
+    """Return the highest IoU [N, A] of each of `boxes` [N, A, 4] with a gt of its image; 0 without gts."""
     iou = box_iou(targets.boxes[:, None], boxes[targets.image])  # [T, A]
     image = targets.image[:, None].expand_as(iou)
     return iou.new_zeros(boxes.shape[:2]).scatter_reduce(0, image, iou, "amax")

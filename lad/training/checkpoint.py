@@ -1,4 +1,4 @@
-"""Where an unfinished run goes on: its state on disk, the newest two, each with a digest of its bytes in its name."""
+"""Checkpoints of an unfinished run: the newest two, each with a digest of its bytes in its name."""
 
 import hashlib
 import io
@@ -16,24 +16,42 @@ from lad.utils.atomic_io import atomic_write
 from lad.utils.progress import log
 
 CHECKPOINT_FILES = "checkpoint-*.pt"  # checkpoint-<epochs done>-<steps done in the next>-<digest>.pt
-KEPT = 2
+MAX_KEPT = 2
 DIGITS = 12  # of the digest
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come: whole epochs, steps of the next one, and the sums over those steps."""
+    """How far a run has come.
+
+    Attributes:
+        epoch: Finished epochs.
+        step: Finished steps of the next epoch.
+        sums: Of losses and statistics over those steps.
+    """
 
     epoch: int = 0
     step: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
 
 
-def save_checkpoint(folder: Path, network: nn.Module, optimizer: Optimizer, fabric: Fabric, progress: Progress) -> None:
-    """Write weights, optimizer, gradient scaler and progress, and keep one older checkpoint. Nothing that is random needs
-    to be kept: it follows from the seed and the progress.
+def save_checkpoint(
+    folder: Path, network: nn.Module, optimizer: Optimizer, fabric: Fabric, progress: Progress, code: str = ""
+) -> None:
+    """Write weights, optimizer, gradient scaler and progress, and keep one older checkpoint.
 
-    Raises OSError when the disk is full; the older ones are still there.
+    No random state is kept: it follows from the seed and the progress.
+
+    Args:
+        folder: Of the run.
+        network: What trains.
+        optimizer: Of its weights.
+        fabric: Devices and precision.
+        progress: Of the run.
+        code: Digest of the code that decides numbers.
+
+    Raises:
+        OSError: The disk is full; the older checkpoints are still there.
     """
     state = {
         "model": network.state_dict(),
@@ -42,57 +60,74 @@ def save_checkpoint(folder: Path, network: nn.Module, optimizer: Optimizer, fabr
         "epoch": progress.epoch,
         "step": progress.step,
         "sums": {name: value.cpu() for name, value in progress.sums.items()},
+        "code": code,
     }
     content = io.BytesIO()
     torch.save(state, content)
     digest = hashlib.sha256(content.getbuffer()).hexdigest()[:DIGITS]
     with atomic_write(folder / f"checkpoint-{progress.epoch:05}-{progress.step:07}-{digest}.pt") as unfinished:
         unfinished.write_bytes(content.getbuffer())
-    for old in checkpoints(folder)[KEPT:]:
+    for old in checkpoints(folder)[MAX_KEPT:]:
         old.unlink()
 
 
-def load_checkpoint(folder: Path, network: nn.Module, optimizer: Optimizer, fabric: Fabric) -> Progress:
-    """Load the newest checkpoint that is whole, in progress; the progress of a run's beginning if there is none. A damaged
-    one is said and removed, and the one before is taken.
+def load_checkpoint(folder: Path, network: nn.Module, optimizer: Optimizer, fabric: Fabric, code: str = "") -> Progress:
+    """Load the newest intact checkpoint in place.
 
-    Raises ValueError naming a whole one of another network.
+    A corrupted checkpoint is reported and deleted; the previous one is loaded.
+
+    Args:
+        folder: Of the run.
+        network: What trains.
+        optimizer: Of its weights.
+        fabric: Devices and precision.
+        code: Digest of the code that decides numbers.
+
+    Returns:
+        The progress of the checkpoint; that of a new run if there is none.
+
+    Raises:
+        ValueError: An intact checkpoint is of another network, or was written by another version of the code.
     """
-    damaged, state = [], None
+    corrupted, state = [], None
     for path in checkpoints(folder):
-        state = _whole(path)
+        state = _intact_state(path)
         if state is not None:
             break
-        damaged.append(path)
-    fabric.barrier()  # all have read before any is removed
+        corrupted.append(path)
+    fabric.barrier()  # all processes have read before a file is deleted
     if fabric.is_global_zero:
-        for one in damaged:
-            log(f"{one}: damaged and removed; the run goes on from {'the one before' if state else 'its beginning'}")
-            one.unlink()
+        for damaged in corrupted:
+            resumed = "from the previous checkpoint" if state else "from the beginning"
+            log(f"{damaged}: corrupted checkpoint, deleted; the run resumes {resumed}")
+            damaged.unlink()
     if state is None:
         return Progress()
+    if state.get("code", "") != code:
+        raise ValueError(f"{path}: was written by another version of the code; delete it to start the run again")
     try:
         network.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         fabric.strategy.precision.load_state_dict(state["scaler"])
     except (KeyError, RuntimeError, ValueError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path}: is not of this run ({why}); remove it, and the run begins anew") from None
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path}: is not of this run ({reason}); delete it to start the run again") from None
     return Progress(state["epoch"], state["step"], fabric.to_device(state["sums"]))
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Of a run, newest first."""
+    """Return the checkpoints of a run, newest first."""
     return sorted(folder.glob(CHECKPOINT_FILES), reverse=True)
 
 
-def _whole(path: Path) -> dict[str, Any] | None:
-    """The state in a file whose bytes are those that were written, or None. Read once, so that what was checked is what
-    is loaded."""
+def _intact_state(path: Path) -> dict[str, Any] | None:
+    """Return the state in a file if its bytes match its digest; read once, so that what is checked is what is loaded."""
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest()[:DIGITS] != path.stem.rsplit("-", maxsplit=1)[-1]:
         return None
     try:
         return dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     except UnpicklingError:
-        raise ValueError(f"{path}: refused, as it holds more than tensors and numbers; nothing in it was run") from None
+        raise ValueError(
+            f"{path}: refused: it holds more than tensors and numbers (nothing in it was executed)"
+        ) from None

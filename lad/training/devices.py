@@ -1,4 +1,4 @@
-"""What a run runs on: whether the machine has it, over how many processes, and what it is."""
+"""Devices of a run: whether this machine has them, how many processes share them, and a description for results."""
 
 import os
 import platform
@@ -9,32 +9,45 @@ import torch
 from lightning.fabric import Fabric
 from torch.distributed import is_torchelastic_launched
 
-from lad.config.experiment import Parameters
+from lad.config.groups import RuntimeParameters
 
 
 def find_accelerator(accelerator: str, devices: int = 1, precision: str = "32-true") -> str:
-    """ "cuda" or "cpu". Raises ValueError when the machine has not the devices that are asked for."""
+    """Return "cuda" or "cpu".
+
+    Args:
+        accelerator: "auto", "cuda" or "cpu".
+        devices: How many are needed.
+        precision: Of the run; "16-mixed" needs CUDA.
+
+    Raises:
+        ValueError: This machine does not have the devices.
+    """
     wants_cuda = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())
-    found = torch.cuda.device_count()
-    if wants_cuda and found < devices:
-        raise ValueError(f"devices={devices}, but this machine has {found} CUDA devices; give fewer or accelerator=cpu")
+    available = torch.cuda.device_count()
+    if wants_cuda and available < devices:
+        raise ValueError(f"devices={devices}, but this machine has {available} CUDA devices; give fewer or accelerator=cpu")
     if precision == "16-mixed" and not wants_cuda:
         raise ValueError("precision=16-mixed needs a CUDA device; give 32-true or bf16-mixed")
     return "cuda" if wants_cuda else "cpu"
 
 
-def devices_and_nodes(parameters: Parameters) -> tuple[int, int]:
-    """Devices of this machine, and machines. Raises ValueError when torchrun started another number of processes."""
+def devices_and_nodes(parameters: RuntimeParameters) -> tuple[int, int]:
+    """Return the number of devices of this machine, and the number of machines.
+
+    Raises:
+        ValueError: torchrun started another number of processes than the run has devices.
+    """
     if not is_torchelastic_launched():
         return parameters.devices, 1
-    world_size, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    world_size, local_size = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
     if world_size != parameters.devices:
         raise ValueError(f"devices={parameters.devices}, but {world_size} processes were started; give as many")
-    return here, world_size // here
+    return local_size, world_size // local_size
 
 
 def hardware(fabric: Fabric) -> dict[str, Any]:
-    """What a run ran on."""
+    """Describe the device and the machine, for a run's results."""
     is_gpu = fabric.device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(fabric.device) if is_gpu else platform.processor() or "cpu",

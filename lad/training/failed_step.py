@@ -1,7 +1,8 @@
-"""A training step whose numbers went wrong, kept as it was."""
+"""A training step whose loss or gradient was not finite, saved as it was."""
 
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +13,47 @@ from lad.config.experiment import Parameters
 from lad.structures import Batch, HeadOutputs, Targets
 from lad.utils.atomic_io import atomic_write
 
-FAILED_STEPS = "failed-step-*.pt"  # one of each process, with its rank
+FAILED_STEPS = "failed-step-*.pt"  # one per process, named after its rank
 
 
-def save_failed_step(
-    folder: Path,
-    rank: int,
-    parameters: Parameters,
-    model: nn.Module,
-    batch: Batch,
-    terms: Mapping[str, Tensor],
-    outputs: Mapping[str, HeadOutputs],
-    epoch: int,
-    step: int,
-) -> Path:
-    """Write all that the step follows from, and what came of it, to the run's folder: its images and gts, the weights
-    before it, the outputs and the losses."""
+@dataclass(frozen=True)
+class FailedStep:
+    """What a step followed from, beside the weights, and what came of it.
+
+    Attributes:
+        parameters: Of the run.
+        epoch: Finished epochs.
+        step: Finished steps of the epoch.
+        batch: Images and gts.
+        terms: The losses.
+        outputs: Of the networks, by "student" and "teacher".
+    """
+
+    parameters: Parameters
+    epoch: int
+    step: int
+    batch: Batch
+    terms: Mapping[str, Tensor]
+    outputs: Mapping[str, HeadOutputs]
+
+
+def save_failed_step(folder: Path, rank: int, model: nn.Module, failed: FailedStep) -> Path:
+    """Write a failed step to the run's folder, with the weights before it, and return the file."""
     path = folder / FAILED_STEPS.replace("*", str(rank))
-    targets = batch.targets
+    batch, targets = failed.batch, failed.batch.targets
     state = {
-        "parameters": parameters.model_dump(),
-        "epoch": epoch,
-        "step": step,
+        "parameters": failed.parameters.model_dump(),
+        "epoch": failed.epoch,
+        "step": failed.step,
         "model": model.state_dict(),
         "images": batch.images,
         "targets": [targets.boxes, targets.labels, targets.image, targets.image_hw],
         "batch": [batch.image_id, batch.original_hw, batch.is_flipped],
-        "terms": {name: value.detach() for name, value in terms.items()},
-        "outputs": {name: [None if one is None else one.detach() for one in said] for name, said in outputs.items()},
+        "terms": {name: value.detach() for name, value in failed.terms.items()},
+        "outputs": {
+            network: [None if output is None else output.detach() for output in outputs]
+            for network, outputs in failed.outputs.items()
+        },
     }
     content = io.BytesIO()
     torch.save(state, content)
@@ -49,11 +63,18 @@ def save_failed_step(
 
 
 def read_failed_step(path: Path) -> tuple[dict[str, Any], Batch]:
-    """What `save_failed_step` wrote, on the CPU, and its batch. Raises ValueError for any other file."""
+    """Read what `save_failed_step` wrote, on the CPU.
+
+    Returns:
+        The state as it was written, and its batch.
+
+    Raises:
+        ValueError: The file is missing or is something else.
+    """
     try:
         state = dict(torch.load(path, map_location="cpu", weights_only=True))
         return state, Batch(state["images"], Targets(*state["targets"]), *state["batch"])
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except Exception:  # a damaged file fails in every way there is
-        raise ValueError(f"{path}: is not a step that a training run kept; give its failed-step-….pt") from None
+    except Exception:  # a corrupted file fails in every way there is
+        raise ValueError(f"{path}: is not a failed training step; give the failed-step-….pt of a run") from None

@@ -1,4 +1,4 @@
-"""Being asked to stop, by a person or a cluster: the step in hand is finished and kept first."""
+"""Interrupts by a person or a cluster: the current step is finished and saved first."""
 
 import signal
 import threading
@@ -15,63 +15,79 @@ from lad.utils.progress import log
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C or a notebook's stop button; a cluster, or `kill`
 Item = TypeVar("Item")
-AGREE_EVERY = 10  # steps, as asking the other devices costs time
+AGREE_EVERY = 10  # steps, as communication between devices costs time
 
 
-class StopRequest:
-    """Whether someone asked to stop. number: of the signal that did."""
+class Interrupt:
+    """Whether a signal has asked the run to stop.
+
+    Attributes:
+        number: Of the signal, None before any.
+    """
 
     def __init__(self) -> None:
         self.number: int | None = None
 
     def agreed(self, fabric: Fabric, step: int) -> bool:
-        """Whether all devices stop after this step: where there are several, they have to do so together."""
+        """Return whether all devices stop after this step: several have to stop together."""
         if fabric.world_size == 1:
             return self.number is not None
         if step % AGREE_EVERY:
             return False
-        asked = torch.tensor(float(self.number or 0), device=fabric.device)
-        dist.all_reduce(asked, dist.ReduceOp.MAX)
-        self.number = int(asked) or None
+        highest = torch.tensor(float(self.number or 0), device=fabric.device)
+        dist.all_reduce(highest, dist.ReduceOp.MAX)
+        self.number = int(highest) or None
         return self.number is not None
 
 
 @contextmanager
-def defer_signals(on_request: Callable[[], object] = lambda: None) -> Iterator[StopRequest]:
-    """Within this block a first interrupt (Ctrl-C, a notebook's stop button) or SIGTERM only calls `on_request` and is
-    noted; a second one stops at once. When the block ends, the signal does what it would have done; where that does
-    not end the block either, KeyboardInterrupt does. A signal that is ignored, as under nohup, stays so."""
-    request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():  # signals are not its business
-        yield request
+def defer_signals(on_interrupt: Callable[[], object] = lambda: None) -> Iterator[Interrupt]:
+    """Defer a first SIGINT (Ctrl-C, a notebook's stop button) or SIGTERM to the end of the block.
+
+    The first signal only calls `on_interrupt` and is recorded; a second one stops at once. When the block ends, the
+    signal takes its usual effect, and KeyboardInterrupt is raised if that does not end the process. A signal that is
+    ignored, as under nohup, stays ignored.
+
+    Yields:
+        The interrupt, which tells whether a signal has arrived.
+    """
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
+        yield interrupt
         return
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     before = {number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
 
-    def note(number: int, _frame: FrameType | None) -> None:
-        request.number = number
-        on_request()
-        log("stopping after this step, to be gone on with; a second signal stops at once")
+    def record(number: int, _frame: FrameType | None) -> None:
+        interrupt.number = number
+        on_interrupt()
+        log(
+            "interrupted: saving a checkpoint after this step (press again to stop now); run the same command to resume"
+        )
         restore()
 
     def restore() -> None:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     for number in before:
-        signal.signal(number, note)
+        signal.signal(number, record)
     try:
-        yield request
+        yield interrupt
     finally:
         restore()
-        if request.number is not None:
-            signal.raise_signal(request.number)
+        if interrupt.number is not None:
+            signal.raise_signal(interrupt.number)
             raise KeyboardInterrupt
 
 
-def unless_asked(items: Iterable[Item], request: StopRequest) -> Iterator[Item]:
-    """`items`, which need not be finished: raises KeyboardInterrupt before the next one once someone asked to stop."""
+def stop_on_interrupt(items: Iterable[Item], interrupt: Interrupt) -> Iterator[Item]:
+    """Yield the items of work that need not be finished.
+
+    Raises:
+        KeyboardInterrupt: A signal has arrived; raised before the next item.
+    """
     for item in items:
-        if request.number is not None:
+        if interrupt.number is not None:
             raise KeyboardInterrupt
         yield item

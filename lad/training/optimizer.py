@@ -1,19 +1,21 @@
-"""The optimizer and its learning rate, step by step."""
+"""The optimizer and its learning rate schedule."""
 
 import math
 
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from lad.config.experiment import Parameters
+from lad.config.groups import OptimizationParameters
 
 WARMUP_START = 1e-3  # factor on the learning rate at the first step
 STEP_DECAY_AFTER = (2 / 3, 11 / 12)  # of the epochs: 8 and 11 of 12, 16 and 22 of 24
 
 
-def build_optimizer(parameters: Parameters, trainable: list[nn.Parameter]) -> Optimizer:
-    """SGD with momentum .9, or AdamW, whose decay spares normalization weights and biases; one kernel for all weights,
-    but with 16-mixed, where a fused one would undo the loss scaling itself, too late for the gradient norm."""
+def build_optimizer(parameters: OptimizationParameters, trainable: list[nn.Parameter]) -> Optimizer:
+    """Build SGD with momentum .9, or AdamW without weight decay of normalization weights and biases.
+
+    The optimizer is fused, except with 16-mixed: there it would unscale gradients itself, too late for the gradient norm.
+    """
     fused = parameters.precision != "16-mixed"
     if parameters.optimizer == "sgd":
         return SGD(trainable, lr=parameters.lr, momentum=0.9, weight_decay=parameters.weight_decay, fused=fused)
@@ -24,9 +26,12 @@ def build_optimizer(parameters: Parameters, trainable: list[nn.Parameter]) -> Op
     return AdamW(groups, lr=parameters.lr, fused=fused)
 
 
-def learning_rate(parameters: Parameters, epoch: int, step: int, steps_per_epoch: int) -> float:
-    """The learning rate of a step: linear warm-up from × .001, times ÷ 10 after 2/3 and 11/12 of the epochs ("step") or
-    half a cosine over all steps ("cosine")."""
+def learning_rate(parameters: OptimizationParameters, epoch: int, step: int, steps_per_epoch: int) -> float:
+    """Return the learning rate of a step.
+
+    Linear warm-up from lr × .001; then ÷ 10 after 2/3 and 11/12 of the epochs ("step"), or half a cosine over all steps
+    ("cosine").
+    """
     now, end = epoch * steps_per_epoch + step, parameters.epochs * steps_per_epoch
     warmup = min(parameters.warmup, end // 2)
     factor = 1.0 if now >= warmup else WARMUP_START + (1 - WARMUP_START) * now / warmup

@@ -1,74 +1,110 @@
-"""One step of training: from a batch on the host to losses, and down their gradient."""
+"""A training step: forward, loss, backward, optimizer update."""
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lad.assigners.base import ASSIGNERS, own_assignment
+from lad.assigners import AssignmentContext, assign_by_predictions, build_assigner
 from lad.config.experiment import Parameters
 from lad.distillation.assignment_cache import AssignmentCache
-from lad.distillation.methods import CO_LEARNING, MethodLoss, find_method, learn_assignment
+from lad.distillation.methods import METHODS, MethodLoss, build_method, given_assignment_loss
 from lad.distillation.statistics import assignment_statistics
 from lad.geometry import make_anchors
 from lad.structures import Batch, HeadOutputs, to_device
 
-MIN_SCALE = 2.0**-10  # of the loss in half precision: below it is not the scale that makes gradients overflow
+MIN_SCALE = 2.0**-10  # of the loss in half precision: below it, the scale is not why gradients overflow
 
-Outputs = dict[str, HeadOutputs]  # of the student and, where it was asked, the teacher
+
+@dataclass(frozen=True)
+class StepResult:
+    """The forward part of a training step.
+
+    Attributes:
+        loss: Of the batch under the run's method.
+        outputs: Of the student and, where it was run, the teacher, by "student" and "teacher".
+        statistics: Of the assignment, where they were requested.
+    """
+
+    loss: MethodLoss
+    outputs: dict[str, HeadOutputs]
+    statistics: dict[str, Tensor] | None = None
+
+    def total(self) -> Tensor:
+        """Return the sum of the loss terms."""
+        return torch.stack(list(self.loss.terms.values())).sum()
 
 
 def training_step(
     parameters: Parameters,
     model: nn.Module,
-    teacher: nn.Module | None,
-    cache: AssignmentCache | None,
-    on_host: Batch,
+    host_batch: Batch,
     fabric: Fabric,
-    observed: bool = False,
-) -> tuple[MethodLoss, Outputs, dict[str, Tensor] | None]:
-    """The losses of one batch under the run's method, what the networks said and, if asked for, what `observe` sees."""
-    assigner = ASSIGNERS[parameters.assigner]
-    # Geometry is the host's: it knows how many candidates there are, and the device need not be waited for.
-    host_anchors = make_anchors(on_host.padded_hw)
-    candidates = None
-    if cache is None or observed:
-        candidates = assigner.find_candidates(host_anchors, on_host.targets).to(fabric.device)
-    batch, anchors = on_host.to(fabric.device), make_anchors(on_host.padded_hw, fabric.device)
+    teacher: nn.Module | None = None,
+    cache: AssignmentCache | None = None,
+    with_statistics: bool = False,
+) -> StepResult:
+    """Run the networks on a batch and compute the losses of the run's method.
+
+    Args:
+        parameters: Of the run.
+        model: The network that trains, or the pair of co-learning.
+        host_batch: On the host; it is moved to the device here.
+        fabric: Device and precision.
+        teacher: The frozen teacher, where the method has one.
+        cache: Of the teacher's assignments; only for a method that uses nothing else of the teacher.
+        with_statistics: Whether to compute `assignment_statistics`.
+    """
+    assigner = build_assigner(parameters.assigner, parameters.assigner_options)
+    # Candidates are found on the host: their number would cause a device synchronization.
+    host_anchors = make_anchors(host_batch.padded_hw)
+    context = None
+    batch, anchors = host_batch.to(fabric.device), make_anchors(host_batch.padded_hw, fabric.device)
+    if cache is None or with_statistics:
+        candidates = assigner.find_candidates(host_anchors, host_batch.targets).to(fabric.device)
+        context = AssignmentContext(candidates, anchors, batch.targets)
     images = batch.images.contiguous(memory_format=torch.channels_last)
     student_outputs = model(images)
     teacher_outputs: HeadOutputs | None = None
     if cache is not None and teacher is not None:
-        gt_index = cache.get(on_host, host_anchors, teacher_assignment(parameters, teacher, fabric))
+        gt_index = cache.get(host_batch, host_anchors, teacher_assignment(parameters, teacher, fabric))
         gt_index = to_device(gt_index, fabric.device)
-        learned = MethodLoss(learn_assignment(student_outputs, gt_index, anchors, batch.targets), gt_index)
+        loss = MethodLoss(given_assignment_loss(student_outputs, gt_index, anchors, batch.targets), gt_index)
     else:
+        assert context is not None
         teacher_outputs = teacher_forward(teacher, images, fabric) if teacher is not None else None
-        if parameters.method in CO_LEARNING:
+        if METHODS[parameters.method].trains_teacher:
             student_outputs, teacher_outputs = student_outputs
-        method = find_method(parameters.method, parameters.assigner, parameters.cost_selection)
-        learned = method(student_outputs, teacher_outputs, candidates, anchors, batch.targets)
+        method = build_method(parameters.method, assigner, parameters.method_options, parameters.cost_selection)
+        loss = method(student_outputs, teacher_outputs, context)
     outputs = {"student": student_outputs} | ({} if teacher_outputs is None else {"teacher": teacher_outputs})
-    if not observed or candidates is None:
-        return learned, outputs, None
-    return (
-        learned,
-        outputs,
-        assignment_statistics(learned, student_outputs, candidates, anchors, batch.targets, assigner),
-    )
+    if not with_statistics or context is None:
+        return StepResult(loss, outputs)
+    return StepResult(loss, outputs, assignment_statistics(loss, student_outputs, context, assigner))
 
 
 def optimizer_step(
     parameters: Parameters, model: nn.Module, optimizer: Optimizer, loss: Tensor, fabric: Fabric
 ) -> tuple[Tensor, bool]:
-    """One step of the optimizer down the gradient of `loss`; returns the gradient's norm before it was clipped, and
-    whether it overflowed in half precision: then nothing was learned, the norm counts as 0, and the scaler scales less
-    from now on.
+    """Run backward and update the weights.
 
-    Raises FloatingPointError, before anything is learned, for a loss or gradient that is not finite otherwise.
+    Args:
+        parameters: Of the run.
+        model: The network that trains.
+        optimizer: Of its weights.
+        loss: Scalar.
+        fabric: Device and precision.
+
+    Returns:
+        The gradient's norm before clipping, and whether the gradient overflowed in half precision: then the update is
+        skipped, the norm counts as 0, and the scaler lowers its scale.
+
+    Raises:
+        FloatingPointError: The loss or the gradient is not finite for another reason; the weights are not updated.
     """
     optimizer.zero_grad()
     fabric.backward(loss)
@@ -76,33 +112,31 @@ def optimizer_step(
         model, optimizer, max_norm=parameters.clip_grad or math.inf, error_if_nonfinite=False
     )
     assert grad_norm is not None
-    # The one place where the host waits for the device: a step that went wrong must not be learned.
+    # The one device synchronization of a step: a step that went wrong must not update the weights.
     loss_value, norm_value = torch.stack([loss.detach(), grad_norm]).tolist()
     if not math.isfinite(loss_value):
-        raise FloatingPointError("the loss is no longer finite")
+        raise FloatingPointError("the loss is not finite")
     overflowed = not math.isfinite(norm_value)
     if overflowed and fabric.strategy.precision.state_dict().get("scale", 0) < MIN_SCALE:
-        raise FloatingPointError("the gradient is no longer finite")
+        raise FloatingPointError("the gradient is not finite")
     optimizer.step()
     return torch.zeros_like(grad_norm) if overflowed else grad_norm, overflowed
 
 
 def teacher_forward(teacher: nn.Module, images: Tensor, fabric: Fabric) -> HeadOutputs:
-    """What a frozen teacher says of images [N, 3, H, W], at the run's precision."""
+    """Run a frozen teacher on images [N, 3, H, W] at the run's precision."""
     with torch.no_grad(), fabric.autocast():
         return teacher(images)
 
 
 def teacher_assignment(parameters: Parameters, teacher: nn.Module, fabric: Fabric) -> Callable[[Batch], Tensor]:
-    """A function from a batch on the host to the assignment gt_index [N, A] that the teacher makes of it."""
-    assigner = ASSIGNERS[parameters.assigner]
+    """Return a function that makes the teacher's assignment gt_index [N, A] of a batch on the host."""
+    assigner = build_assigner(parameters.assigner, parameters.assigner_options)
 
-    def assign(on_host: Batch) -> Tensor:
-        candidates = assigner.find_candidates(make_anchors(on_host.padded_hw), on_host.targets).to(fabric.device)
-        batch = on_host.to(fabric.device)
+    def assign(host_batch: Batch) -> Tensor:
+        candidates = assigner.find_candidates(make_anchors(host_batch.padded_hw), host_batch.targets)
+        batch, anchors = host_batch.to(fabric.device), make_anchors(host_batch.padded_hw, fabric.device)
         outputs = teacher_forward(teacher, batch.images.contiguous(memory_format=torch.channels_last), fabric)
-        return own_assignment(
-            assigner, outputs, make_anchors(batch.padded_hw, fabric.device), batch.targets, candidates
-        )
+        return assign_by_predictions(assigner, outputs, anchors, batch.targets, candidates.to(fabric.device))
 
     return assign

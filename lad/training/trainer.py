@@ -1,10 +1,11 @@
-"""One training run: optimizer, schedule, epochs, checkpoints. A straight line from the data loader to the weights."""
+"""One training run, in a straight line from the data loader to the weights: epochs, evaluations, checkpoints."""
 
 import json
 import math
 import multiprocessing
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,55 @@ from lad.models.serialization import save_detector
 from lad.models.student_teacher import StudentTeacherPair
 from lad.structures import Batch
 from lad.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from lad.training.failed_step import save_failed_step
-from lad.training.interrupt import StopRequest, defer_signals, unless_asked
+from lad.training.failed_step import FailedStep, save_failed_step
+from lad.training.interrupt import Interrupt, defer_signals, stop_on_interrupt
 from lad.training.optimizer import build_optimizer, learning_rate
 from lad.training.step import optimizer_step, training_step
 from lad.utils.atomic_io import write_text
 from lad.utils.progress import log, progress_bar
 
-OBSERVE_EVERY = 10  # steps
-OBSERVED = "observed "  # begins the names of their sums; alone, it counts them
+STATISTICS_EVERY = 10  # steps
+STATISTIC = "statistic "  # prefix of the sums of statistics; alone, it counts them
 COUNTS = ("overflows",)  # of steps, not means
 METRICS_FILE, EPOCHS_FOLDER = "metrics.jsonl", "epochs"
+
+
+@dataclass
+class Trainer:
+    """What the epochs and steps of a run share.
+
+    Attributes:
+        parameters: Of the run.
+        network: What trains: its weights are evaluated and saved.
+        model: The network as Fabric wraps it, which is what runs.
+        optimizer: Of its weights.
+        fabric: Devices and precision.
+        folder: Of the run.
+        steps_per_epoch: On each device.
+        teacher: The frozen teacher, where the method has one.
+        cache: Of the teacher's assignments.
+        code: Digest of the code that decides numbers, kept in checkpoints.
+    """
+
+    parameters: Parameters
+    network: Detector | StudentTeacherPair
+    model: nn.Module
+    optimizer: Optimizer
+    fabric: Fabric
+    folder: Path
+    steps_per_epoch: int
+    teacher: nn.Module | None = None
+    cache: AssignmentCache | None = None
+    code: str = ""
+
+    def save_checkpoint(self, progress: Progress) -> None:
+        """Write a checkpoint; of several processes, the first does."""
+        if self.fabric.is_global_zero:
+            save_checkpoint(self.folder, self.model, self.optimizer, self.fabric, progress, self.code)
+
+    def learning_rate(self, epoch: int, step: int) -> float:
+        """Return the learning rate of a step."""
+        return learning_rate(self.parameters, epoch, step, self.steps_per_epoch)
 
 
 def train(
@@ -49,65 +88,71 @@ def train(
     fabric: Fabric,
     folder: Path,
     cache: AssignmentCache | None = None,
+    code: str = "",
 ) -> dict[str, float]:
-    """Train `network` in progress, from `folder`'s last checkpoint if there is one, and return its COCO numbers; those of
-    a pair's second detector start with teacher_. cache: of the teacher's assignments.
+    """Train a network in place, from the last checkpoint in `folder` if there is one.
 
     Writes a line to metrics.jsonl after every epoch and, with `save_epochs`, keeps its weights. A checkpoint is written
-    after every epoch, before it is judged, every `checkpoint_every` steps, and when the process is asked to stop. The
-    same parameters give the same weights on the same machine, interrupted or not: what is random in a step follows from
-    the seed and the step alone.
-    Raises ValueError when a loss or gradient is no longer finite, OSError when the disk is full.
+    after every epoch, before its evaluation, every `checkpoint_every` steps, and on an interrupt. The same parameters
+    give the same weights on the same machine, interrupted or not: what is random in a step follows from the seed and
+    the step alone.
+
+    Args:
+        parameters: Of the run.
+        network: What trains.
+        teacher: The frozen teacher on the device, where the method has one.
+        train_set: With the training transforms.
+        val_set: With the evaluation transforms.
+        fabric: Devices and precision.
+        folder: Of the run.
+        cache: Of the teacher's assignments.
+        code: Digest of the code that decides numbers; a checkpoint with another digest is not loaded.
+
+    Returns:
+        The COCO metrics; those of a pair's teacher start with `teacher_`.
+
+    Raises:
+        ValueError: A loss or gradient is not finite.
+        OSError: The disk is full.
     """
     network.to(memory_format=torch.channels_last)
     if parameters.compile:
-        torch.compiler.reset()  # of what other networks of this process left: it counts against a limit
+        torch.compiler.reset()  # graphs of earlier networks in this process count against a limit
         network.compile()
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     model, optimizer = fabric.setup(network, build_optimizer(parameters, trainable))
-    order = training_sampler(train_set, parameters, fabric)
-    train_batches = load_batches(train_set, order, parameters, fabric)
+    sampler = training_sampler(train_set, parameters, fabric)
+    train_batches = load_batches(train_set, sampler, parameters, fabric)
     val_batches = load_batches(val_set, evaluation_batches(val_set, parameters, fabric), parameters, fabric)
-    steps_per_epoch = order.batches_per_epoch
-    progress = load_checkpoint(folder, network, optimizer, fabric)
+    trainer = Trainer(
+        parameters, network, model, optimizer, fabric, folder, sampler.batches_per_epoch, teacher, cache, code
+    )
+    progress = load_checkpoint(folder, network, optimizer, fabric, code)
     if fabric.is_global_zero:
-        _keep_metrics(folder, progress.epoch)
+        _drop_metrics_after(folder, progress.epoch)
         if parameters.save_epochs and progress == Progress():
             save_epoch(folder, network, 0)
 
     metrics: dict[str, float] = {}
     while progress.epoch < parameters.epochs:
-        with defer_signals() as request:
+        with defer_signals() as interrupt:
             started = time.perf_counter()
-            epoch, order.epoch, order.first = progress.epoch, progress.epoch, progress.step
+            epoch, sampler.epoch, sampler.first_batch = progress.epoch, progress.epoch, progress.step
             if cache is not None:
                 cache.refresh()
             title = f"{parameters.student} {parameters.method} · epoch {epoch + 1}/{parameters.epochs}"
-            line: dict[str, Any] = {"epoch": epoch + 1, "lr": learning_rate(parameters, epoch, 0, steps_per_epoch)}
-            batches = progress_bar(train_batches, title)
-            progress = train_epoch(
-                parameters,
-                model,
-                optimizer,
-                teacher,
-                cache,
-                batches,
-                fabric,
-                progress,
-                steps_per_epoch,
-                folder,
-                request,
-            )
+            line: dict[str, Any] = {"epoch": epoch + 1, "lr": trainer.learning_rate(epoch, 0)}
+            progress = train_epoch(trainer, progress_bar(train_batches, title), progress, interrupt)
             is_evaluated = epoch + 1 == parameters.epochs or (epoch + 1) % parameters.eval_every == 0
-            if is_evaluated or request.number is not None:
-                _save(folder, model, optimizer, fabric, progress)
-            if request.number is not None:
-                break  # and the signal does what it does
-            line |= _means(progress.sums, steps_per_epoch)
+            if is_evaluated or interrupt.number is not None:
+                trainer.save_checkpoint(progress)
+            if interrupt.number is not None:
+                break  # the signal takes effect when the block ends
+            line |= _epoch_means(progress.sums, trainer.steps_per_epoch)
             line["train_seconds"] = time.perf_counter() - started
             if is_evaluated:
-                judged = unless_asked(progress_bar(val_batches, f"{title} · evaluation"), request)
-                metrics = _judge(network, judged, val_set, fabric, parameters.evaluator)
+                batches = stop_on_interrupt(progress_bar(val_batches, f"{title} · evaluation"), interrupt)
+                metrics = _evaluate(network, batches, val_set, fabric, parameters.evaluator)
                 line |= metrics
             line["seconds"] = time.perf_counter() - started
             progress = Progress(epoch + 1)
@@ -115,69 +160,63 @@ def train(
                 append_metrics(folder, line)
                 if parameters.save_epochs:
                     save_epoch(folder, network, epoch + 1)
-                told = f" · AP {line['AP']:.3f}" if "AP" in line else ""
-                log(f"{title} · loss {line['loss']:.3f}{told} · {line['seconds']:.0f} s")
-            _save(folder, model, optimizer, fabric, progress)
+                ap = f" · AP {line['AP']:.3f}" if "AP" in line else ""
+                log(f"{title} · loss {line['loss']:.3f}{ap} · {line['seconds']:.0f} s")
+            trainer.save_checkpoint(progress)
             fabric.barrier()
-    return metrics or _judge(network, val_batches, val_set, fabric, parameters.evaluator)
+    return metrics or _evaluate(network, val_batches, val_set, fabric, parameters.evaluator)
 
 
-def train_epoch(
-    parameters: Parameters,
-    model: nn.Module,
-    optimizer: Optimizer,
-    teacher: nn.Module | None,
-    cache: AssignmentCache | None,
-    batches: Iterable[Batch],
-    fabric: Fabric,
-    progress: Progress,
-    steps_per_epoch: int,
-    folder: Path,
-    request: StopRequest,
-) -> Progress:
-    """What is left of an epoch from a progress within it: `batches`. Returns the progress at its end, or where someone asked
-    to stop; its sums are of the losses, the gradient norm, the positives, the gts and, from every tenth step, of what
-    `observe` sees."""
-    model.train()
+def train_epoch(trainer: Trainer, batches: Iterable[Batch], progress: Progress, interrupt: Interrupt) -> Progress:
+    """Train the rest of an epoch.
+
+    Args:
+        trainer: Of the run.
+        batches: The rest of the epoch's batches, on the host.
+        progress: Where the epoch starts or resumes.
+        interrupt: Ends the epoch after the current step.
+
+    Returns:
+        The progress at the end or at the interrupt. Its sums are of the losses, the gradient norm, positives and gts
+        and, from every tenth step, of the assignment's statistics.
+    """
+    parameters, fabric = trainer.parameters, trainer.fabric
+    trainer.model.train()
     sums, epoch = dict(progress.sums), progress.epoch
     for step, batch in enumerate(batches, start=progress.step):
-        torch.manual_seed(_seed_of_step(parameters.seed, epoch, step, fabric.global_rank))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(parameters, epoch, step, steps_per_epoch)
-        is_observed = step % OBSERVE_EVERY == 0
-        learned, outputs, seen = training_step(parameters, model, teacher, cache, batch, fabric, is_observed)
-        loss = torch.stack(list(learned.terms.values())).sum()
+        torch.manual_seed(_step_seed(parameters.seed, epoch, step, fabric.global_rank))
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = trainer.learning_rate(epoch, step)
+        result = training_step(
+            parameters, trainer.model, batch, fabric, trainer.teacher, trainer.cache, step % STATISTICS_EVERY == 0
+        )
+        loss = result.total()
         try:
-            grad_norm, overflowed = optimizer_step(parameters, model, optimizer, loss, fabric)
+            grad_norm, overflowed = optimizer_step(parameters, trainer.model, trainer.optimizer, loss, fabric)
         except FloatingPointError as error:
-            kept = save_failed_step(
-                folder, fabric.global_rank, parameters, model, batch, learned.terms, outputs, epoch, step
-            )
+            failed = FailedStep(parameters, epoch, step, batch, result.loss.terms, result.outputs)
+            path = save_failed_step(trainer.folder, fabric.global_rank, trainer.model, failed)
             raise ValueError(
                 f"{error} in epoch {epoch + 1}, step {step + 1} (images {batch.image_id.tolist()}); lower lr (now "
-                f"{parameters.lr}), or see where it begins: lad replay {kept}"
+                f"{parameters.lr}), or see where it starts: lad replay {path}"
             ) from None
-        counts = {"positives": (learned.gt_index >= 0).sum(), "gts": torch.tensor(len(batch.targets.boxes))}
-        _add(sums, {"loss": loss, **learned.terms, "grad_norm": grad_norm, **counts})
+        counts = {"positives": (result.loss.gt_index >= 0).sum(), "gts": torch.tensor(len(batch.targets.boxes))}
+        _add(sums, {"loss": loss, **result.loss.terms, "grad_norm": grad_norm, **counts})
         if parameters.precision == "16-mixed":
             _add(sums, {"overflows": torch.tensor(int(overflowed))})
-        if seen is not None:
-            _add(sums, {OBSERVED: torch.tensor(1), **{OBSERVED + name: value for name, value in seen.items()}})
+        if result.statistics is not None:
+            named = {STATISTIC + name: value for name, value in result.statistics.items()}
+            _add(sums, {STATISTIC: torch.tensor(1), **named})
         progress = Progress(epoch, step + 1, sums)
-        if request.agreed(fabric, step):
+        if interrupt.agreed(fabric, step):
             break
-        if (step + 1) % parameters.checkpoint_every == 0 and step + 1 < steps_per_epoch:
-            _save(folder, model, optimizer, fabric, progress)
+        if (step + 1) % parameters.checkpoint_every == 0 and step + 1 < trainer.steps_per_epoch:
+            trainer.save_checkpoint(progress)
     return progress
 
 
-def _save(folder: Path, model: nn.Module, optimizer: Optimizer, fabric: Fabric, progress: Progress) -> None:
-    if fabric.is_global_zero:
-        save_checkpoint(folder, model, optimizer, fabric, progress)
-
-
-def _seed_of_step(seed: int, epoch: int, step: int, rank: int) -> int:
-    """Of what is random in the networks: a run that goes on within an epoch finds it again."""
+def _step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
+    """Return the seed of stochastic layers at this step, so that a resumed run draws the same numbers."""
     return ((seed * 100_003 + epoch) * 1_000_003 + step) * 1_009 + rank & (2**63 - 1)
 
 
@@ -186,31 +225,31 @@ def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
         sums[name] = sums.get(name, 0) + value.detach()
 
 
-def _means(sums: Mapping[str, Tensor], steps: int) -> dict[str, float]:
-    """What a line of metrics tells of an epoch's sums."""
+def _epoch_means(sums: Mapping[str, Tensor], steps: int) -> dict[str, float]:
+    """Return an epoch's line of metrics: means of the sums over its steps, and counts."""
     total = {name: float(value) for name, value in sums.items()}
-    observations = total.pop(OBSERVED)
+    num_statistics = total.pop(STATISTIC)
     counts = {name: total.pop(name) for name in COUNTS if name in total}
     per_gt = total.pop("positives") / max(total.pop("gts"), 1)
-    seen = {name: total.pop(name) / observations for name in list(total) if name.startswith(OBSERVED)}
+    statistics = {name: total.pop(name) / num_statistics for name in list(total) if name.startswith(STATISTIC)}
     return {
         **{name: value / steps for name, value in total.items()},
         "positives_per_gt": per_gt,
-        **{name.removeprefix(OBSERVED): value for name, value in seen.items()},
+        **{name.removeprefix(STATISTIC): value for name, value in statistics.items()},
         **counts,
     }
 
 
-def _judge(
+def _evaluate(
     network: Detector | StudentTeacherPair,
     batches: Iterable[Batch],
     val_set: CocoDataset,
     fabric: Fabric,
     evaluator: Evaluator,
 ) -> dict[str, float]:
-    """The COCO numbers of the network, or of both, on every device."""
+    """Return the COCO metrics of the network, or of both networks of a pair, on every device."""
     if fabric.world_size > 1:
-        for buffer in network.buffers():  # each device has BatchNorm statistics of its own since the last step
+        for buffer in network.buffers():  # BatchNorm statistics differ between devices since the last step
             dist.broadcast(buffer, src=0)
     if not isinstance(network, StudentTeacherPair):
         return evaluate(network, batches, val_set.annotations, fabric, evaluator)
@@ -220,7 +259,7 @@ def _judge(
 
 
 def save_epoch(folder: Path, network: Detector | StudentTeacherPair, epochs_done: int) -> None:
-    """Keep the weights of a run, of both networks in co-learning, as they are after so many epochs."""
+    """Save the weights after an epoch, of both networks in co-learning."""
     (folder / EPOCHS_FOLDER).mkdir(exist_ok=True)
     if isinstance(network, StudentTeacherPair):
         save_detector(network.teacher, epoch_file(folder, epochs_done, "teacher"))
@@ -229,38 +268,40 @@ def save_epoch(folder: Path, network: Detector | StudentTeacherPair, epochs_done
 
 
 def epoch_file(folder: Path, epochs_done: int, network: str = "student") -> Path:
-    """Where `save_epoch` keeps a network of the run in this folder."""
+    """Return the file of `save_epoch` for a network of the run in this folder."""
     second = "" if network == "student" else f".{network}"
     return folder / EPOCHS_FOLDER / f"{epochs_done:04}{second}.safetensors"
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The lines of metrics.jsonl, one per finished epoch."""
+    """Return the lines of metrics.jsonl, one per finished epoch."""
     path = folder / METRICS_FILE
     if not path.exists():
         return []
     try:
         return [dict(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
     except (ValueError, TypeError):
-        raise ValueError(f"{path}: damaged; take the broken lines out, or remove the run's folder") from None
+        raise ValueError(f"{path}: corrupted; delete its broken lines, or the run's folder to train it again") from None
 
 
 def append_metrics(folder: Path, line: dict[str, Any]) -> None:
-    """Add one epoch's line; a number that is not finite becomes null, which JSON has."""
+    """Append one epoch's line; a number that is not finite becomes null, as JSON has no NaN."""
     line = {name: value if math.isfinite(value) else None for name, value in line.items()}
     _write_metrics(folder, [*read_metrics(folder), line])
 
 
 def training_sampler(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> AspectRatioBatchSampler:
-    """Shuffled batches, shared out over the devices."""
+    """Return the sampler of shuffled training batches for this device."""
     batch_size = parameters.batch_size // fabric.world_size
     hw = dataset.annotations.records.hw
     return AspectRatioBatchSampler(hw, batch_size, parameters.seed, fabric.global_rank, fabric.world_size)
 
 
 def evaluation_batches(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> list[list[int]]:
-    """The images of this device, each on one device only, in batches without more padding than each image alone has, so
-    that AP depends neither on the batch size nor on the number of devices."""
+    """Return the validation batches of this device, each image on one device only.
+
+    No image is padded more than it would be alone, so AP depends neither on the batch size nor on the number of devices.
+    """
     sizes = [
         resized_hw((height, width), parameters.test_short_side, parameters.long_side)
         for height, width in dataset.annotations.records.hw.tolist()
@@ -272,6 +313,7 @@ def evaluation_batches(dataset: CocoDataset, parameters: Parameters, fabric: Fab
 def load_batches(
     dataset: CocoDataset, batches: AspectRatioBatchSampler | list[list[int]], parameters: Parameters, fabric: Fabric
 ) -> DataLoader[Batch]:
+    """Return a loader of these batches with the run's number of worker processes."""
     return DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_sampler=batches,
@@ -284,16 +326,18 @@ def load_batches(
 
 
 def _worker_context() -> str | None:
-    """How loading processes are started: as Python does by default, but not by a forkserver. They end with their
-    parent, and that would be the server, which lives as long as they do: a killed run would leave both behind."""
+    """Return how worker processes are started: Python's default, but not a forkserver.
+
+    Workers end with their parent; a forkserver would be that parent and outlive a killed run, and its workers with it.
+    """
     return "fork" if multiprocessing.get_start_method() == "forkserver" else None
 
 
-def _keep_metrics(folder: Path, epochs_done: int) -> None:
-    """Drop the line of an epoch whose checkpoint was not written any more: it will be run again."""
+def _drop_metrics_after(folder: Path, epochs_done: int) -> None:
+    """Delete the lines of epochs after the last checkpoint: they will be trained again."""
     _write_metrics(folder, [line for line in read_metrics(folder) if line["epoch"] <= epochs_done])
 
 
 def _write_metrics(folder: Path, lines: Iterable[dict[str, Any]]) -> None:
-    """All at once: half a line would be no JSON."""
+    """Write all lines at once: half a line would not be JSON."""
     write_text(folder / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in lines))

@@ -1,0 +1,43 @@
+"""Hyper-parameters given by name: validated against the fields of a pydantic dataclass."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, ValidationError
+
+from lad.utils.messages import format_value
+
+Options = TypeVar("Options")
+OPTIONS = ConfigDict(extra="forbid", allow_inf_nan=False)  # of pydantic dataclasses whose fields are hyper-parameters
+
+
+def build_options(parameter: str, owner: str, options: type[Options], given: Mapping[str, Any]) -> Options:
+    """Build a dataclass of hyper-parameters from the given values; fields that are missing keep their defaults.
+
+    Args:
+        parameter: The parameter that holds the values, for messages: "assigner_options".
+        owner: What the hyper-parameters belong to, for messages: "assigner 'paa'".
+        options: A pydantic dataclass.
+        given: Values by field name.
+
+    Raises:
+        ValueError: A name is unknown or a value out of range.
+    """
+    names = [field.name for field in dataclasses.fields(options)]  # type: ignore[arg-type]
+    for name in given:
+        if name not in names:
+            nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+            hint = f"did you mean '{nearest[0]}'?" if nearest else f"it has {', '.join(names) or 'no options'}"
+            raise ValueError(f"parameter '{parameter}': {format_value(name)} is unknown for {owner}; {hint}")
+    for name, value in given.items():
+        if isinstance(value, bool):  # pydantic takes true for 1
+            raise ValueError(f"parameter '{parameter}': {name} = {value} cannot be true or false")
+    try:
+        return options(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name, problem = str(first["loc"][0]), str(first["msg"])
+        value = format_value(given[name])
+        raise ValueError(f"parameter '{parameter}': {name} = {value}: {problem[0].lower()}{problem[1:]}") from None
