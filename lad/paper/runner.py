@@ -184,7 +184,7 @@ def _start(task: Task, slot: int, jobs: int) -> None:
     command = [sys.executable, "-m", "papermill", *quiet, str(notebook), str(task.folder / NOTEBOOK), "-f", str(file)]
     with open(task.folder / "log.txt", "wb") as log:
         surroundings = _environment(task.parameters, slot, jobs)
-        task.process = subprocess.Popen(
+        task.process = subprocess.Popen(  # noqa: S603  a list of words, no shell
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=surroundings
         )
     task.slot, task.started = slot, time.monotonic()

@@ -4,7 +4,7 @@ import hashlib
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
+from pickle import UnpicklingError  # noqa: TID251  an exception, which loads nothing
 from typing import Any
 
 import torch
