@@ -1,4 +1,4 @@
-"""What to config at in the explorer: which run, picture, object and assignment; checked before any work."""
+"""The explorer's configuration: which run, image, object and assignment to show, checked before any work starts."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,10 +7,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator
 
 from lad.analysis.positives import ASSIGNMENTS
-from lad.config.notebook import notebook_values
 from lad.data.synthetic.shapes import DIFFICULTIES
 from lad.geometry import STRIDES
-from lad.utils.messages import explain, known_values, not_one_of
+from lad.utils.messages import format_validation_error, given_values, invalid_choice_message
 from lad.utils.paths import project_folder
 
 UNTRAINED = "untrained"
@@ -18,46 +17,59 @@ LEVELS = tuple(range(3, 3 + len(STRIDES)))  # P3 … P7
 
 
 class ExplorerConfig(BaseModel):
-    """What to config at. Build it with `make_explorer_config`."""
+    """What the explorer shows; build it with `make_explorer_config`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    run: str | None = None  # a run's folder or its name in `out`; None: the newest; "untrained": a fresh network
-    compare_with: str | None = None  # another run, as the teacher; None: the run's own teacher, if it has one
-    epoch: int | None = Field(default=None, ge=0)  # of those that the run has kept; None: the last
-    data: str | None = None  # "toy", "mini" or a folder in COCO format; None: what the run was trained on
-    image: int = Field(default=0, ge=0)  # of the validation images that have objects
-    photo: Path | None = None  # a picture of one's own in its place
-    gt: int | None = Field(default=None, ge=0)  # which object; None: the one with the most candidates
+    run: str | None = None  # a run's folder or its name in `out`; None: the newest; "untrained": a random network
+    compare_with: str | None = None  # another run as the teacher; None: the run's own teacher, if it has one
+    epoch: int | None = Field(default=None, ge=0)  # one of the saved epochs; None: the last
+    data: str | None = None  # "toy", "mini" or a folder in COCO format; None: the run's own data
+    image: int = Field(default=0, ge=0)  # index among the validation images that have objects
+    photo: Path | None = None  # an image file of the user's own, shown in place of a validation image
+    gt: int | None = Field(default=None, ge=0)  # index of the object; None: the one with the most candidates
     assignment: str = "each"
-    levels: tuple[int, ...] = LEVELS  # of 3 … 7
-    anchor_boxes: StrictBool = False  # draw those of the object's positives
-    predicted_boxes: StrictBool = False  # draw the best three that each network predicts there
-    table_of: Literal["student", "teacher"] = "student"  # whose costs the table holds
-    film: Path | None = None  # file to write, .gif or .mp4: the picture after each epoch
+    levels: tuple[int, ...] = LEVELS  # pyramid levels to show, some of 3 … 7
+    anchor_boxes: StrictBool = False  # draw the anchor boxes of the object's positives
+    predicted_boxes: StrictBool = False  # draw the three highest-scoring boxes that each network predicts there
+    table_of: Literal["student", "teacher"] = "student"  # whose costs the table lists
+    film: Path | None = None  # .gif or .mp4 file to write: the assignment after each saved epoch
     out: Path  # folder of the runs
+
+    def summary(self) -> str:
+        """Return one line that says what will be shown."""
+        run = self.run or f"the newest in {self.out}"
+        image = self.photo or f"validation image {self.image}"
+        return f"explorer: run {run}, {image}, assignment '{self.assignment}'"
 
     @field_validator("assignment")
     @classmethod
-    def _is_known(cls, value: str) -> str:
+    def _check_assignment(cls, value: str) -> str:
         if value not in ASSIGNMENTS:
-            raise ValueError(not_one_of("assignment", value, ASSIGNMENTS))
+            raise ValueError(invalid_choice_message("assignment", value, ASSIGNMENTS))
         return value
 
     @field_validator("levels")
     @classmethod
-    def _are_levels(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+    def _check_levels(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if not set(value) <= set(LEVELS):
             raise ValueError(f"parameter 'levels' = {list(value)} must be some of {', '.join(map(str, LEVELS))}")
         return tuple(sorted(set(value)))
 
 
 def make_explorer_config(given: Mapping[str, Any]) -> ExplorerConfig:
-    """What to config at, from the given values; None means "not given".
+    """Build a validated configuration.
 
-    Raises ValueError with one line that names each parameter that is wrong, its value, and what is right.
+    Args:
+        given: Values by field name of `ExplorerConfig`; None means "not given".
+
+    Returns:
+        The configuration, with absolute paths.
+
+    Raises:
+        ValueError: One line that names each wrong parameter, its value, and what is allowed.
     """
-    values = known_values(given, ExplorerConfig)
+    values = given_values(given, ExplorerConfig)
     for name in ("data", "photo"):
         if name in values and str(values[name]) not in DIFFICULTIES:
             path = Path(str(values[name])).expanduser()
@@ -68,9 +80,4 @@ def make_explorer_config(given: Mapping[str, Any]) -> ExplorerConfig:
     try:
         return ExplorerConfig(**{**values, "out": out})
     except ValidationError as error:
-        raise ValueError(explain(error)) from None
-
-
-def notebook_explorer_config(namespace: Mapping[str, Any]) -> ExplorerConfig:
-    """What to config at, from a notebook's variables (`globals()`); see `notebook_values`."""
-    return make_explorer_config(notebook_values(namespace))
+        raise ValueError(format_validation_error(error)) from None

@@ -1,4 +1,4 @@
-"""What all runs of a folder say together: the tables and figures of the notebook report."""
+"""Comparison of all finished runs in a folder: the tables and figures of the notebook `report`."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,44 +10,48 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from lad import figures
-from lad.analysis.assignment import agreement_with, analyze, first_images
+from lad.analysis.assignment import agreement_summary, analyze, first_images
 from lad.config.experiment import NOT_HASHED, Parameters
-from lad.config.notebook import notebook_values
 from lad.data.annotations import read_annotations
 from lad.data.coco import CocoDataset, find_split
 from lad.data.synthetic.shapes import data_folder
 from lad.data.transforms import eval_transform
-from lad.distillation.methods import CO_LEARNING, METHODS_WITH_TEACHER, TITLES
+from lad.distillation.methods import METHODS
 from lad.experiments.leaderboard import results_table
 from lad.experiments.run_store import Run, finished_runs, open_run
 from lad.utils.messages import given_values
 from lad.utils.paths import project_folder
 
 MAX_CURVES = 8  # as many as there are colors
-DRAWN, COUNTED = 4, 24  # pictures
-IN_TITLES = {"method", "student", "teacher", "seed"}
-WITHOUT_DIFFERENCE = ("profile", "data", "method", "student", "epochs", "seed")  # what is told of a run that is alone
+DRAWN_IMAGES, COUNTED_IMAGES = 4, 24
+TITLE_PARAMETERS = {"method", "student", "teacher", "seed"}  # a title shows them already
+SINGLE_RUN_PARAMETERS = ("profile", "data", "method", "student", "epochs", "seed")  # shown where runs do not differ
 
 
-class _Asked(BaseModel):
+class _ReportParameters(BaseModel):
     out: str | None = None
 
 
-def notebook_runs(namespace: Mapping[str, Any]) -> dict[str, Run]:
-    """The runs that a notebook's variables (`globals()`) ask for; see `lad.config.notebook.notebook_values`."""
-    asked = given_values(notebook_values(namespace), _Asked)
-    return runs_in(Path(str(asked.get("out", project_folder() / "runs"))).expanduser().resolve())
+def report_folder(given: Mapping[str, Any]) -> Path:
+    """Return the folder of runs that the notebook's parameters name; runs/ of the project by default.
+
+    Raises:
+        ValueError: One line that names an unknown parameter.
+    """
+    values = given_values(given, _ReportParameters)
+    return Path(str(values.get("out", project_folder() / "runs"))).expanduser().resolve()
 
 
-def runs_in(folder: Path) -> dict[str, Run]:
-    """The finished runs of a folder by name, oldest first; the second network of co-learning comes after the first.
+def open_runs(folder: Path) -> dict[str, Run]:
+    """Return the finished runs of a folder by name, oldest first; a run's co-trained teacher follows it.
 
-    Raises ValueError if there is none.
+    Raises:
+        ValueError: The folder has no finished run.
     """
     runs = {}
     for run in finished_runs(folder):
         runs[run.parameters.run_name] = run
-        if run.parameters.method in CO_LEARNING:
+        if METHODS[run.parameters.method].trains_teacher:
             runs[f"{run.parameters.run_name} (teacher)"] = run.teacher_network()
     if not runs:
         raise ValueError(f"parameter 'out' = '{folder}': no finished run in this folder; train one with `make run`")
@@ -55,97 +59,104 @@ def runs_in(folder: Path) -> dict[str, Run]:
 
 
 def headline(runs: Mapping[str, Run]) -> str:
-    """How many there are, and which setting reached most."""
+    """Return the number of runs and settings, their dates, and the setting with the highest AP."""
     finished = [run.results["finished"][:10] for run in runs.values()]
-    settings = by_setting(runs)
+    settings = group_by_setting(runs)
     folders = {run.folder for run in runs.values()}
-    days = finished[0] if finished[0] == finished[-1] else f"between {finished[0]} and {finished[-1]}"
-    words = f"{_count(len(folders), 'run')} in {_count(len(settings), 'setting')}, finished {days}."
-    means = {title: sum(values) / len(values) for title, values in averages(runs).items() if values}
+    dates = finished[0] if finished[0] == finished[-1] else f"between {finished[0]} and {finished[-1]}"
+    text = f"{_count(len(folders), 'run')} in {_count(len(settings), 'setting')}, finished {dates}."
+    means = {title: sum(values) / len(values) for title, values in ap_by_setting(runs).items() if values}
     if not means:
-        return f"{words} None of them has an AP."
+        return f"{text} No run has an AP."
     best = max(means, key=lambda title: means[title])
-    return f"{words} The highest AP: {_short(means[best])}, {best} ({_count(len(settings[best]), 'seed')})."
+    return f"{text} The highest AP: {_short_ap(means[best])}, {best} ({_count(len(settings[best]), 'seed')})."
 
 
-def by_setting(runs: Mapping[str, Run]) -> dict[str, list[Run]]:
-    """Runs that differ in nothing but their seed, by a title that tells them apart from all others."""
+def group_by_setting(runs: Mapping[str, Run]) -> dict[str, list[Run]]:
+    """Group runs that differ only in their seed, by a unique title; seeds ascend, the oldest setting comes first."""
     settings: dict[str, list[Run]] = {}
     for run in runs.values():
         content = run.parameters.model_dump(exclude={"seed", *NOT_HASHED})
         settings.setdefault(f"{run.network} {json.dumps(content, sort_keys=True)}", []).append(run)
-    namesakes: dict[str, list[list[Run]]] = {}
-    for same in settings.values():
-        namesakes.setdefault(_title(same[0]), []).append(same)
+    same_title: dict[str, list[list[Run]]] = {}
+    for group in settings.values():
+        same_title.setdefault(_title(group[0]), []).append(group)
     named = {}
-    for title, group in namesakes.items():
-        others = [name for name in differing(same[0] for same in group) if name not in IN_TITLES]
-        for same in group:
-            told = [f"{name} {shown(getattr(same[0].parameters, name))}" for name in others]
-            named[", ".join([title, *told])] = sorted(same, key=lambda run: run.parameters.seed)
+    for title, groups in same_title.items():
+        names = [name for name in differing_parameters(group[0] for group in groups) if name not in TITLE_PARAMETERS]
+        for group in groups:
+            differences = [f"{name} {format_cell(getattr(group[0].parameters, name))}" for name in names]
+            named[", ".join([title, *differences])] = sorted(group, key=lambda run: run.parameters.seed)
     return {title: named[title] for title in sorted(named, key=lambda title: named[title][0].results["finished"])}
 
 
-def averages(runs: Mapping[str, Run]) -> dict[str, list[float]]:
-    """AP of every setting's runs, from 0 to 1; without those that have none."""
-    numbers = {title: [run.metrics["AP"] for run in same] for title, same in by_setting(runs).items()}
-    return {title: [ap for ap in values if ap is not None] for title, values in numbers.items()}
+def ap_by_setting(runs: Mapping[str, Run]) -> dict[str, list[float]]:
+    """Return the AP, 0 … 1, of every setting's runs; runs without an AP are left out."""
+    values = {title: [run.metrics["AP"] for run in group] for title, group in group_by_setting(runs).items()}
+    return {title: [ap for ap in aps if ap is not None] for title, aps in values.items()}
 
 
-def curves(runs: Mapping[str, Run]) -> dict[str, list[dict[str, float]]]:
-    """The epochs of each setting's first seed, for `figures.draw_training`: of the newest eight settings."""
-    students = {name: run for name, run in runs.items() if run.network == "student"}
-    found = {title: same[0].epochs for title, same in by_setting(students).items()}
-    return dict(list(found.items())[-MAX_CURVES:])
+def training_curves(runs: Mapping[str, Run]) -> dict[str, list[dict[str, float]]]:
+    """Return the epochs of the first seed of the newest eight settings, for `figures.draw_training`."""
+    epochs = {title: group[0].epochs for title, group in group_by_setting(_students(runs)).items()}
+    return dict(list(epochs.items())[-MAX_CURVES:])
 
 
-def draw_averages(runs: Mapping[str, Run]) -> Figure:
-    """`figures.draw_comparison` of the settings' APs, written as in the tables of runs: from 0 to 1."""
-    return figures.draw_comparison(averages(runs), unit="AP")
+def draw_ap(runs: Mapping[str, Run]) -> Figure:
+    """Draw the AP, 0 … 1, of every setting with `figures.draw_comparison`."""
+    return figures.draw_comparison(ap_by_setting(runs), unit="AP")
 
 
 def run_titles(runs: Sequence[Run]) -> list[str]:
-    """A title for people of each run: networks, method and AP and, where two would be the same, what tells them apart:
-    the seed, the first digits of the hash, or the folder."""
+    """Return a readable, unique title of each run.
+
+    A title has networks, method and AP and, where several are the same, the seed, the first digits of the hash, or the
+    folder.
+    """
     titles = []
     for run in runs:
         ap = run.metrics["AP"]
-        titles.append(f"{_title(run)}, {'no AP' if ap is None else f'AP {_short(ap)}'}")
-    for differs in (_seed, _digits, lambda run: str(run.folder)):
-        told = []
+        titles.append(f"{_title(run)}, {'no AP' if ap is None else f'AP {_short_ap(ap)}'}")
+    for detail in (_seed, _hash_prefix, lambda run: str(run.folder)):
+        details: dict[str, set[str]] = {}
         for run, title in zip(runs, titles, strict=True):
-            namesakes = [other for other, same in zip(runs, titles, strict=True) if same == title]
-            told.append(f"{title}, {differs(run)}" if len(set(map(differs, namesakes))) > 1 else title)
-        titles = told
+            details.setdefault(title, set()).add(detail(run))
+        titles = [
+            f"{title}, {detail(run)}" if len(details[title]) > 1 else title
+            for run, title in zip(runs, titles, strict=True)
+        ]
     return titles
 
 
-def differing(runs: Iterable[Run]) -> list[str]:
-    """Names of the parameters in which the runs differ; those that say where a run happens do not count."""
+def differing_parameters(runs: Iterable[Run]) -> list[str]:
+    """Return the names of the parameters in which runs differ, without those that are not hashed."""
     contents = [run.parameters.model_dump(exclude=set(NOT_HASHED)) for run in runs]
-    return [name for name in Parameters.model_fields if any(one.get(name) != contents[0].get(name) for one in contents)]
+    return [
+        name
+        for name in Parameters.model_fields
+        if any(content.get(name) != contents[0].get(name) for content in contents)
+    ]
 
 
 def differences_table(runs: Mapping[str, Run]) -> pd.DataFrame:
-    """One row per run, one column per parameter in which they differ; what the run is, if it is the only one."""
-    students = {name: run for name, run in runs.items() if run.network == "student"}
-    names = differing(students.values()) or list(WITHOUT_DIFFERENCE)
+    """Return one row per run and one column per parameter in which they differ; a single run's main parameters."""
+    students = _students(runs)
+    names = differing_parameters(students.values()) or list(SINGLE_RUN_PARAMETERS)
     rows = {
-        run_name: {name: shown(getattr(run.parameters, name)) for name in names} for run_name, run in students.items()
+        title: {name: format_cell(getattr(run.parameters, name)) for name in names} for title, run in students.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=names)
 
 
 def environments_table(runs: Mapping[str, Run]) -> pd.DataFrame:
-    """Versions and hardware: a column for each that occurred, with its runs in the last row."""
+    """Return versions and hardware: one column per environment, with its runs in the last row if there are several."""
     columns: dict[str, dict[str, str]] = {}
     runs_of: dict[str, list[str]] = {}
-    for name, run in runs.items():
-        if run.network == "student":
-            facts = {**run.results.get("versions", {}), **run.results.get("hardware", {})}
-            key = json.dumps(facts, sort_keys=True)
-            columns[key] = {fact.replace("_gb", ", GB").replace("_", " "): str(value) for fact, value in facts.items()}
-            runs_of.setdefault(key, []).append(name)
+    for name, run in _students(runs).items():
+        facts = {**run.results.get("versions", {}), **run.results.get("hardware", {})}
+        key = json.dumps(facts, sort_keys=True)
+        columns[key] = {fact.replace("_gb", ", GB").replace("_", " "): str(value) for fact, value in facts.items()}
+        runs_of.setdefault(key, []).append(name)
     if len(columns) > 1:
         columns = {key: {**facts, "runs": ", ".join(runs_of[key])} for key, facts in columns.items()}
     table = pd.DataFrame(list(columns.values())).T.fillna("–")
@@ -153,31 +164,35 @@ def environments_table(runs: Mapping[str, Run]) -> pd.DataFrame:
 
 
 def draw_newest_assignments(runs: Mapping[str, Run]) -> Figure | None:
-    """`figures.draw_assignments` of the newest run whose teacher is there, too, and in words their agreement over more
-    pictures, or why there is no figure."""
-    taught = [run for run in runs.values() if run.network == "student" and len(_networks(run)) > 1]
-    if not taught:
-        print("No run here learned from a teacher that is here, too.")
+    """Draw the assignments of the newest student that has a teacher, and print their agreement over more images.
+
+    Returns:
+        `figures.draw_assignments` of the first validation images; None, with the reason printed, without a teacher or
+        without the images.
+    """
+    with_teacher = [run for run in _students(runs).values() if len(_networks(run)) > 1]
+    if not with_teacher:
+        print("No assignments to compare: no run in this folder has a teacher whose run is in it, too.")
         return None
-    run = taught[-1]
+    run = with_teacher[-1]
     networks, reference = _networks(run), _teacher_title(run)
     try:
         validation_set = _validation_set(run.parameters)
-        drawn, counted = (first_images(validation_set, count) for count in (DRAWN, COUNTED))
+        drawn, counted = (first_images(validation_set, count) for count in (DRAWN_IMAGES, COUNTED_IMAGES))
     except (ValueError, OSError) as error:
-        print(f"The pictures of {run.parameters.run_name} cannot be shown: {error}")
+        print(f"No assignments to draw: the images of {run.parameters.run_name} cannot be read: {error}")
         return None
-    detectors = {name: one.load_detector() for name, one in networks.items()}
-    wide, narrow = (
+    detectors = {name: network.load_detector() for name, network in networks.items()}
+    on_counted, on_drawn = (
         {name: analyze(detector, batch, run.parameters.assigner) for name, detector in detectors.items()}
         for batch in (counted, drawn)
     )
-    print(f"{run.parameters.run_name}\n{agreement_with(reference, wide)}")
-    return figures.draw_assignments(drawn.images, drawn.targets, narrow, reference)
+    print(f"{run.parameters.run_name}\n{agreement_summary(reference, on_counted)}")
+    return figures.draw_assignments(drawn.images, drawn.targets, on_drawn, reference)
 
 
-def shown(value: Any) -> str:
-    """A parameter's value for a table: a folder by its name, a long list by its ends."""
+def format_cell(value: Any) -> str:
+    """Return a parameter's value for a table: a folder by its name, a long list by its ends."""
     if isinstance(value, list) and len(value) > 4:
         return f"{value[0]} … {value[-1]}"
     if isinstance(value, str) and Path(value).is_absolute():
@@ -185,14 +200,18 @@ def shown(value: Any) -> str:
     return "–" if value is None else str(value).strip("[]")
 
 
+def _students(runs: Mapping[str, Run]) -> dict[str, Run]:
+    return {name: run for name, run in runs.items() if run.network == "student"}
+
+
 def _title(run: Run) -> str:
     network = results_table({"": run}).loc["", "network"]
-    second = " (teacher)" if run.network == "teacher" and run.backbone == run.partner else ""
-    return f"{network}, {TITLES[run.parameters.method]}{second}"
+    suffix = " (teacher)" if run.network == "teacher" and run.backbone == run.partner else ""
+    return f"{network}, {METHODS[run.parameters.method].title}{suffix}"
 
 
-def _short(ap: float) -> str:
-    """As in prose: .683."""
+def _short_ap(ap: float) -> str:
+    """Return an AP as in prose: .683."""
     return f"{ap:.3f}".removeprefix("0")
 
 
@@ -200,36 +219,40 @@ def _seed(run: Run) -> str:
     return f"seed {run.parameters.seed}"
 
 
-def _digits(run: Run) -> str:
+def _hash_prefix(run: Run) -> str:
     return run.folder.name.rpartition("-")[2][:6]
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _teacher_title(run: Run) -> str:
-    method = run.parameters.method
-    return f"{TITLES[method]} teacher" if method in CO_LEARNING else "teacher"
+    method = METHODS[run.parameters.method]
+    return f"{method.title} teacher" if method.trains_teacher else "teacher"
 
 
 def _networks(run: Run) -> dict[str, Run]:
-    """Named as in `lad.experiments.runner.compare`, as far as they are in the folder of the run; the run itself comes last. It
-    is alone without its teacher."""
+    """Return the run's plain student, teacher and student, named as by `lad.experiments.runner.compare`.
+
+    They are looked up in the run's folder; without its teacher the run is alone.
+    """
     parameters, folder = run.parameters, run.folder.parent
-    itself = {f"{TITLES[parameters.method]} student": run}
-    if parameters.method in CO_LEARNING:
-        return {**itself, _teacher_title(run): run.teacher_network()}
-    if parameters.method not in METHODS_WITH_TEACHER:
-        return itself
-    plain, teacher = (open_run(folder / one.run_name) for one in (parameters.plain(), parameters.of_teacher()))
+    method = METHODS[parameters.method]
+    student = {f"{method.title} student": run}
+    if method.trains_teacher:
+        return {**student, _teacher_title(run): run.teacher_network()}
+    if not method.needs_teacher:
+        return student
+    plain = open_run(folder / parameters.plain().run_name)
+    teacher = open_run(folder / parameters.of_teacher().run_name)
     if teacher is None:
-        return itself
-    return {**({"plain student": plain} if plain else {}), "teacher": teacher, **itself}
+        return student
+    return {**({"plain student": plain} if plain else {}), "teacher": teacher, **student}
 
 
 def _validation_set(parameters: Parameters) -> CocoDataset:
-    """Unlike `lad.experiments.runner.open_data` it decodes no image before it is asked for."""
+    """Open a run's validation set; unlike `lad.experiments.runner.open_data`, it decodes no image in advance."""
     folder = data_folder(parameters.data)
     _, training = find_split(folder, "train")
     images, path = find_split(folder, "val")

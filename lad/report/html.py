@@ -1,7 +1,7 @@
-"""An executed notebook becomes one HTML page that needs nothing beside it: no other file, no other host.
+"""Conversion of an executed notebook to one self-contained HTML page: it loads no other file and no other host.
 
-nbconvert renders the cells through `template/`. Before, what no reader has use for is taken out of the outputs;
-afterwards the page gets its table of contents, and what it would still fetch from elsewhere is cut off.
+nbconvert renders the cells through `template/`. Outputs that are not for readers are removed before; afterwards the
+page gets a table of contents, and everything that it would load from elsewhere is removed.
 """
 
 import copy
@@ -20,7 +20,7 @@ from lad.report.provenance import (
     INJECTED_TAG,
     PARAMETERS_TAG,
     VERSIONS_TYPE,
-    execution_of,
+    execution_summary,
     parameters_of,
     tags_of,
     versions_of,
@@ -28,32 +28,40 @@ from lad.report.provenance import (
 from lad.utils.paths import project_folder
 
 WIDGET_TYPE = "application/vnd.jupyter.widget-view+json"
-# In this order. A widget is dead in a page, so that it is none of them and what stands in for it is shown.
+# In order of preference. A widget does not work in a page, so its static alternative is shown.
 SHOWN_TYPES = (
     "image/png", "image/jpeg", "image/svg+xml", "text/html", "text/markdown", "text/latex", "text/plain",
 )  # fmt: skip
 HEADINGS = ("h1", "h2", "h3")
-PROGRESS = "%|"  # tqdm's
-NO_ALT = ("", "No description has been provided for this image")  # the template's, and nbconvert's
-FOREIGN = "main script, main link, main meta, main base, main iframe, main object, main embed"
-LINKED = ("", "http", "https", "mailto")  # kinds of addresses that a link may have
-FETCHED = ("src", "srcset", "poster", "background", "xlink:href")
+PROGRESS_BAR = "%|"  # part of every tqdm bar
+DEFAULT_ALT = ("", "No description has been provided for this image")  # the template's and nbconvert's
+LOADING_TAGS = "main script, main link, main meta, main base, main iframe, main object, main embed"
+LINK_SCHEMES = ("", "http", "https", "mailto")
+LOADING_ATTRIBUTES = ("src", "srcset", "poster", "background", "xlink:href")
 
 
-def to_html(notebook: NotebookNode, path: Path, page: Path) -> str:
-    """The page of an executed notebook. path: where the notebook is, for its name and the pictures beside it; page:
-    where the page will be, for the links in it."""
-    origin = {
+def notebook_html(notebook: NotebookNode, path: Path, page: Path) -> str:
+    """Render an executed notebook as a self-contained HTML page.
+
+    Args:
+        notebook: The notebook; it is not changed.
+        path: File of the notebook, for its name and the images beside it.
+        page: File that the page will be written to, for the links in it.
+
+    Returns:
+        The HTML text.
+    """
+    provenance = {
         "file": path.name,
         "parameters": parameters_of(notebook.cells),
         "versions": versions_of(notebook),
-        "execution": execution_of(notebook),
+        "execution": execution_summary(notebook),
     }
     notebook = copy.deepcopy(notebook)
     notebook.cells = [cell for cell in notebook.cells if not {PARAMETERS_TAG, INJECTED_TAG} & set(tags_of(cell))]
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = list(_for_readers(cell.outputs))
+            cell.outputs = list(_readable_outputs(cell.outputs))
     exporter = HTMLExporter(
         Config(
             NbConvertBase={"display_data_priority": list(SHOWN_TYPES)}, CoalesceStreamsPreprocessor={"enabled": True}
@@ -63,53 +71,53 @@ def to_html(notebook: NotebookNode, path: Path, page: Path) -> str:
         exclude_anchor_links=True,
         embed_images=True,
     )
-    resources = {"metadata": {"name": path.stem, "path": str(path.parent)}, "origin": origin}
+    resources = {"metadata": {"name": path.stem, "path": str(path.parent)}, "provenance": provenance}
     html, _ = exporter.from_notebook_node(notebook, resources)
-    soup = BeautifulSoup(_without_machine(html), "html.parser")
-    _cut_off(soup, page.parent)
+    soup = BeautifulSoup(_shorten_paths(html), "html.parser")
+    _remove_loading(soup, page.parent)
     _add_contents(soup, path.stem)
     _describe_figures(soup)
-    _box_tables(soup)
+    _make_tables_scroll(soup)
     return str(soup)
 
 
-def _for_readers(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
-    """Without progress bars and what is for machines; a few words for a widget that nothing stands in for."""
+def _readable_outputs(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
+    """Leave out progress bars and recorded versions; replace a widget without a static alternative by a note."""
     for output in outputs:
         if output.output_type == "stream":
-            output.text = "".join(line for line in output.text.splitlines(keepends=True) if PROGRESS not in line)
+            output.text = "".join(line for line in output.text.splitlines(keepends=True) if PROGRESS_BAR not in line)
             if not output.text.strip():
                 continue
         elif output.output_type in ("display_data", "execute_result"):
             if VERSIONS_TYPE in output.data:
                 continue
             if output.data.pop(WIDGET_TYPE, None) and set(output.data) <= {"text/plain"}:
-                if PROGRESS in output.data.get("text/plain", ""):
+                if PROGRESS_BAR in output.data.get("text/plain", ""):
                     continue
-                output.data = {"text/markdown": "*Interactive: open the notebook to use what is here.*"}
+                output.data = {"text/markdown": "*Interactive: open the notebook to use this widget.*"}
             if not set(SHOWN_TYPES) & set(output.data):
                 continue
         yield output
 
 
-def _without_machine(html: str) -> str:
-    """Paths in the project from there, those in the home folder from ~."""
-    for folder, alone, before_name in ((project_folder(), ".", ""), (Path.home(), "~", "~/")):
+def _shorten_paths(html: str) -> str:
+    """Make paths in the project relative to it, and paths in the home folder relative to ~."""
+    for folder, itself, prefix in ((project_folder(), ".", ""), (Path.home(), "~", "~/")):
         if folder == Path(folder.anchor):  # a container's home may be /
             continue
-        # Not within a longer path, nor within a figure's base64, which has + before a / but never = or a quote.
-        place = rf"(?<![\w./~+-]){re.escape(escape(str(folder)))}(?![\w-]|\.\w)"
-        html = re.sub(rf"{place}/(?=[\w.])", before_name, html)
-        html = re.sub(place, alone, html)
+        # Not within a longer path, nor within a figure's base64, where + may precede a / but never = or a quote.
+        pattern = rf"(?<![\w./~+-]){re.escape(escape(str(folder)))}(?![\w-]|\.\w)"
+        html = re.sub(rf"{pattern}/(?=[\w.])", prefix, html)
+        html = re.sub(pattern, itself, html)
     return html
 
 
-def _cut_off(soup: BeautifulSoup, folder: Path) -> None:
-    """Take out what would be fetched when the page opens, scripts of outputs, and links to files that are not there."""
-    for foreign in soup.select(FOREIGN):
-        foreign.decompose()
+def _remove_loading(soup: BeautifulSoup, folder: Path) -> None:
+    """Remove everything that the page would load, the scripts of outputs, and links to files that do not exist."""
+    for tag in soup.select(LOADING_TAGS):
+        tag.decompose()
     for tag in soup.select("main *"):
-        for name in FETCHED:
+        for name in LOADING_ATTRIBUTES:
             if name in tag.attrs and not str(tag[name]).startswith(("data:", "#")):
                 del tag[name]
         for name in [name for name in tag.attrs if name.lower().startswith("on")]:  # onclick, onload
@@ -120,12 +128,12 @@ def _cut_off(soup: BeautifulSoup, folder: Path) -> None:
             tag.string = _without_urls(tag.get_text())
         if tag.name == "image" and not str(tag.get("href", "#")).startswith(("data:", "#")):
             del tag["href"]
-    for picture in soup.select("main img:not([src])"):
-        picture.replace_with(f"[a picture that is not in this page: {picture.get('alt')}]")
+    for image in soup.select("main img:not([src])"):
+        image.replace_with(f"[image not available: {image.get('alt')}]")
     for link in soup.select("main a[href]"):
         target = urlsplit(str(link["href"]).strip())
-        is_lost = not target.scheme and target.path and not (folder / unquote(target.path)).exists()
-        if is_lost or target.scheme not in LINKED:
+        is_missing = not target.scheme and target.path and not (folder / unquote(target.path)).exists()
+        if is_missing or target.scheme not in LINK_SCHEMES:
             link.unwrap()
 
 
@@ -134,7 +142,7 @@ def _without_urls(css: str) -> str:
 
 
 def _add_contents(soup: BeautifulSoup, title: str) -> None:
-    """A list of the headings, with anchors as Jupyter makes them, and the first h1 as the page's title."""
+    """Add a list of the headings with Jupyter's anchors, and make the first h1 the page's title."""
     ids = {str(tag["id"]) for tag in soup.select("[id]")}
     entries = soup.new_tag("ul")
     for heading in soup.select(", ".join(f".prose {name}" for name in HEADINGS) + ", footer h2"):
@@ -159,18 +167,18 @@ def _add_contents(soup: BeautifulSoup, title: str) -> None:
 
 
 def _describe_figures(soup: BeautifulSoup) -> None:
-    """The heading above is a figure's alternative text; from the second on with its number."""
-    above: dict[str, int] = {}
-    for picture in soup.select("main img"):
-        heading = picture.find_previous(HEADINGS)
-        if isinstance(heading, Tag) and picture.get("alt", "") in NO_ALT:
+    """Make the heading above a figure its alternative text, with a number from the second figure on."""
+    counts: dict[str, int] = {}
+    for image in soup.select("main img"):
+        heading = image.find_previous(HEADINGS)
+        if isinstance(heading, Tag) and image.get("alt", "") in DEFAULT_ALT:
             text = heading.get_text().strip()
-            above[str(heading.get("id"))] = number = above.get(str(heading.get("id")), 0) + 1
-            picture["alt"] = f"{text}, figure {number}" if number > 1 else text
+            counts[str(heading.get("id"))] = number = counts.get(str(heading.get("id")), 0) + 1
+            image["alt"] = f"{text}, figure {number}" if number > 1 else text
 
 
-def _box_tables(soup: BeautifulSoup) -> None:
-    """A table that is wider than the page scrolls within its own box."""
+def _make_tables_scroll(soup: BeautifulSoup) -> None:
+    """Wrap each table in a box that scrolls if the table is wider than the page."""
     for table in soup.select("main table, footer table"):
         if table.find_parent("table") is None:
             heading = table.find_previous(HEADINGS)

@@ -1,4 +1,4 @@
-"""Where the results of an executed notebook came from: its parameters, the versions it ran with, when and how long."""
+"""Provenance of an executed notebook: its parameters, the versions of packages, when it ran and for how long."""
 
 import ast
 import importlib.metadata
@@ -10,25 +10,37 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-VERSIONS_OF = ("lad", "torch", "torchvision", "pycocotools", "papermill", "nbconvert")
-VERSIONS_TYPE = "application/vnd.lad.versions+json"  # an output that people need not see
-PARAMETERS_TAG, INJECTED_TAG = "parameters", "injected-parameters"  # papermill's
+RECORDED_PACKAGES = ("lad", "torch", "torchvision", "pycocotools", "papermill", "nbconvert")
+VERSIONS_TYPE = "application/vnd.lad.versions+json"  # MIME type of an output that no front end shows
+PARAMETERS_TAG, INJECTED_TAG = "parameters", "injected-parameters"  # papermill's tags
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of a notebook's parameters. value: as it stands in the cell. is_given: for this execution, by papermill,
-    rather than the notebook's own default."""
+    """One parameter of a notebook.
+
+    Attributes:
+        name: Name of the variable.
+        value: Source text of its value.
+        explanation: Comment behind it.
+        is_given: Whether papermill set it for this execution; otherwise it is the notebook's default.
+    """
 
     name: str
     value: str
-    meaning: str
+    explanation: str
     is_given: bool
 
 
 @dataclass(frozen=True)
 class Version:
-    """Of one package. is_recorded: by the notebook when it ran; otherwise it is that of this moment."""
+    """The version of one package.
+
+    Attributes:
+        name: Name of the package.
+        number: Its version.
+        is_recorded: Whether the notebook recorded it when it ran; otherwise it is the version installed now.
+    """
 
     name: str
     number: str
@@ -36,33 +48,36 @@ class Version:
 
 
 def record_versions() -> None:
-    """Keep the versions of this moment in the notebook that calls this, for the page that `lad.report.cli` makes of it."""
+    """Store the installed versions in the output of the calling notebook cell, for its HTML report."""
     from IPython.display import display
 
-    versions = {"python": platform.python_version(), **{name: _version(name) for name in VERSIONS_OF}}
+    versions = _installed_versions()
     text = ", ".join(f"{name} {number}" for name, number in versions.items())
     display({"text/plain": text, VERSIONS_TYPE: versions}, raw=True)
 
 
 def parameters_of(cells: Sequence[Mapping[str, Any]]) -> list[Parameter]:
-    """What the parameters cells assign, an injected value in place of the default, each with its trailing comment."""
-    found: dict[str, Parameter] = {}
+    """Return a notebook's parameters, each with papermill's injected value or its default, and with its comment."""
+    parameters: dict[str, Parameter] = {}
     for tag in (PARAMETERS_TAG, INJECTED_TAG):
         for cell in cells:
             if tag in tags_of(cell):
                 for name, (value, comment) in _assignments(cell["source"]).items():
-                    meaning = found[name].meaning if name in found else ""
-                    found[name] = Parameter(name, value, comment or meaning, is_given=tag == INJECTED_TAG)
-    return list(found.values())
+                    explanation = parameters[name].explanation if name in parameters else ""
+                    parameters[name] = Parameter(name, value, comment or explanation, is_given=tag == INJECTED_TAG)
+    return list(parameters.values())
 
 
 def tags_of(cell: Mapping[str, Any]) -> Sequence[str]:
+    """Return the tags of a notebook cell."""
     return cell["metadata"].get("tags", ())
 
 
 def versions_of(notebook: Mapping[str, Any]) -> list[Version]:
-    """Of Python and the packages that matter: as recorded in the notebook (`record_versions`, papermill, the kernel),
-    else those of now."""
+    """Return the versions of Python and the main packages.
+
+    A version is the one that the notebook recorded (`record_versions`, papermill, the kernel), else the installed one.
+    """
     recorded = {}
     if number := notebook["metadata"].get("language_info", {}).get("version"):
         recorded["python"] = number
@@ -71,37 +86,25 @@ def versions_of(notebook: Mapping[str, Any]) -> list[Version]:
     for cell in notebook["cells"]:
         for output in cell.get("outputs", ()):
             recorded |= output.get("data", {}).get(VERSIONS_TYPE, {})
-    now = {"python": platform.python_version(), **{name: _version(name) for name in VERSIONS_OF}}
-    return [Version(name, recorded.get(name, number), name in recorded) for name, number in now.items()]
+    return [
+        Version(name, recorded.get(name, number), name in recorded) for name, number in _installed_versions().items()
+    ]
 
 
-def execution_of(notebook: Mapping[str, Any]) -> str:
-    """When the notebook was executed and how long it took, as far as papermill wrote it down."""
-    written = notebook["metadata"].get("papermill", {})
-    if not written.get("start_time"):
-        return "executed at a time that it does not say"
-    started = datetime.fromisoformat(written["start_time"]).astimezone(UTC)
-    if written.get("duration") is None:
-        return f"begun {started:%Y-%m-%d %H:%M} UTC and not finished"
-    ended = "stopped by an error after" if written.get("exception") else "which took"
-    return f"executed {started:%Y-%m-%d %H:%M} UTC, {ended} {_duration(written['duration'])}"
+def execution_summary(notebook: Mapping[str, Any]) -> str:
+    """Return when the notebook was executed and how long it took, as far as papermill recorded it."""
+    record = notebook["metadata"].get("papermill", {})
+    if not record.get("start_time"):
+        return "execution time not recorded"
+    start = f"{datetime.fromisoformat(record['start_time']).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    if record.get("duration") is None:
+        return f"started {start}, not finished"
+    duration = _format_duration(record["duration"])
+    return f"executed {start}, {'failed after' if record.get('exception') else 'finished in'} {duration}"
 
 
-def _assignments(source: str) -> dict[str, tuple[str, str]]:
-    """The value and the trailing comment of every name that a cell assigns; nothing for a cell with magics."""
-    try:
-        statements = ast.parse(source).body
-    except SyntaxError:
-        return {}
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
-    found = {}
-    for statement in statements:
-        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
-            target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
-            value = ast.get_source_segment(source, statement.value) or ""
-            found[ast.unparse(target)] = (value, comments.get(statement.end_lineno or 0, ""))
-    return found
+def _installed_versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: _version(name) for name in RECORDED_PACKAGES}}
 
 
 def _version(name: str) -> str:
@@ -111,7 +114,24 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def _duration(seconds: float) -> str:
+def _assignments(source: str) -> dict[str, tuple[str, str]]:
+    """Return value and trailing comment of every name that a cell assigns; nothing for a cell with magics."""
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError:
+        return {}
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    assignments = {}
+    for statement in statements:
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+            value = ast.get_source_segment(source, statement.value) or ""
+            assignments[ast.unparse(target)] = (value, comments.get(statement.end_lineno or 0, ""))
+    return assignments
+
+
+def _format_duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes_left = divmod(minutes, 60)
     if hours:

@@ -1,4 +1,4 @@
-"""The explorer's widgets, used as a person would: a choice changes what it should, and nothing else."""
+"""The explorer's widgets, used as a user would: a choice changes its panels and no other choice."""
 
 import datetime
 import io
@@ -14,13 +14,12 @@ from lad.config.experiment import make_parameters
 from lad.data.synthetic.shapes import write_shapes
 from lad.experiments.run_store import finished_runs, open_run
 from lad.experiments.runner import run_experiment
-from lad.explorer import session as scene_module
+from lad.explorer import session as session_module
 from lad.explorer.app import explore
 from lad.explorer.config import make_explorer_config
-from lad.explorer.session import Box
-from lad.explorer.widgets import AS_IT_IS, OWN_TEACHER, THUMBNAILS, Controls
+from lad.explorer.session import UserBox
+from lad.explorer.widgets import NO_EPOCH, OWN_TEACHER, PANELS, THUMBNAILS, Controls
 
-PANELS = ("picture", "costs", "student mixture", "teacher mixture")
 EVIL = "<img src=x onerror=alert(1)>"
 
 
@@ -32,8 +31,7 @@ def tiny(folder, **changes):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Pictures for two and a half rows of thumbnails, of classes one of which has a name of markup; and runs: two with
-    one teacher, and one without epochs."""
+    """Images for 2.4 pages of thumbnails, markup as a class name; a LAD run with its teacher, one without epochs."""
     folder = tmp_path_factory.mktemp("controls")
     write_shapes(folder / "shapes", "toy", {"train": 4, "val": 2 * THUMBNAILS + 3})
     for split in ("train", "val"):
@@ -48,11 +46,11 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def names(folder):
-    found = [path.name for path in (folder / "runs").iterdir() if path.is_dir()]
+    runs = [path.name for path in (folder / "runs").iterdir() if path.is_dir()]
     return {
-        "lad": next(name for name in found if "-lad-" in name),
-        "teacher": next(name for name in found if "-baseline-" in name and "-s0-" in name),
-        "no epochs": next(name for name in found if "-s1-" in name),
+        "lad": next(name for name in runs if "-lad-" in name),
+        "teacher": next(name for name in runs if "-baseline-" in name and "-s0-" in name),
+        "no epochs": next(name for name in runs if "-s1-" in name),
     }
 
 
@@ -61,13 +59,13 @@ def controls(folder, names):
     return Controls(explore(make_explorer_config({"out": folder / "runs", "run": names["lad"]})))
 
 
-def shown(controls) -> dict[str, str]:
-    """What each panel shows."""
+def contents(controls) -> dict[str, str]:
+    """Return what each panel shows."""
     return {name: panel.value for name, panel in controls.panels.items()} | {"table": controls.table.value}
 
 
 def choices(controls) -> dict[str, object]:
-    """All that is chosen."""
+    """Return the value of every control."""
     chosen = ("run", "compare_with", "epoch", "gt", "assignment", "anchor_boxes", "predicted_boxes", "table_of")
     boxes = ("box_x", "box_y", "box_class")
     values = {name: getattr(controls, name).value for name in (*chosen, *boxes)}
@@ -80,15 +78,15 @@ def changed(before, after) -> set[str]:
 
 def visible_thumbnails(controls) -> list[int]:
     buttons = [button for button in controls.thumbnails if button.layout.display != "none"]
-    return [int(button.tooltip.removeprefix("picture ")) for button in buttons]
+    return [int(button.tooltip.removeprefix("image ")) for button in buttons]
 
 
 def chosen_thumbnails(controls) -> list[int]:
     buttons = [button for button in controls.thumbnails if "lad-chosen" in button._dom_classes]
-    return [int(button.tooltip.removeprefix("picture ")) for button in buttons]
+    return [int(button.tooltip.removeprefix("image ")) for button in buttons]
 
 
-def picture_file(width=60, height=40, kind="png") -> bytes:
+def image_file(width=60, height=40, kind="png") -> bytes:
     pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format=kind)
@@ -96,36 +94,36 @@ def picture_file(width=60, height=40, kind="png") -> bytes:
 
 
 def upload(controls, content: bytes, name: str = "cat.png") -> None:
-    """As the front end does."""
-    when = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    """Upload a file as the front end does."""
+    modified = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
     file = {"name": name, "type": "image/png", "size": len(content), "content": memoryview(content)}
-    controls.upload.set_state({"value": [{**file, "last_modified": int(when.timestamp() * 1000)}]})
+    controls.upload.set_state({"value": [{**file, "last_modified": int(modified.timestamp() * 1000)}]})
 
 
 # Each control changes what it should
 
 
-def test_at_first_every_control_says_where_the_explorer_looks(controls, names):
+def test_at_first_every_control_shows_the_explorers_state(controls, names):
     assert controls.run.value == names["lad"] and controls.compare_with.value == ""
     assert [value for _, value in controls.run.options] == [*controls.runs, "untrained"]
     assert set(controls.runs) == set(names.values())
     assert controls.compare_with.options[0][0] == OWN_TEACHER
     assert [value for _, value in controls.compare_with.options] == ["", *controls.runs]
     assert controls.epoch.options == (("untrained", 0), ("1", 1), ("2", 2)) and controls.epoch.value == 2
-    assert controls.where_pictures_are.value == "1–8 of 19"
+    assert controls.image_range.value == "1–8 of 19"
     assert controls.gt.value == controls.explorer.view.gt and controls.assignment.value == "each"
     assert [name for _, name in controls.assignment.options] == list(ASSIGNMENTS)
     assert all(button.value for button in controls.levels)
     assert chosen_thumbnails(controls) == [0] and controls.message.value == ""
-    assert controls.own_box.layout.display == "none"
+    assert controls.user_box.layout.display == "none"
 
 
-def test_a_run_has_a_title_for_people(controls, names):
+def test_a_run_has_a_readable_title(controls, names):
     titles = {value: label for label, value in controls.run.options}
     for run in finished_runs(controls.explorer.config.out):
         title = titles[run.folder.name]
-        what = "r18 ← r18, LAD" if run.parameters.method == "lad" else "r18, plain"
-        assert title.startswith(f"{what}, AP {run.metrics['AP']:.3f}".replace(" 0.", " ."))
+        networks = "r18 ← r18, LAD" if run.parameters.method == "lad" else "r18, plain"
+        assert title.startswith(f"{networks}, AP {run.metrics['AP']:.3f}".replace(" 0.", " ."))
     assert len(set(titles.values())) == len(titles)
 
 
@@ -138,7 +136,7 @@ def test_at_first_every_panel_is_drawn(controls):
 @pytest.mark.parametrize(
     ("name", "value", "panels"),
     [
-        ("assignment", "atss", {*PANELS, "table"}),  # the mixtures say that they do not decide
+        ("assignment", "atss", {*PANELS, "table"}),  # the mixtures' titles change
         ("epoch", 0, {"picture", "costs", "student mixture", "table"}),
         ("anchor_boxes", True, {"picture"}),
         ("predicted_boxes", True, {"picture"}),
@@ -146,9 +144,9 @@ def test_at_first_every_panel_is_drawn(controls):
     ],
 )
 def test_a_choice_changes_its_panels_and_no_other_choice(controls, name, value, panels):
-    before, chosen = shown(controls), choices(controls)
+    before, chosen = contents(controls), choices(controls)
     getattr(controls, name).value = value
-    assert changed(before, shown(controls)) == panels
+    assert changed(before, contents(controls)) == panels
     assert changed(chosen, choices(controls)) == {name}
     assert getattr(controls.explorer.config, name) == value
 
@@ -157,16 +155,16 @@ def test_another_object_changes_every_panel_and_no_other_choice(controls):
     image = next(i for i in range(19) if len(controls.explorer.session.dataset.annotations.records[i].boxes) > 1)
     controls.explorer.change(image=image, gt=0)
     controls.refresh()
-    before, chosen = shown(controls), choices(controls)
+    before, chosen = contents(controls), choices(controls)
     controls.gt.value = 1
-    assert changed(before, shown(controls)) == {*PANELS, "table"}
+    assert changed(before, contents(controls)) == {*PANELS, "table"}
     assert changed(chosen, choices(controls)) == {"gt"} and controls.explorer.config.gt == 1
 
 
-def test_a_hidden_level_goes_from_picture_and_costs(controls):
-    before, chosen = shown(controls), choices(controls)
+def test_a_hidden_level_is_left_out_of_image_and_costs(controls):
+    before, chosen = contents(controls), choices(controls)
     controls.levels[0].value = False
-    assert changed(before, shown(controls)) == {"picture", "costs"}
+    assert changed(before, contents(controls)) == {"picture", "costs"}
     assert changed(chosen, choices(controls)) == {"levels"}
     assert controls.explorer.config.levels == (4, 5, 6, 7)
     controls.levels[0].value = True
@@ -203,7 +201,7 @@ def test_another_run_brings_its_own_epochs_objects_and_assignments(controls, nam
     controls.run.value = names["no epochs"]
     assert controls.message.value == ""
     assert controls.explorer.session.name == names["no epochs"]
-    assert [value for _, value in controls.epoch.options] == [AS_IT_IS] and controls.epoch.disabled
+    assert [value for _, value in controls.epoch.options] == [NO_EPOCH] and controls.epoch.disabled
     assert set(ASSIGNMENTS) - {name for _, name in controls.assignment.options} == set(NEED_TEACHER)
     assert controls.assignment.value == "each" and chosen_thumbnails(controls) == [2]  # the data are the same
     assert len(controls.gt.options) == len(controls.explorer.view.batch.targets.boxes)
@@ -223,19 +221,19 @@ def test_an_untrained_network_can_be_chosen(folder, names):
     assert controls.explorer.session.name == controls.run.value == "untrained" and controls.message.value == ""
 
 
-def test_another_teacher_changes_what_it_says_and_not_the_picture(controls, names):
+def test_another_teacher_changes_its_panels_and_not_the_image(controls, names):
     controls.thumbnails[1].click()
-    before = shown(controls)
+    before = contents(controls)
     controls.compare_with.value = names["no epochs"]
     assert controls.explorer.session.runs["teacher"].folder.name == names["no epochs"]
     assert controls.explorer.config.image == 1 and controls.run.value == names["lad"]
-    assert "teacher mixture" in changed(before, shown(controls))
-    assert "student mixture" not in changed(before, shown(controls))
+    assert "teacher mixture" in changed(before, contents(controls))
+    assert "student mixture" not in changed(before, contents(controls))
     controls.compare_with.value = ""
-    assert not changed(before, shown(controls))
+    assert not changed(before, contents(controls))
 
 
-def test_a_network_without_a_teacher_can_be_given_one(controls, names):
+def test_a_run_without_a_teacher_can_be_compared_with_another_run(controls, names):
     controls.run.value = names["no epochs"]
     controls.compare_with.value = names["teacher"]
     assert "teacher" in [name for _, name in controls.assignment.options]
@@ -249,7 +247,7 @@ def elsewhere(folder, names, tmp_path):
     return tmp_path / "copied-run"
 
 
-def test_a_run_of_another_folder_can_be_left_and_chosen_again(folder, names, elsewhere):
+def test_a_run_outside_the_folder_can_be_left_and_chosen_again(folder, names, elsewhere):
     controls = Controls(explore(make_explorer_config({"out": folder / "runs", "run": str(elsewhere)})))
     assert controls.run.value == str(elsewhere) and controls.explorer.session.name == "copied-run"
     assert len({label for label, _ in controls.run.options}) == len(names) + 2
@@ -259,7 +257,7 @@ def test_a_run_of_another_folder_can_be_left_and_chosen_again(folder, names, els
     assert controls.explorer.session.name == "copied-run" and controls.message.value == ""
 
 
-def test_a_teacher_of_another_folder_is_among_the_choices(folder, names, elsewhere):
+def test_a_teacher_outside_the_folder_is_among_the_options(folder, names, elsewhere):
     config = {"out": folder / "runs", "run": names["lad"], "compare_with": str(elsewhere)}
     controls = Controls(explore(make_explorer_config(config)))
     assert controls.compare_with.value == str(elsewhere)
@@ -267,175 +265,182 @@ def test_a_teacher_of_another_folder_is_among_the_choices(folder, names, elsewhe
     assert controls.explorer.session.runs["teacher"].folder == elsewhere and controls.message.value == ""
 
 
-def test_a_folder_without_runs_has_an_untrained_network_to_choose(folder, tmp_path):
+def test_a_folder_without_runs_offers_an_untrained_network(folder, tmp_path):
     controls = Controls(explore(make_explorer_config({"out": tmp_path, "data": folder / "shapes"})))
     assert [label for label, _ in controls.run.options] == ["untrained"]
     assert [label for label, _ in controls.compare_with.options] == [OWN_TEACHER]
-    assert controls.epoch.value == AS_IT_IS and controls.epoch.disabled
+    assert controls.epoch.value == NO_EPOCH and controls.epoch.disabled
 
 
 # Thumbnails
 
 
-def test_a_thumbnail_shows_its_picture_with_its_clearest_object(controls):
+def test_a_thumbnail_shows_its_image_with_the_default_object(controls):
     controls.gt.value = 0
     controls.thumbnails[4].click()
     explorer = controls.explorer
     assert explorer.config.image == 4 and explorer.config.gt is None and chosen_thumbnails(controls) == [4]
-    assert np.array_equal(explorer.view.picture, explorer.session.dataset.pixels(4))
+    assert np.array_equal(explorer.view.pixels, explorer.session.dataset.pixels(4))
     assert len(controls.gt.options) == len(explorer.view.batch.targets.boxes)
 
 
-def test_thumbnails_turn_forward_and_back_and_stop_at_the_ends(controls):
+def test_thumbnail_pages_turn_forward_and_back_and_stop_at_the_ends(controls):
     pages = [list(range(8)), list(range(8, 16)), [16, 17, 18]]
-    seen = [visible_thumbnails(controls)]
-    for button in (controls.back, controls.forward, controls.forward, controls.forward, controls.back, controls.back):
+    visited = [visible_thumbnails(controls)]
+    for button in (
+        controls.previous,
+        controls.next,
+        controls.next,
+        controls.next,
+        controls.previous,
+        controls.previous,
+    ):
         button.click()
-        seen.append(visible_thumbnails(controls))
-        assert controls.where_pictures_are.value == f"{seen[-1][0] + 1}–{seen[-1][-1] + 1} of 19"
-    assert seen == [pages[i] for i in (0, 0, 1, 2, 2, 1, 0)]
+        visited.append(visible_thumbnails(controls))
+        assert controls.image_range.value == f"{visited[-1][0] + 1}–{visited[-1][-1] + 1} of 19"
+    assert visited == [pages[i] for i in (0, 0, 1, 2, 2, 1, 0)]
     assert controls.explorer.config.image == 0  # turning chooses nothing
 
 
-def test_a_thumbnail_of_a_further_page_is_the_picture_of_that_page(controls):
-    controls.forward.click()
+def test_a_thumbnail_on_a_later_page_is_the_image_of_that_page(controls):
+    controls.next.click()
     assert chosen_thumbnails(controls) == []
-    controls.forward.click()
+    controls.next.click()
     controls.thumbnails[2].click()
     assert controls.explorer.config.image == 18 and chosen_thumbnails(controls) == [18]
-    controls.back.click()
+    controls.previous.click()
     assert chosen_thumbnails(controls) == []
 
 
-def test_each_thumbnail_on_show_has_a_small_picture(controls):
+def test_each_visible_thumbnail_has_a_small_image(controls):
     style = controls.thumbnail_style.value
     assert style.count("data:image/jpeg;base64,") == THUMBNAILS
-    controls.forward.click()
-    controls.forward.click()
+    controls.next.click()
+    controls.next.click()
     assert controls.thumbnail_style.value.count("data:image/jpeg;base64,") == 3
 
 
-def test_the_page_of_the_first_picture_is_on_show(folder, names):
+def test_the_page_of_the_configured_image_is_visible(folder, names):
     controls = Controls(explore(make_explorer_config({"out": folder / "runs", "run": names["lad"], "image": 9})))
     assert visible_thumbnails(controls) == list(range(8, 16)) and chosen_thumbnails(controls) == [9]
 
 
-def test_another_run_of_the_same_data_shows_the_same_picture(controls, names):
-    controls.forward.click()
+def test_another_run_on_the_same_data_shows_the_same_image(controls, names):
+    controls.next.click()
     controls.thumbnails[1].click()
     controls.run.value = names["no epochs"]
     assert visible_thumbnails(controls) == list(range(8, 16)) and chosen_thumbnails(controls) == [9]
 
 
-# A picture of one's own
+# The user's own photo
 
 
-def test_an_uploaded_picture_is_shown_with_a_box_to_move(controls):
-    before = shown(controls)
-    upload(controls, picture_file())
+def test_an_uploaded_photo_is_shown_with_a_movable_box(controls):
+    before = contents(controls)
+    upload(controls, image_file())
     assert controls.message.value == ""
-    assert controls.explorer.view.picture.shape == (40, 60, 3) and controls.explorer.view.gt == 0
-    assert "picture" in changed(before, shown(controls))
-    assert controls.own_box.layout.display == "flex" and chosen_thumbnails(controls) == []
+    assert controls.explorer.view.pixels.shape == (40, 60, 3) and controls.explorer.view.gt == 0
+    assert "picture" in changed(before, contents(controls))
+    assert controls.user_box.layout.display == "flex" and chosen_thumbnails(controls) == []
     assert controls.gt.options[0] == ("your box", 0)
     assert (controls.box_x.value, controls.box_y.value) == ((0.25, 0.75), (0.25, 0.75))
 
 
-def test_a_moved_box_changes_the_picture_and_no_other_choice(controls):
-    upload(controls, picture_file())
-    before, chosen = shown(controls), choices(controls)
+def test_a_moved_box_changes_the_panels_and_no_other_choice(controls):
+    upload(controls, image_file())
+    before, chosen = contents(controls), choices(controls)
     controls.box_x.value = (0.0, 0.5)
-    assert controls.explorer.box.place == (0.0, 0.25, 0.5, 0.75)
+    assert controls.explorer.box.corners == (0.0, 0.25, 0.5, 0.75)
     assert controls.explorer.view.batch.targets.boxes[0].tolist() == [0, pytest.approx(21.25), 64, 63.75]
-    assert {"picture", "costs", "student mixture", "table"} <= changed(before, shown(controls))
+    assert {"picture", "costs", "student mixture", "table"} <= changed(before, contents(controls))
     assert changed(chosen, choices(controls)) == {"box_x"}
     controls.box_class.value = 3
     assert controls.explorer.view.batch.targets.labels[0] == 3
-    assert controls.gt.options[0][0] == "your box" and controls.explorer.box.place == (0.0, 0.25, 0.5, 0.75)
+    assert controls.gt.options[0][0] == "your box" and controls.explorer.box.corners == (0.0, 0.25, 0.5, 0.75)
 
 
-@pytest.mark.parametrize("place", [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
-def test_a_box_keeps_a_least_size_within_the_picture(controls, place):
-    upload(controls, picture_file())
-    controls.box_x.value = place
-    controls.box_y.value = place
-    x0, y0, x1, y1 = controls.explorer.box.place
+@pytest.mark.parametrize("side", [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
+def test_a_box_keeps_a_minimum_size_within_the_image(controls, side):
+    upload(controls, image_file())
+    controls.box_x.value = side
+    controls.box_y.value = side
+    x0, y0, x1, y1 = controls.explorer.box.corners
     assert 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1
     assert x1 - x0 == pytest.approx(0.02) and controls.message.value == ""
     assert controls.box_x.value == pytest.approx((x0, x1)) and controls.box_y.value == pytest.approx((y0, y1))
 
 
-def test_what_else_is_found_can_be_chosen_and_stays_while_the_box_moves(controls, monkeypatch):
-    monkeypatch.setattr(scene_module, "SURE", 0.0)
-    upload(controls, picture_file())
+def test_a_detection_can_be_chosen_and_stays_chosen_while_the_box_moves(controls, monkeypatch):
+    monkeypatch.setattr(session_module, "SCORE_THRESHOLD", 0.0)
+    upload(controls, image_file())
     assert len(controls.gt.options) == 6
     controls.gt.value = 3
     controls.box_x.value = (0.1, 0.4)
     assert controls.explorer.view.gt == controls.gt.value == 3
 
 
-def test_a_thumbnail_leaves_ones_own_picture_and_the_same_file_can_come_again(controls):
-    upload(controls, picture_file())
+def test_a_thumbnail_replaces_the_photo_and_the_same_file_can_be_uploaded_again(controls):
+    upload(controls, image_file())
     controls.thumbnails[1].click()
-    assert controls.explorer.photo is None and controls.own_box.layout.display == "none"
+    assert controls.explorer.photo is None and controls.user_box.layout.display == "none"
     assert chosen_thumbnails(controls) == [1]
-    upload(controls, picture_file())
-    assert controls.explorer.photo is not None and controls.own_box.layout.display == "flex"
+    upload(controls, image_file())
+    assert controls.explorer.photo is not None and controls.user_box.layout.display == "flex"
 
 
 @pytest.mark.parametrize("name", ["cat.png", EVIL])
-def test_a_broken_upload_is_one_escaped_line_and_the_picture_stays(controls, name):
+def test_a_corrupted_upload_is_one_escaped_line_and_the_image_stays(controls, name):
     controls.thumbnails[2].click()
-    before, chosen = shown(controls), choices(controls)
-    upload(controls, b"no <b>picture</b>", name)
+    before, chosen = contents(controls), choices(controls)
+    upload(controls, b"not an <b>image</b>", name)
     message = controls.message.value
     assert "cannot be read as an image" in message and "\n" not in message and "<" not in message
-    assert not changed(before, shown(controls)) and not changed(chosen, choices(controls))
-    assert controls.own_box.layout.display == "none" and chosen_thumbnails(controls) == [2]
+    assert not changed(before, contents(controls)) and not changed(chosen, choices(controls))
+    assert controls.user_box.layout.display == "none" and chosen_thumbnails(controls) == [2]
     controls.thumbnails[3].click()
     assert controls.message.value == ""
 
 
-def test_a_photo_of_the_look_has_its_box_at_once(folder, names, tmp_path):
-    (tmp_path / "mine.jpg").write_bytes(picture_file(kind="jpeg"))
+def test_a_photo_in_the_configuration_has_its_box_at_once(folder, names, tmp_path):
+    (tmp_path / "mine.jpg").write_bytes(image_file(kind="jpeg"))
     config = {"out": folder / "runs", "run": names["lad"], "photo": tmp_path / "mine.jpg"}
     controls = Controls(explore(make_explorer_config(config)))
-    assert controls.own_box.layout.display == "flex" and chosen_thumbnails(controls) == []
+    assert controls.user_box.layout.display == "flex" and chosen_thumbnails(controls) == []
     controls.thumbnails[0].click()
     assert controls.explorer.photo is None and chosen_thumbnails(controls) == [0]
 
 
-def test_the_box_is_forgotten_with_its_picture(controls, names):
-    upload(controls, picture_file())
+def test_the_box_is_reset_with_its_photo(controls, names):
+    upload(controls, image_file())
     controls.box_class.value = 5
     controls.run.value = names["no epochs"]
-    assert controls.explorer.box == Box() and controls.box_class.value == 0 and controls.message.value == ""
+    assert controls.explorer.box == UserBox() and controls.box_class.value == 0 and controls.message.value == ""
 
 
-# What cannot be seen
+# Errors
 
 
-def test_what_cannot_be_seen_is_said_and_every_control_goes_back(controls, names, folder):
+def test_an_impossible_choice_shows_a_message_and_every_control_goes_back(controls, names, folder):
     shutil.copytree(folder / "runs" / names["teacher"], folder / "runs" / "broken-run")
     try:
         controls.runs["broken-run"] = open_run(folder / "runs" / "broken-run")
         (folder / "runs" / "broken-run" / "params.json").write_text("{}")
         controls.refresh()
-        before, chosen = shown(controls), choices(controls)
+        before, chosen = contents(controls), choices(controls)
         controls.run.value = "broken-run"
     finally:
         shutil.rmtree(folder / "runs" / "broken-run")
     assert "params.json: is not of this version" in controls.message.value
-    assert not changed(before, shown(controls)) and not changed(chosen, choices(controls))
+    assert not changed(before, contents(controls)) and not changed(chosen, choices(controls))
 
 
 def test_markup_in_a_class_name_is_text_everywhere(controls, folder, names):
-    """In the picture, in the mixtures, in the table and in what is said of classes that do not match."""
+    """In the image, the mixtures, the table and the message about classes that do not match."""
     records = controls.explorer.session.dataset.annotations.records
     image = next(i for i in range(len(records)) if 0 in records[i].labels)
     controls.explorer.change(image=image, gt=records[image].labels.tolist().index(0))
     controls.refresh()
-    for value in shown(controls).values():
+    for value in contents(controls).values():
         assert EVIL not in value and "<img" not in value
     assert "&lt;img src=x" in controls.panels["picture"].value
     assert "&lt;img src=x" in controls.panels["student mixture"].value

@@ -8,7 +8,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from lad.config.experiment import make_parameters
 from lad.report.notebook import setup_notebook
-from lad.report.provenance import VERSIONS_OF, versions_of
+from lad.report.provenance import RECORDED_PACKAGES, versions_of
 
 
 def namespace_of(cell: str) -> dict:
@@ -60,7 +60,7 @@ def test_in_a_kernel_versions_are_recorded_and_figures_have_retina_resolution(tm
     NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
     _, setup, figure, last = notebook.cells
     recorded = {version.name for version in versions_of(notebook) if version.is_recorded}
-    assert recorded >= {"python", *VERSIONS_OF}
+    assert recorded >= {"python", *RECORDED_PACKAGES}
     assert any("r18" in output.get("text", "") for output in setup.outputs)
     (image,) = [output for output in figure.outputs if "image/png" in output.get("data", {})]
     width = int.from_bytes(base64.b64decode(image["data"]["image/png"])[16:20], "big")

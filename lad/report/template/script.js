@@ -1,4 +1,4 @@
-// One button opens all code, or closes it.
+// One button shows or hides all code.
 const button = document.getElementById("show-code");
 const cells = document.querySelectorAll("details.code");
 button.hidden = cells.length === 0;
@@ -8,7 +8,7 @@ button.addEventListener("click", () => {
   button.setAttribute("aria-pressed", String(open));
   button.textContent = open ? "hide all code" : "show all code";
 });
-// The contents that lie on top of a narrow page close when one of them was chosen.
+// On a narrow page the table of contents closes when a heading is chosen.
 const top_contents = document.querySelector("details.contents");
 top_contents.addEventListener("click", (event) => {
   if (event.target.closest("a")) top_contents.open = false;
