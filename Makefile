@@ -11,7 +11,7 @@ NOTEBOOK ?= 00_label_assignment_in_ten_minutes.ipynb
 TABLE ?= table2_soft_label_vs_lad
 TABLE_ARGS ?= --profile toy --seeds 3 --jobs 2
 
-.PHONY: setup run evaluate table test coverage lint lab report figures clean
+.PHONY: setup run evaluate table test coverage lint lab report notebooks figures clean
 
 setup: $(VENV)/.installed
 
@@ -54,6 +54,9 @@ lint: setup
 
 lab: setup
 	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks/$(NOTEBOOK) $(LAB_ARGS)
+
+notebooks: setup
+	$(BIN)/python scripts/make_notebooks.py
 
 figures: setup
 	$(BIN)/python scripts/make_figures.py

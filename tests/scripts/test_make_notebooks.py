@@ -1,0 +1,45 @@
+"""The notebooks of the paper's tables are what their generator writes."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import nbformat
+import pytest
+
+from lad.paper.published import TABLES
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_notebooks", PROJECT / "scripts" / "make_notebooks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_table_has_a_notebook(script):
+    assert set(script.TABLE_NOTEBOOKS) == set(TABLES)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_committed_notebook_is_the_generated_one(script, name):
+    """After a change of scripts/make_notebooks.py: run it, or `make notebooks`, and commit the notebooks."""
+    committed = (PROJECT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert committed == nbformat.writes(script.make_notebook(name)) + "\n"
+
+
+def test_the_generator_writes_every_notebook(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "NOTEBOOKS", tmp_path)
+    script.main()
+    assert {path.stem for path in tmp_path.iterdir()} == set(TABLES)
+
+
+def test_the_ids_of_the_cells_are_their_names_and_unique(script):
+    notebook = script.make_notebook("swin_teacher")
+    ids = [cell["id"] for cell in notebook["cells"]]
+    assert len(set(ids)) == len(ids)
+    assert ids[:6] == ["question", "how", "parameters", "setup", "runs", "table-text"]
+    nbformat.validate(notebook)
