@@ -1,4 +1,4 @@
-"""Files from strangers: nothing in them is run, and where they are not what they should be, one line says so."""
+"""Untrusted files: no code in them runs, and an invalid one is an error of one line."""
 
 import hashlib
 import pickle
@@ -35,7 +35,7 @@ EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
 class Payload:
-    """Makes a folder when it is unpickled the usual way."""
+    """Creates a folder when it is unpickled by plain pickle."""
 
     def __init__(self, witness: Path) -> None:
         self.witness = witness
@@ -46,13 +46,13 @@ class Payload:
 
 @pytest.fixture
 def witness(tmp_path) -> Path:
-    """Is there once a payload was run."""
+    """The folder that exists once a payload ran."""
     return tmp_path / "witness"
 
 
 @pytest.fixture(params=[pickle.dump, torch.save], ids=["pickle", "torch"])
 def poison(request, witness) -> Iterator[Callable[[Path], Path]]:
-    """Writes a payload as a file, which nothing may run."""
+    """Writes a payload as a file; after the test it must not have run."""
 
     def write(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,9 +66,9 @@ def poison(request, witness) -> Iterator[Callable[[Path], Path]]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Run:
-    """A run that kept its epochs, on data whose folder has a name of markup, which becomes part of the run's."""
+    """A run with saved epochs, on data whose folder has markup as its name, which becomes part of the run's name."""
     folder = tmp_path_factory.mktemp("trained")
-    data = folder / EVIL.replace("/", "")  # no folder's name has one
+    data = folder / EVIL.replace("/", "")  # not allowed in a folder's name
     write_shapes(data, "toy", {"train": 4, "val": 2})
     sizes = {"short_sides": [96], "test_short_side": 96, "long_side": 96, "width": 0.125}
     given = {"method": "baseline", "student": "r18", "data": data, "epochs": 1, "batch_size": 4}
@@ -77,19 +77,19 @@ def trained(tmp_path_factory) -> Run:
 
 @pytest.fixture
 def run(trained, tmp_path) -> Run:
-    """The same in a folder that may be spoilt."""
-    found = open_run(shutil.copytree(trained.folder, tmp_path / "runs" / trained.folder.name))
-    assert found is not None
-    return found
+    """A copy of the run that a test may corrupt."""
+    copy = open_run(shutil.copytree(trained.folder, tmp_path / "runs" / trained.folder.name))
+    assert copy is not None
+    return copy
 
 
-def test_the_payload_would_be_run(witness):
+def test_plain_pickle_runs_the_payload(witness):
     pickle.loads(pickle.dumps(Payload(witness)))
     assert witness.is_dir()
 
 
 def read_checkpoint_of_a_run(path: Path) -> None:
-    """Whoever writes a payload can also write its digest."""
+    """Load a run's checkpoint with a valid digest: an attacker can write it, too."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     path.rename(path.with_name(f"checkpoint-00001-0000000-{digest}.pt"))
     network = nn.Linear(1, 1)
@@ -111,14 +111,14 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_payload_in_place_of_any_file_is_one_line_with_the_file(name, poison, tmp_path):
+def test_a_payload_in_place_of_any_file_is_one_line_with_the_files_name(name, poison, tmp_path):
     with pytest.raises(ValueError) as caught:
         READERS[name](poison(tmp_path / "files" / name))
     assert name.split("-x")[0] in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["params.json", "results.json"])
-def test_a_payload_in_a_runs_folder_is_told_and_its_run_is_left_out(name, poison, run, capsys):
+def test_a_payload_in_a_runs_folder_is_logged_and_the_run_left_out(name, poison, run, capsys):
     poison(run.folder / name)
     with pytest.raises(ValueError) as caught:
         open_run(run.folder)
@@ -126,7 +126,7 @@ def test_a_payload_in_a_runs_folder_is_told_and_its_run_is_left_out(name, poison
     assert finished_runs(run.folder.parent) == [] and "left out" in capsys.readouterr().out
 
 
-def test_a_payload_as_the_numbers_of_a_runs_epochs_is_one_line(poison, run):
+def test_a_payload_as_a_runs_metrics_is_one_line(poison, run):
     poison(run.folder / "metrics.jsonl")
     with pytest.raises(ValueError) as caught:
         run.epochs  # noqa: B018
@@ -134,26 +134,26 @@ def test_a_payload_as_the_numbers_of_a_runs_epochs_is_one_line(poison, run):
 
 
 @pytest.mark.parametrize("reader", ["run", "explorer"])
-def test_a_payload_as_the_weights_of_an_epoch_is_one_line(reader, poison, run):
+def test_a_payload_as_saved_weights_of_an_epoch_is_one_line(reader, poison, run):
     file = poison(run.weights_file(epoch=1))
-    look = make_explorer_config({"out": run.folder.parent, "run": run.folder.name, "epoch": 1})
+    config = make_explorer_config({"out": run.folder.parent, "run": run.folder.name, "epoch": 1})
     with pytest.raises(ValueError) as caught:
-        run.load_detector(epoch=1) if reader == "run" else render_view(open_session(look), look)
+        run.load_detector(epoch=1) if reader == "run" else render_view(open_session(config), config)
     assert str(file) in str(caught.value)
 
 
-def test_a_question_about_a_payload_is_one_line(poison, tmp_path):
-    """The notebook evaluate asks first, and reads when all is clear."""
-    question = make_evaluation_config({"checkpoint": str(poison(tmp_path / "x.pth")), "data": "toy"})
+def test_evaluating_a_payload_is_one_line(poison, tmp_path):
+    """The notebook evaluate checks its configuration first, then loads the checkpoint."""
+    config = make_evaluation_config({"checkpoint": str(poison(tmp_path / "x.pth")), "data": "toy"})
     with pytest.raises(ValueError, match=r"x\.pth': (refused|cut short)"):
-        load_detector(question.checkpoint, question.part)
+        load_detector(config.checkpoint, config.part)
 
 
 def is_inert(html: BeautifulSoup | Tag) -> bool:
-    """Whether nothing in it starts by itself or asks a script, beside the page's own one."""
-    starting = [tag for tag in html.find_all(True) for name in tag.attrs if name.lower().startswith("on")]
+    """Return whether the HTML has no event handler, script link or script but the page's own."""
+    handlers = [tag for tag in html.find_all(True) for name in tag.attrs if name.lower().startswith("on")]
     links = [tag for tag in html.select("[href]") if str(tag["href"]).lower().strip().startswith("javascript:")]
-    return not starting and not links and not html.select("main script, table script")
+    return not handlers and not links and not html.select("main script, table script")
 
 
 def page_of(tmp_path: Path, *cells) -> BeautifulSoup:
@@ -162,8 +162,8 @@ def page_of(tmp_path: Path, *cells) -> BeautifulSoup:
     return BeautifulSoup(write_report(notebook, tmp_path / "page.html").read_text(), "html.parser")
 
 
-def test_names_of_markup_are_text_in_a_page(tmp_path):
-    """Whether a cell prints them, a parameter holds them or an error tells of them."""
+def test_markup_in_names_is_text_in_a_page(tmp_path):
+    """In a cell's output, a parameter and an error message."""
     parameters = new_code_cell(f"data = {EVIL!r}  # {EVIL}", execution_count=1, metadata={"tags": ["parameters"]})
     outputs = [
         new_output("stream", name="stdout", text=EVIL),
@@ -176,14 +176,14 @@ def test_names_of_markup_are_text_in_a_page(tmp_path):
     assert page.get_text().count(EVIL) >= 8
 
 
-def test_tables_of_runs_show_names_of_markup_as_text(trained):
-    """The tables that pandas writes for the notebooks."""
+def test_tables_of_runs_show_markup_in_names_as_text(trained):
+    """In the HTML that pandas writes for notebooks."""
     for table in (differences_table({EVIL: trained}), environments_table({EVIL: trained}).rename(columns=str)):
         assert is_inert(BeautifulSoup(table._repr_html_(), "html.parser"))
     assert EVIL in BeautifulSoup(differences_table({EVIL: trained})._repr_html_(), "html.parser").get_text()
 
 
-def test_the_table_of_aps_shows_names_of_markup_as_text(trained):
+def test_the_table_of_results_shows_markup_in_names_as_text(trained):
     html = BeautifulSoup(style_table(results_table({EVIL: trained})).to_html(), "html.parser")
     assert is_inert(html) and EVIL in html.get_text()
 
@@ -193,7 +193,7 @@ def test_the_table_of_aps_shows_names_of_markup_as_text(trained):
     ["<p onclick='alert(1)'>x</p>", "<svg onload='alert(1)'></svg>", "<a href=' JavaScript:alert(1)'>x</a>"],
     ids=["click", "load", "link"],
 )
-def test_what_an_output_would_start_is_not_in_the_page(tmp_path, html):
-    """A table with a Styler's unescaped names, or anything else that an executed notebook from elsewhere holds."""
+def test_scripts_of_an_output_are_removed_from_the_page(tmp_path, html):
+    """An executed notebook from elsewhere may hold any HTML, such as a Styler's table with unescaped names."""
     shown = new_code_cell("show()", execution_count=1, outputs=[new_output("display_data", {"text/html": html})])
     assert is_inert(page_of(tmp_path, shown, new_markdown_cell(html)))

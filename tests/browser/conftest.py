@@ -1,4 +1,4 @@
-"""A real browser, and a JupyterLab and a finished run for it to look at."""
+"""A real browser, a JupyterLab and a finished run to show in it."""
 
 import json
 import os
@@ -28,25 +28,26 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 PROJECT = Path(__file__).parents[2]
 ARTEFACTS = PROJECT / "test-artefacts"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# A browser that speaks to nobody but the page; a sandbox is not to be had as root, in a container.
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-PATIENCE = 120  # seconds for a server or a kernel to start on a busy machine
-ANSWER = 30  # seconds for a picture to change
+# No network traffic but the page's; as root in a container, a browser cannot use its sandbox.
+BROWSER_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+START_TIMEOUT = 120  # seconds for a server or a kernel to start on a busy machine
+UPDATE_TIMEOUT = 30  # seconds for a panel to change
 
 
 @dataclass(frozen=True)
 class Lab:
-    """A running JupyterLab. url: of a notebook, by its file name."""
+    """A running JupyterLab."""
 
     port: int
     token: str
 
     def url(self, notebook: str) -> str:
+        """Return the address of a notebook by its file name."""
         return f"http://127.0.0.1:{self.port}/lab/tree/notebooks/{notebook}?token={self.token}"
 
 
 class Tab:
-    """A page and what went wrong on it: errors of its console, and requests to any other host."""
+    """A page with the errors of its console and all requests that it made."""
 
     def __init__(self, page: "sync_api.Page") -> None:
         self.page = page
@@ -57,28 +58,28 @@ class Tab:
         page.on("request", lambda request: self.requests.append(request.url))
 
     @property
-    def strangers(self) -> list[str]:
-        """What was asked of other hosts."""
+    def external_requests(self) -> list[str]:
+        """Requests to other hosts."""
         own = ("http://127.0.0.1:", "ws://127.0.0.1:", "file:", "data:", "blob:")
         return [url for url in self.requests if not url.startswith(own)]
 
-    def drawn(self, panel: str) -> str:
-        """What is to be seen in a panel of the explorer."""
+    def content(self, panel: str) -> str:
+        """Return the HTML of one of the explorer's panels."""
         return self.page.locator(f".lad-{panel}").inner_html()
 
-    def choice(self, description: str) -> "sync_api.Locator":
-        """One of the explorer's lists."""
+    def dropdown(self, description: str) -> "sync_api.Locator":
+        """Return one of the explorer's dropdowns."""
         return self.page.locator(".lad-explorer .widget-dropdown", has_text=description).locator("select")
 
-    def changes(self, act: Callable[[], object], *panels: str) -> None:
-        """The act changes each of these panels, and the explorer says nothing against it."""
-        before = {panel: self.drawn(panel) for panel in panels}
+    def assert_changes(self, act: Callable[[], object], *panels: str) -> None:
+        """Assert that an act changes each of these panels without a message of the explorer."""
+        before = {panel: self.content(panel) for panel in panels}
         act()
         for panel in panels:
-            end = time.monotonic() + ANSWER
-            while self.drawn(panel) == before[panel] and time.monotonic() < end:
+            end = time.monotonic() + UPDATE_TIMEOUT
+            while self.content(panel) == before[panel] and time.monotonic() < end:
                 self.page.wait_for_timeout(50)
-            assert self.drawn(panel) != before[panel], f"{panel} stayed as it was"
+            assert self.content(panel) != before[panel], f"{panel} did not change"
         sync_api.expect(self.page.locator(".lad-message")).to_have_text("")
 
 
@@ -88,7 +89,7 @@ def browser() -> Iterator["sync_api.Browser"]:
     if path is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
+        browser = playwright.chromium.launch(executable_path=path, args=BROWSER_OPTIONS)
         yield browser
         browser.close()
 
@@ -102,7 +103,7 @@ def tab(browser) -> Iterator[Tab]:
 
 @pytest.fixture
 def shoot() -> Callable[..., Path]:
-    """Keeps a screenshot, for people to look at."""
+    """Saves a screenshot, to look at after the test."""
     ARTEFACTS.mkdir(exist_ok=True)
 
     def keep(page: "sync_api.Page", name: str, **options: object) -> Path:
@@ -115,7 +116,7 @@ def shoot() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory) -> Run:
-    """A short LAD run with its teacher, its epochs kept."""
+    """A short LAD run with its teacher and its epochs saved."""
     folder = tmp_path_factory.mktemp("browser")
     write_shapes(folder / "shapes", "toy", {"train": 24, "val": 12})
     given = {"data": folder / "shapes", "out": folder / "runs", "student": "r18", "teacher": "r18", "epochs": 2}
@@ -125,7 +126,7 @@ def run(tmp_path_factory) -> Run:
 
 @pytest.fixture(scope="session")
 def notebooks(run, tmp_path_factory) -> Path:
-    """A folder with copies of the notebooks, which look at the short run."""
+    """A folder with copies of the notebooks, which use the short run."""
     folder = tmp_path_factory.mktemp("lab") / "notebooks"
     folder.mkdir()
     for path in (PROJECT / "notebooks").glob("*.ipynb"):
@@ -143,7 +144,7 @@ def lab(notebooks) -> Iterator[Lab]:
     root, token, port = notebooks.parent, secrets.token_hex(16), free_port()
     settings = {
         "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
-        "notebook-extension/tracker": '{"windowingMode": "none"}',  # cells out of view are in the page, too
+        "notebook-extension/tracker": '{"windowingMode": "none"}',  # keep cells outside the viewport in the page
     }
     for name, content in settings.items():
         file = root / "jupyterlab_settings_dir" / "@jupyterlab" / f"{name}.jupyterlab-settings"
@@ -165,12 +166,12 @@ def free_port() -> int:
 
 @contextmanager
 def serve(module: Sequence[str], url: str, **environment: str) -> Iterator[None]:
-    """Run a server, python -m …, while the block lasts; it begins when the url answers."""
+    """Run a server, python -m …, during the block, which starts when the URL answers."""
     with tempfile.TemporaryFile("w+") as log:
         command = [sys.executable, "-m", *module]
         server = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=subprocess.STDOUT)
         try:
-            end = time.monotonic() + PATIENCE
+            end = time.monotonic() + START_TIMEOUT
             while not answers(url):
                 if time.monotonic() > end or server.poll() is not None:
                     log.seek(0)
@@ -179,14 +180,14 @@ def serve(module: Sequence[str], url: str, **environment: str) -> Iterator[None]
             yield
         finally:
             server.terminate()
-            server.wait(timeout=PATIENCE)
+            server.wait(timeout=START_TIMEOUT)
 
 
 def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=60):
             return True
-    except urllib.error.HTTPError:  # an answer, too
+    except urllib.error.HTTPError:  # the server answers
         return True
     except OSError:
         return False
@@ -194,7 +195,7 @@ def answers(url: str) -> bool:
 
 @pytest.fixture(scope="session")
 def voila(notebooks) -> Iterator[str]:
-    """The explorer as Voilà serves it, without code: its address."""
+    """The address of the explorer as Voilà serves it, without code."""
     pytest.importorskip("voila", reason="voila is not installed")
     port = free_port()
     command = ["voila", str(notebooks / "explore_assignments.ipynb"), "--no-browser", f"--port={port}"]

@@ -1,4 +1,4 @@
-"""A report in a real browser: one file that asks for no other, with all code folded away."""
+"""A report in a real browser: one self-contained file with all code folded."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "explore_assignments.ipynb"
 
 @pytest.fixture(scope="module")
 def executed(run, tmp_path_factory) -> Path:
-    """The explorer's notebook as papermill leaves it."""
+    """The explorer's notebook, executed by papermill."""
     path = tmp_path_factory.mktemp("executed") / "explore.ipynb"
     command = [sys.executable, "-m", "papermill", str(NOTEBOOK), str(path), "-p", "out", str(run.folder.parent)]
     subprocess.run(command, check=True, capture_output=True)
@@ -21,27 +21,27 @@ def executed(run, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("width", [1280, 800])
-def test_the_page_of_a_notebook_opens_quietly(executed, tab, shoot, width):
+def test_the_page_of_a_notebook_opens_without_errors_or_requests(executed, tab, shoot, width):
     page = write_report(executed, executed.with_suffix(".html"))
-    check(tab, page, width, pictures=3)
+    check(tab, page, width, images=3)
     shoot(tab.page, f"report-notebook-{width}", full_page=True)
 
 
 @pytest.mark.parametrize("width", [1280, 800])
-def test_the_page_of_a_folder_of_runs_opens_quietly(run, tab, shoot, width):
+def test_the_page_of_a_folder_of_runs_opens_without_errors_or_requests(run, tab, shoot, width):
     page = run.folder.parent / "report.html"
     if not page.exists():
         report_runs(run.folder.parent)
-    check(tab, page, width, pictures=3)
+    check(tab, page, width, images=3)
     shoot(tab.page, f"report-folder-{width}", full_page=True)
 
 
-def check(tab, path: Path, width: int, pictures: int) -> None:
+def check(tab, path: Path, width: int, images: int) -> None:
     page = tab.page
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(path.as_uri())
-    assert fetched(tab) == [path.as_uri()] and not tab.errors
-    assert page.locator("main img").count() >= pictures
+    assert requested(tab) == [path.as_uri()] and not tab.errors
+    assert page.locator("main img").count() >= images
     assert all(page.locator("main img").evaluate_all("all => all.map(e => e.complete && e.naturalWidth > 0)"))
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     code = page.locator("details.code pre")
@@ -51,8 +51,8 @@ def check(tab, path: Path, width: int, pictures: int) -> None:
     target = page.locator(".contents a").last.get_attribute("href")
     page.evaluate("target => { location.hash = target }", target)
     assert page.locator(f"[id='{target.removeprefix('#')}']").is_visible()
-    assert fetched(tab) == [path.as_uri()] and not tab.errors
+    assert requested(tab) == [path.as_uri()] and not tab.errors
 
 
-def fetched(tab) -> list[str]:
+def requested(tab) -> list[str]:
     return [url for url in tab.requests if not url.startswith("data:")]
