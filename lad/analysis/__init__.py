@@ -1,1 +1,1 @@
-"""Analysis of label assignments: which anchors are positive for whom, at which cost, and when."""
+"""Analysis of label assignments: positives, candidate costs, and how they change over the epochs of a run."""

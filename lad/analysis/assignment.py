@@ -1,4 +1,4 @@
-"""What a network calls foreground, and why: its assignment of a batch, laid open for figures and tables."""
+"""Analysis of a detector's label assignment of a batch: outputs, candidate costs, mixtures and positives."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lad.assigners.base import ASSIGNERS, own_assignment
+from lad.assigners import assign_by_predictions, build_assigner
 from lad.assigners.candidates import match_candidates
 from lad.assigners.cost import anchor_cost
 from lad.assigners.gmm import Mixture, fit_mixture
@@ -18,14 +18,27 @@ from lad.geometry import STRIDES, Anchors, make_anchors
 from lad.inference.postprocess import detect
 from lad.structures import Batch, Detections, HeadOutputs
 
-IMAGES_AT_ONCE = 4  # through a network: feature maps of many photographs would fill a laptop's memory
+IMAGES_PER_FORWARD = 4  # the feature maps of more photographs would not fit a laptop's memory
 
 
 @dataclass(frozen=True)
 class AssignmentAnalysis:
-    """What one network says about a batch. gt_index: [N, A], its own assignment. PAA's pooled samples, which decide it
-    where PAA is the assigner: cost [T, 45] ascending, level and anchor [T, 45], positive [T, 45] bool; the first
-    `count` [T] of each row are valid."""
+    """The label assignment of a batch by one detector, with the PAA costs behind it.
+
+    Each gt has up to K = 45 pooled PAA samples, the nine candidates of lowest cost on each of five levels. They decide
+    `gt_index` where the assigner is PAA. The first `count` entries of each row are valid.
+
+    Attributes:
+        outputs: The detector's outputs for the batch.
+        anchors: The A anchors of the padded images.
+        gt_index: [N, A] int64, the detector's own assignment: gt row, −1 background, −2 ignored.
+        cost: [T, K], the costs of each gt's samples, ascending.
+        level: [T, K] int64, the level of each sample, 0 for P3 … 4 for P7.
+        anchor: [T, K] int64, the anchor of each sample.
+        count: [T] int64, the number of samples.
+        positive: [T, K] bool, whether PAA makes the sample a positive.
+        mixture: The Gaussian mixture fitted to the costs of each gt.
+    """
 
     outputs: HeadOutputs
     anchors: Anchors
@@ -40,9 +53,15 @@ class AssignmentAnalysis:
 
 @torch.no_grad()
 def analyze(detector: nn.Module, batch: Batch, assigner: str = "paa") -> AssignmentAnalysis:
-    """The network's own assignment of the batch, in eval mode, on the CPU."""
+    """Analyze a detector's own assignment of a batch; the detector is set to eval mode.
+
+    Args:
+        detector: A detector on the CPU.
+        batch: N images with their gts, on the CPU.
+        assigner: The assigner that decides `gt_index`, a key of `ASSIGNERS`.
+    """
     detector.eval()
-    parts = [detector(images) for images in batch.images.split(IMAGES_AT_ONCE)]
+    parts = [detector(images) for images in batch.images.split(IMAGES_PER_FORWARD)]
     outputs = HeadOutputs(
         torch.cat([part.cls_logits for part in parts]),
         torch.cat([part.box_deltas for part in parts]),
@@ -52,7 +71,7 @@ def analyze(detector: nn.Module, batch: Batch, assigner: str = "paa") -> Assignm
 
 
 def analyze_outputs(outputs: HeadOutputs, batch: Batch, assigner: str = "paa") -> AssignmentAnalysis:
-    """The same of the outputs that a network gave for the batch."""
+    """Analyze the assignment that follows from a detector's outputs for a batch; see `analyze`."""
     anchors = make_anchors(batch.padded_hw)
     candidates = match_candidates(anchors, batch.targets)
     cost = anchor_cost(outputs, candidates, anchors, batch.targets)
@@ -61,11 +80,11 @@ def analyze_outputs(outputs: HeadOutputs, batch: Batch, assigner: str = "paa") -
     level, anchor = (
         torch.cat([of_candidate, of_candidate.new_zeros(1)])[pooled_candidate]
         for of_candidate in (candidates.level, candidates.anchor)
-    )
+    )  # [T, K]
     return AssignmentAnalysis(
         outputs=outputs,
         anchors=anchors,
-        gt_index=own_assignment(ASSIGNERS[assigner], outputs, anchors, batch.targets),
+        gt_index=assign_by_predictions(build_assigner(assigner), outputs, anchors, batch.targets),
         cost=pooled_cost,
         level=level,
         anchor=anchor,
@@ -75,49 +94,71 @@ def analyze_outputs(outputs: HeadOutputs, batch: Batch, assigner: str = "paa") -
     )
 
 
-def detections_of(opinion: AssignmentAnalysis, batch: Batch) -> list[Detections]:
-    """The network's detections, in pixels of the resized images."""
-    return detect(opinion.outputs, opinion.anchors, batch.targets.image_hw)
+def get_detections(analysis: AssignmentAnalysis, batch: Batch) -> list[Detections]:
+    """Return the detector's detections for each image of the batch, in pixels of the resized images."""
+    return detect(analysis.outputs, analysis.anchors, batch.targets.image_hw)
 
 
 def first_images(dataset: CocoDataset, count: int) -> Batch:
-    """A batch of the first `count` images that have gts, or of fewer, if there are not so many.
+    """Return a batch of the first `count` images with gts, or of all of them if there are fewer.
 
-    Raises ValueError if there is none.
+    Raises:
+        ValueError: No image of the dataset has a gt.
     """
     records = dataset.annotations.records
     chosen = [index for index, record in enumerate(records) if len(record.boxes)][:count]
     if not chosen:
-        raise ValueError(f"{dataset.annotations.path}: no image with a gt to show")
+        raise ValueError(f"{dataset.annotations.path}: no image has a ground-truth box; give other data")
     return collate([dataset[index] for index in chosen])
 
 
+def load_image_batch(dataset: CocoDataset, index: int) -> tuple[Batch, Anchors]:
+    """Return a batch of one image of the dataset and the anchors on it.
+
+    Raises:
+        ValueError: The dataset has no image of this index.
+    """
+    if not 0 <= index < len(dataset):
+        raise ValueError(f"image {index} is out of range; give 0 … {len(dataset) - 1}")
+    batch = collate([dataset[index]])
+    return batch, make_anchors(batch.padded_hw)
+
+
 def agreement(first: Tensor, second: Tensor) -> float:
-    """Jaccard index of two assignments of one shape: positives that both give to the same gt / positives of either."""
+    """Compute the Jaccard index of the positives of two assignments.
+
+    Args:
+        first: [N, A] gt index.
+        second: [N, A] gt index of the same images.
+
+    Returns:
+        Anchors that both assign to the same gt / anchors that either makes positive; 0 without positives.
+    """
     return jaccard(first, second).item()
 
 
-def agreement_with(reference: str, analyses: Mapping[str, AssignmentAnalysis]) -> str:
-    """One line per other network: how much of its assignment it shares with `reference`; empty without a reference."""
+def agreement_summary(reference: str, analyses: Mapping[str, AssignmentAnalysis]) -> str:
+    """Return one line for each other network with its agreement with `reference`; "" if `reference` is missing."""
     if reference not in analyses:
         return ""
-    taught = analyses[reference].gt_index
-    others = {name: one for name, one in analyses.items() if name != reference}
+    reference_index = analyses[reference].gt_index
     return "\n".join(
-        f"{name}: {agreement(one.gt_index, taught):.0%} agreement with the {reference}" for name, one in others.items()
+        f"{name}: {agreement(analysis.gt_index, reference_index):.0%} agreement with the {reference}"
+        for name, analysis in analyses.items()
+        if name != reference
     )
 
 
 def positives_per_level(analyses: Mapping[str, AssignmentAnalysis]) -> dict[str, list[float]]:
-    """Mean number of positives per gt on each level P3 … P7, by network."""
+    """Compute each network's mean number of PAA positives per gt on the levels P3 … P7."""
     table = {}
-    for name, one in analyses.items():
-        positive_level = one.level[one.positive]
-        number = torch.bincount(positive_level, minlength=len(STRIDES)) / max(len(one.count), 1)
+    for name, analysis in analyses.items():
+        positive_level = analysis.level[analysis.positive]
+        number = torch.bincount(positive_level, minlength=len(STRIDES)) / max(len(analysis.count), 1)
         table[name] = number.tolist()
     return table
 
 
-def clearest_gt(analyses: Mapping[str, AssignmentAnalysis]) -> int:
-    """The gt with the most samples in every network's mixture: the best example to look at."""
-    return int(torch.stack([one.count for one in analyses.values()]).amin(dim=0).argmax())
+def gt_with_most_samples(analyses: Mapping[str, AssignmentAnalysis]) -> int:
+    """Return the gt whose smallest number of PAA samples over the networks is the largest: the best one to plot."""
+    return int(torch.stack([analysis.count for analysis in analyses.values()]).amin(dim=0).argmax())

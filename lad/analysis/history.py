@@ -1,4 +1,4 @@
-"""How a run came to its assignment of an image: its own positives, with the weights of each epoch that it kept."""
+"""History of a run's label assignment: its positives of one image after each epoch with saved weights."""
 
 from collections.abc import Iterable
 
@@ -16,24 +16,36 @@ def assignment_history(
     assignment: str = "student",
     epochs: Iterable[int] | None = None,
 ) -> dict[str, Positives]:
-    """The run's own PAA positives of a batch of one image after each of `epochs`, by default all that it kept, under
-    the titles "untrained", "epoch 1" and so on. teacher: what another network says of the batch, always the same; a
-    positive that it shares is claimed by both. assignment: another one of `lad.analysis.positives.ASSIGNMENTS`, in which the
-    run is the student.
+    """Return the positives of one image after each of a run's epochs.
 
-    Raises ValueError for a run or an epoch without kept weights, and for more than one image.
+    Args:
+        run: A run that saved its weights after each epoch (`save_epochs=True`).
+        batch: A batch of one image.
+        teacher: Another network's analysis of the batch, the same for all epochs. A positive of both has the source
+            "both".
+        assignment: One of `lad.analysis.positives.ASSIGNMENTS`, with the run as the student.
+        epochs: The epochs to analyze, 0 for the untrained network; by default all with saved weights.
+
+    Returns:
+        The positives by title: "untrained", "epoch 1", "epoch 2", …
+
+    Raises:
+        ValueError: The batch has several images, the run saved no weights, or an epoch has none.
     """
     if len(batch.images) != 1:
-        raise ValueError(f"a history is of one image, but the batch has {len(batch.images)}; collate one")
-    kept = run.saved_epochs
-    wanted = kept if epochs is None else sorted(set(epochs))
-    if not kept or not set(wanted) <= set(kept):
-        said = ", ".join(map(str, kept)) or "none; train it anew with save_epochs=True"
-        asked = "" if epochs is None else f" asked for epochs {', '.join(map(str, wanted))};"
-        raise ValueError(f"{run.folder.name}:{asked} weights were kept of epochs: {said}")
+        raise ValueError(f"assignment_history needs a batch of one image, but this one has {len(batch.images)}")
+    saved = run.saved_epochs
+    chosen = saved if epochs is None else sorted(set(epochs))
+    if not saved:
+        raise ValueError(f"{run.folder.name} has no weights of single epochs; train it again with save_epochs=True")
+    if missing := sorted(set(chosen) - set(saved)):
+        raise ValueError(
+            f"{run.folder.name} has no weights of epoch {', '.join(map(str, missing))}; "
+            f"saved epochs: {', '.join(map(str, saved))}"
+        )
     history = {}
     detector = run.load_detector()  # once: building is slower than loading an epoch's weights
-    for epoch in wanted:
+    for epoch in chosen:
         detector.load_state_dict(read_tensors(run.weights_file(epoch)))
         analyses = {"student": analyze(detector, batch)} | ({} if teacher is None else {"teacher": teacher})
         history[epoch_title(epoch)] = find_positives(assignment, analyses, batch.targets)
@@ -41,5 +53,5 @@ def assignment_history(
 
 
 def epoch_title(epoch: int) -> str:
-    """For people."""
+    """Return the title of an epoch, "untrained" for epoch 0."""
     return f"epoch {epoch}" if epoch else "untrained"

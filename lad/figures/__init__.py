@@ -1,19 +1,20 @@
-"""The figures of the notebooks. Each function takes what it draws and returns a Figure; none is shown here."""
+"""Figures of the notebooks and reports. Each `draw_…` function returns a matplotlib Figure and shows nothing."""
 
 from lad.figures.assignment import draw_assignments, draw_levels, draw_mixtures
 from lad.figures.detection import draw_detections, draw_errors, draw_evaluated, draw_precision_recall
 from lad.figures.explorer import draw_anchors, draw_cost_maps, draw_positives
 from lad.figures.history import draw_history, save_animation
-from lad.figures.style import BOTH, GT, NEITHER, STUDENT, TAUGHT, TEACHER, network_color, to_picture, to_svg
+from lad.figures.style import BOTH, DISTILLED, GT, NEITHER, STUDENT, TEACHER, denormalize, network_color, to_svg
 from lad.figures.training import draw_comparison, draw_gains, draw_training
 
 __all__ = [
     "BOTH",
+    "DISTILLED",
     "GT",
     "NEITHER",
     "STUDENT",
-    "TAUGHT",
     "TEACHER",
+    "denormalize",
     "draw_anchors",
     "draw_assignments",
     "draw_comparison",
@@ -30,6 +31,5 @@ __all__ = [
     "draw_training",
     "network_color",
     "save_animation",
-    "to_picture",
     "to_svg",
 ]

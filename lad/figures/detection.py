@@ -1,4 +1,4 @@
-"""Figures of detections: beside the ground truth, coco_eval one by one, and summed up in curves."""
+"""Figures of detections: next to the ground truth, colored by error type, error counts, and precision over recall."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,20 +10,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from lad.evaluation.error_analysis import ERRORS, SIZES, EvaluatedImage
+from lad.evaluation.error_analysis import ERROR_TYPES, SIZES, EvaluatedImage
 from lad.figures.style import (
     DPI,
-    FILLED,
     GT,
+    IMAGE_SHARE,
+    MAX_ASPECT,
     PAGE,
     STUDENT,
-    TALLEST,
     TITLE,
-    captions,
+    draw_box,
+    draw_captions,
+    empty_figure,
     image_grid,
     network_color,
-    nothing_to_show,
-    outline,
     panel_width,
     plain_text,
     show_image,
@@ -40,20 +40,29 @@ KIND_COLORS = {
     "missed": GT,
     "detection": STUDENT,
 }
-MAX_LABELS = 12  # of class names in one picture; more would hide it
+MAX_LABELS = 12  # captions in one image; more would hide it
 
 
 @plain_text
 def draw_detections(
     images: Tensor,
     targets: Targets,
-    found: Mapping[str, Sequence[Detections]],
+    detections: Mapping[str, Sequence[Detections]],
     class_names: Sequence[str],
     min_score: float = 0.5,
 ) -> Figure:
-    """One row per image: the ground truth, then each network's detections of at least `min_score`, with class and score
-    where they are few enough to be read."""
-    columns = ["ground truth", *found]
+    """Draw a row for each image: its ground truth, then each network's detections.
+
+    Class and score are written at the boxes if there are at most `MAX_LABELS` of them.
+
+    Args:
+        images: [N, 3, H, W], normalized and padded.
+        targets: The gts of the images.
+        detections: By network, the detections in each image.
+        class_names: The names of the classes.
+        min_score: The lowest score to draw.
+    """
+    columns = ["ground truth", *detections]
     figure, axes = image_grid(columns, targets.image_hw, above=0.08, below=0.25)
     width = panel_width(len(columns), len(images))
     for row, image in enumerate(images):
@@ -61,19 +70,19 @@ def draw_detections(
             ax = axes[row, column]
             show_image(ax, image, targets.image_hw[row])
             if name == "ground truth":
-                here = targets.image == row
-                boxes, labels = targets.boxes[here], targets.labels[here]
+                in_image = targets.image == row
+                boxes, labels = targets.boxes[in_image], targets.labels[in_image]
                 texts, color = [class_names[label] for label in labels], GT
             else:
-                detections = found[name][row]
-                shown = detections.scores >= min_score
-                boxes, labels, scores = detections.boxes[shown], detections.labels[shown], detections.scores[shown]
+                of_image = detections[name][row]
+                shown = of_image.scores >= min_score
+                boxes, labels, scores = of_image.boxes[shown], of_image.labels[shown], of_image.scores[shown]
                 texts = [f"{class_names[label]} {score:.2f}" for label, score in zip(labels, scores, strict=True)]
                 color = network_color(name)
-            for box in reversed(boxes.tolist()):  # the best on top
-                outline(ax, box, color)
+            for box in reversed(boxes.tolist()):  # the highest score on top
+                draw_box(ax, box, color)
             if len(texts) <= MAX_LABELS:
-                captions(ax, boxes.tolist(), texts, [color] * len(texts), FILLED * width)
+                draw_captions(ax, boxes.tolist(), texts, [color] * len(texts), IMAGE_SHARE * width)
             if row == 0:
                 ax.set_title(wrapped(name, width), color=color, fontsize=TITLE)
     return figure
@@ -81,35 +90,38 @@ def draw_detections(
 
 @plain_text
 def draw_evaluated(images: Sequence[EvaluatedImage]) -> Figure:
-    """Photographs with every detection in the color of what it is, and missed objects dashed; two in a row, or three
-    where there are more than four."""
+    """Draw images with every detection in the color of its kind and missed objects dashed.
+
+    Two images stand in a row, or three if there are more than four.
+    """
     if not images:
-        return nothing_to_show("no picture with an object")
+        return empty_figure("no image has a ground-truth object")
     columns = min(len(images), 2 if len(images) <= 4 else 3)
     rows = math.ceil(len(images) / columns)
     heights = [
         max(
-            min(TALLEST, one.pixels.shape[0] / one.pixels.shape[1])
-            for one in images[row * columns : (row + 1) * columns]
+            min(MAX_ASPECT, image.pixels.shape[0] / image.pixels.shape[1])
+            for image in images[row * columns : (row + 1) * columns]
         )
         for row in range(rows)
     ]
     width = PAGE / max(columns, 2)
     figure = Figure(figsize=(width * columns, width * sum(heights) + 0.45 * rows + 0.5), layout="constrained", dpi=DPI)
     axes = figure.subplots(rows, columns, squeeze=False, height_ratios=heights).ravel()
-    for ax, one in zip(axes, images, strict=False):
-        ax.imshow(one.pixels)
-        for box, kind in zip(one.boxes, one.kinds, strict=True):
-            outline(ax, box, KIND_COLORS[kind], is_dashed=kind == "missed")
-        if len(one.boxes) <= MAX_LABELS:
-            captions(ax, one.boxes, one.texts, [KIND_COLORS[kind] for kind in one.kinds], FILLED * width)
-        ax.set_title(_wrapped(one.title, width), fontsize=TITLE)
+    for ax, image in zip(axes, images, strict=False):
+        ax.imshow(image.pixels)
+        for box, kind in zip(image.boxes, image.kinds, strict=True):
+            draw_box(ax, box, KIND_COLORS[kind], is_dashed=kind == "missed")
+        if len(image.boxes) <= MAX_LABELS:
+            colors = [KIND_COLORS[kind] for kind in image.kinds]
+            draw_captions(ax, image.boxes, image.texts, colors, IMAGE_SHARE * width)
+        ax.set_title(_wrapped_at_dots(image.title, width), fontsize=TITLE)
     for ax in axes:
         ax.set_axis_off()
     handles = [
         Line2D([], [], color=color, lw=2, ls="--" if kind == "missed" else "-", label=kind)
         for kind, color in KIND_COLORS.items()
-        if any(kind in one.kinds for one in images)
+        if any(kind in image.kinds for image in images)
     ]
     figure.legend(
         handles=handles, loc="outside lower center", ncols=max(1, min(len(handles), 4)), frameon=False, fontsize=TITLE
@@ -119,26 +131,29 @@ def draw_evaluated(images: Sequence[EvaluatedImage]) -> Figure:
 
 @plain_text
 def draw_errors(table: pd.DataFrame) -> Figure:
-    """`lad.experiments.evaluate.error_table`: left the number of errors of each kind, by size of object; right the AP50 that
-    each kind costs."""
+    """Draw a table of errors: their number by object size, and the AP50 that fixing each type would gain.
+
+    Args:
+        table: As of `lad.experiments.evaluate.error_table`.
+    """
     figure = Figure(figsize=(PAGE, 2.6), layout="constrained", dpi=DPI)
     left, right = figure.subplots(1, 2)
     shades = dict(zip(SIZES, ("#BBBBBB", "#777777", "#333333"), strict=True))
-    place = np.arange(len(ERRORS))
-    start = np.zeros(len(ERRORS))
+    place = np.arange(len(ERROR_TYPES))
+    start = np.zeros(len(ERROR_TYPES))
     for size, shade in shades.items():
-        number = table.loc[list(ERRORS), size].to_numpy(dtype=float)
+        number = table.loc[list(ERROR_TYPES), size].to_numpy(dtype=float)
         left.barh(place, number, left=start, color=shade, label=size)
         start += number
-    left.set_title("how many", fontsize=10)
-    left.set_xlabel("detections, or objects missed", fontsize=9)
-    left.legend(fontsize=9, frameon=False)
-    lost = 100 * table.loc[list(ERRORS), "AP50 lost"]
-    right.barh(place, lost, color=[KIND_COLORS[kind] for kind in ERRORS])
-    right.set_title("what they cost", fontsize=10)
-    right.set_xlabel("AP50 gained if mended (points)", fontsize=9)
+    left.set_title("number of errors", fontsize=10)
+    left.set_xlabel("wrong detections, missed objects", fontsize=9)
+    left.legend(title="object size", title_fontsize=9, fontsize=9, frameon=False)
+    gained = 100 * table.loc[list(ERROR_TYPES), "dAP50"]
+    right.barh(place, gained, color=[KIND_COLORS[kind] for kind in ERROR_TYPES])
+    right.set_title("effect on AP50", fontsize=10)
+    right.set_xlabel("AP50 gained if fixed (points)", fontsize=9)
     for ax in (left, right):
-        ax.set_yticks(place, ERRORS, fontsize=9)
+        ax.set_yticks(place, ERROR_TYPES, fontsize=9)
         ax.invert_yaxis()
         ax.spines[["top", "right"]].set_visible(False)
     return figure
@@ -146,17 +161,21 @@ def draw_errors(table: pd.DataFrame) -> Figure:
 
 @plain_text
 def draw_precision_recall(curves: Mapping[float, np.ndarray]) -> Figure:
-    """Precision at each recall 0, .01 … 1, mean over the classes, from IoU .5 (dark) to .95 (pale)."""
+    """Draw precision over recall, one curve for each IoU threshold.
+
+    Args:
+        curves: For each IoU, the precision at recall 0, .01 … 1, averaged over the classes.
+    """
     figure = Figure(figsize=(5.2, 3.6), layout="constrained", dpi=DPI)
     ax = figure.subplots()
     shades = colormaps["viridis"](np.linspace(0, 0.92, len(curves)))
     for (iou, precision), shade in zip(curves.items(), shades, strict=True):
-        wide = 2.2 if iou in (0.5, 0.75) else 1.0
+        line_width = 2.2 if iou in (0.5, 0.75) else 1.0
         ax.plot(
             np.linspace(0, 1, len(precision)),
             precision,
             color=shade,
-            lw=wide,
+            lw=line_width,
             label=f"{iou:.2f}: {precision.mean():.3f}",
         )
     ax.set_xlabel("recall")
@@ -168,7 +187,7 @@ def draw_precision_recall(curves: Mapping[float, np.ndarray]) -> Figure:
     return figure
 
 
-def _wrapped(title: str, width: float) -> str:
-    """Broken after a " · ", if it is long."""
+def _wrapped_at_dots(title: str, width: float) -> str:
+    """Wrap a title, with line breaks only after " · "."""
     parts = [part.replace(" ", "\N{NO-BREAK SPACE}") for part in title.split(" · ")]
     return wrapped("\N{NO-BREAK SPACE}· ".join(parts), width).replace("\N{NO-BREAK SPACE}", " ")

@@ -1,4 +1,4 @@
-"""Curves of training."""
+"""Figures of training and of comparisons: curves over the epochs, AP of each run, gains over the baseline."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,28 +7,32 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lad.figures.style import DPI, GT, NEITHER, PAGE, TAUGHT, TITLE, plain_text, series_colors
+from lad.figures.style import DISTILLED, DPI, GT, NEITHER, PAGE, TITLE, plain_text, series_colors
 
-TRAINING = {
+TRAINING_PANELS = {
     "cls": "classification loss",
     "box": "box loss",
     "positives_per_gt": "positives per object",
     "AP": "AP on the validation set",
 }
-FROM_ZERO = ("AP", "teacher_AP", "agreement", "teacher_chosen", "positives_per_gt")  # where their axes begin
+ZERO_BASED = ("AP", "teacher_AP", "agreement", "teacher_chosen", "positives_per_gt")  # their axes begin at 0
 
 
 @plain_text
 def draw_training(
-    epochs_of: Mapping[str, Sequence[Mapping[str, float | None]]], panels: Mapping[str, str] = TRAINING
+    epochs_of: Mapping[str, Sequence[Mapping[str, float | None]]], panels: Mapping[str, str] = TRAINING_PANELS
 ) -> Figure:
-    """What was logged over the epochs of each run. panels: the numbers to draw and their titles, by default the
-    classification and box loss, positives per gt, and AP where it was evaluated."""
+    """Draw the logged numbers of several runs over their epochs.
+
+    Args:
+        epochs_of: The log lines of each run, each with "epoch" and the numbers of that epoch.
+        panels: The titles of the numbers to draw, by default the losses, positives per gt and AP.
+    """
     colors = series_colors(list(epochs_of))
     columns = len(panels) if len(panels) <= 3 else 2 if len(panels) == 4 else 3
     rows = math.ceil(len(panels) / columns)
-    few = 1 <= len(epochs_of) <= 3  # more are too many for a panel
-    below = 0 if few else 0.2 * math.ceil(len(epochs_of) / 2)
+    fits_panel = 1 <= len(epochs_of) <= 3  # the legend; a longer one stands below the figure
+    below = 0 if fits_panel else 0.2 * math.ceil(len(epochs_of) / 2)
     figure = Figure(figsize=(PAGE if columns > 1 else 5.5, 2.5 * rows + below), layout="constrained", dpi=DPI)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[len(panels) :]:
@@ -43,14 +47,14 @@ def draw_training(
         ax.tick_params(labelsize=9)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.spines[["top", "right"]].set_visible(False)
-        if key in FROM_ZERO:
+        if key in ZERO_BASED:
             ax.set_ylim(bottom=0)
-        if not ax.lines:  # a remembered teacher has no costs, for instance
+        if not ax.lines:  # a cached teacher has no costs, for instance
             ax.text(0.5, 0.5, "not logged", transform=ax.transAxes, ha="center", va="center", color=NEITHER)
     filled = [ax for ax in axes if ax.lines]
-    if few and filled:
+    if fits_panel and filled:
         filled[0].legend(fontsize=9, frameon=False)
-    elif epochs_of and not few:
+    elif epochs_of and not fits_panel:
         handles = [Line2D([], [], color=colors[name], marker="o", ms=3, label=name) for name in epochs_of]
         figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     return figure
@@ -58,8 +62,12 @@ def draw_training(
 
 @plain_text
 def draw_comparison(values_of: Mapping[str, Sequence[float]], unit: str = "AP, %") -> Figure:
-    """One line per row of a table: a dot for each seed, a bar at their mean, and the mean in words, in one decimal if
-    the unit is %, else in three; "not run" where there is nothing."""
+    """Draw the rows of a table: a dot for each seed, a bar at their mean, and the mean as text.
+
+    Args:
+        values_of: The values of each row's seeds; a row without any is labeled "not run".
+        unit: The label of the axis. The means have one decimal if it contains %, otherwise three.
+    """
     figure = Figure(figsize=(6.5, 0.9 + 0.36 * len(values_of)), layout="constrained", dpi=DPI)
     ax = figure.subplots()
     colors = series_colors(list(values_of))
@@ -86,27 +94,30 @@ def draw_comparison(values_of: Mapping[str, Sequence[float]], unit: str = "AP, %
 
 @plain_text
 def draw_gains(gains: Mapping[str, tuple[float | None, tuple[float, float, float] | None]]) -> Figure:
-    """What each method gained over its baseline, in points of AP: as published, and here with the interval of its mean.
-    gains: by name the published gain and (mean, low, high), either of them None where there is none; low = mean = high
-    without an interval."""
+    """Draw the gain of each method over its baseline in AP points, as published and as measured.
+
+    Args:
+        gains: For each method, the published gain and the measured (mean, low, high) with the ends of the interval;
+            either is None if it is unknown, and low = mean = high without an interval.
+    """
     figure = Figure(figsize=(PAGE, 1.2 + 0.34 * len(gains)), layout="constrained", dpi=DPI)
     ax = figure.subplots()
     ax.axvline(0, color=NEITHER, lw=1)
-    for height, (published, ours) in enumerate(gains.values()):
+    for height, (published, measured) in enumerate(gains.values()):
         if published is not None:
             ax.plot(published, height, "D", ms=6, mfc="none", mec=GT)
-        if ours is not None:
-            mean, low, high = ours
-            ax.plot([low, high], [height, height], color=TAUGHT, lw=2)
-            ax.plot(mean, height, "o", ms=6, color=TAUGHT)
+        if measured is not None:
+            mean, low, high = measured
+            ax.plot([low, high], [height, height], color=DISTILLED, lw=2)
+            ax.plot(mean, height, "o", ms=6, color=DISTILLED)
     ax.set_yticks(range(len(gains)), list(gains), fontsize=9)
     ax.set_ylim(len(gains) - 0.5, -0.5)
-    ax.set_xlabel("gain over the baseline, points of AP")
+    ax.set_xlabel("gain over the baseline (AP points)")
     ax.grid(axis="y", alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
     handles = [
-        Line2D([], [], ls="", marker="D", ms=6, mfc="none", mec=GT, label="published, COCO"),
-        Line2D([], [], marker="o", ms=6, color=TAUGHT, label="here, mean and 95 % interval"),
+        Line2D([], [], ls="", marker="D", ms=6, mfc="none", mec=GT, label="published (COCO)"),
+        Line2D([], [], marker="o", ms=6, color=DISTILLED, label="measured here (mean, 95% interval)"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=9, frameon=False)
     return figure

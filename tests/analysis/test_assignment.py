@@ -1,4 +1,4 @@
-"""What is shown of an assignment is the assignment."""
+"""The analysis of an assignment agrees with the assignment that training uses."""
 
 import dataclasses
 
@@ -7,11 +7,12 @@ import torch
 
 from lad.analysis.assignment import (  # fmt: skip
     agreement,
-    agreement_with,
+    agreement_summary,
     analyze,
-    clearest_gt,
-    detections_of,
     first_images,
+    get_detections,
+    gt_with_most_samples,
+    load_image_batch,
     positives_per_level,
 )
 from lad.assigners.candidates import match_candidates
@@ -38,18 +39,18 @@ def analyses(val_set):
     return {name: analyze(build_detector("r18", 6, width=0.25, channels=64), batch) for name in ("teacher", "student")}
 
 
-def test_an_opinion_is_what_the_method_would_learn_from(val_set):
+def test_the_analyzed_assignment_is_the_one_that_training_uses(val_set):
     batch = first_images(val_set, 3)
-    one = analyze(build_detector("r18", 6, width=0.25, channels=64), batch)
-    candidates = match_candidates(one.anchors, batch.targets)
-    learned = METHODS["baseline"](one.outputs, None, candidates, one.anchors, batch.targets)
-    assert torch.equal(one.gt_index, learned.gt_index)
-    per_gt = torch.bincount(one.gt_index[one.gt_index >= 0], minlength=len(one.count))
-    assert torch.equal(one.positive.sum(dim=1), per_gt)
-    assert ((one.cost[:, 1:] >= one.cost[:, :-1]) | one.cost[:, 1:].isinf()).all()
+    analysis = analyze(build_detector("r18", 6, width=0.25, channels=64), batch)
+    candidates = match_candidates(analysis.anchors, batch.targets)
+    learned = METHODS["baseline"](analysis.outputs, None, candidates, analysis.anchors, batch.targets)
+    assert torch.equal(analysis.gt_index, learned.gt_index)
+    per_gt = torch.bincount(analysis.gt_index[analysis.gt_index >= 0], minlength=len(analysis.count))
+    assert torch.equal(analysis.positive.sum(dim=1), per_gt)
+    assert ((analysis.cost[:, 1:] >= analysis.cost[:, :-1]) | analysis.cost[:, 1:].isinf()).all()
 
 
-def test_agreement_counts_positives_of_the_same_object():
+def test_agreement_counts_positives_of_the_same_gt():
     first = torch.tensor([[0, 0, 1, -1, -2]])
     second = torch.tensor([[0, 1, 1, 1, -2]])
     assert agreement(first, first) == 1
@@ -57,9 +58,10 @@ def test_agreement_counts_positives_of_the_same_object():
     assert agreement(torch.tensor([[-1]]), torch.tensor([[-1]])) == 0
 
 
-def test_agreement_is_told_for_all_but_the_reference(analyses):
-    assert agreement_with("teacher", analyses).startswith("student: ")
-    assert agreement_with("nobody", analyses) == ""
+def test_the_agreement_summary_has_a_line_for_each_network_but_the_reference(analyses):
+    share = agreement(analyses["student"].gt_index, analyses["teacher"].gt_index)
+    assert agreement_summary("teacher", analyses) == f"student: {share:.0%} agreement with the teacher"
+    assert agreement_summary("missing", analyses) == ""
 
 
 def test_positives_per_level_sum_to_the_mean_number_of_positives(analyses):
@@ -68,23 +70,30 @@ def test_positives_per_level_sum_to_the_mean_number_of_positives(analyses):
         assert sum(values) == pytest.approx(positives / len(analyses[name].count))
 
 
-def test_the_clearest_gt_has_the_most_samples(analyses):
+def test_the_gt_with_most_samples_has_the_highest_count(analyses):
     counts = analyses["teacher"].count
-    assert counts[clearest_gt(analyses)] == counts.max()
+    assert counts[gt_with_most_samples(analyses)] == counts.max()
 
 
-def test_first_images_are_those_with_gts(val_set):
+def test_first_images_skips_images_without_gts(val_set):
     assert len(first_images(val_set, 99).images) == len(val_set)
     records = tuple(dataclasses.replace(r, boxes=r.boxes[:0], labels=r.labels[:0]) for r in val_set.annotations.records)
     one_gt = (*records[:5], *val_set.annotations.records[5:])
     some = CocoDataset(val_set.images, dataclasses.replace(val_set.annotations, records=one_gt), val_set.transform)
     assert first_images(some, 2).image_id.tolist() == [6, 7]
     none = CocoDataset(val_set.images, dataclasses.replace(val_set.annotations, records=records), val_set.transform)
-    with pytest.raises(ValueError, match="no image with a gt to show"):
+    with pytest.raises(ValueError, match="no image has a ground-truth box"):
         first_images(none, 2)
+
+
+def test_an_image_is_loaded_with_its_anchors(val_set):
+    batch, anchors = load_image_batch(val_set, 1)
+    assert torch.equal(batch.images[0], val_set[1].image) and len(anchors.boxes) == 341
+    with pytest.raises(ValueError, match=r"image 8 is out of range; give 0 … 7"):
+        load_image_batch(val_set, 8)
 
 
 def test_detections_stay_inside_their_image(val_set, analyses):
     batch = first_images(val_set, 3)
-    for found in detections_of(analyses["student"], batch):
-        assert (found.boxes >= 0).all() and (found.boxes <= 128 + 1e-4).all()  # a voted mean is rounded
+    for detections in get_detections(analyses["student"], batch):
+        assert (detections.boxes >= 0).all() and (detections.boxes <= 128 + 1e-4).all()  # score voting rounds

@@ -1,4 +1,4 @@
-"""How a run came to its assignment, epoch by epoch."""
+"""The history of an assignment over the epochs of a run."""
 
 from dataclasses import replace
 
@@ -11,7 +11,8 @@ from lad.analysis.positives import BOTH, STUDENT_ONLY, TEACHER_ONLY
 from lad.config.experiment import make_parameters
 from lad.data.collate import collate
 from lad.data.synthetic.shapes import write_shapes
-from lad.experiments.runner import open_data, run_experiment
+from lad.experiments.runner import run_experiment
+from lad.experiments.setup import open_data
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def trained(tmp_path_factory):
     return run_experiment(parameters), collate([open_data(parameters)[1][0]])
 
 
-def test_a_history_has_the_assignment_of_every_kept_epoch_by_its_own_weights(trained):
+def test_a_history_has_the_assignment_of_every_saved_epoch_by_its_own_weights(trained):
     run, batch = trained
     history = assignment_history(run, batch)
     assert list(history) == ["untrained", "epoch 1", "epoch 2"]
@@ -33,7 +34,7 @@ def test_a_history_has_the_assignment_of_every_kept_epoch_by_its_own_weights(tra
         own = analyze(run.load_detector(epoch), batch).gt_index[0]
         assert torch.equal(positives.anchor, (own >= 0).nonzero().flatten())
         assert torch.equal(positives.gt, own[positives.anchor])
-        assert (positives.by == STUDENT_ONLY).all()
+        assert (positives.source == STUDENT_ONLY).all()
 
 
 def test_the_network_is_built_once(trained, monkeypatch):
@@ -45,33 +46,33 @@ def test_the_network_is_built_once(trained, monkeypatch):
     assert built == [()]
 
 
-def test_with_a_teacher_it_is_said_who_else_claims_them(trained):
+def test_with_a_teacher_the_source_of_shared_positives_is_both(trained):
     run, batch = trained
     teacher = analyze(run.load_detector(), batch)  # its own last epoch: there they agree
     history = assignment_history(run, batch, teacher)
-    assert (history["epoch 2"].by == BOTH).all()
+    assert (history["epoch 2"].source == BOTH).all()
     each = assignment_history(run, batch, teacher, "each", epochs=[0])
     assert list(each) == ["untrained"]
-    own, taught = history["untrained"], teacher.gt_index[0]
-    only = int((taught >= 0).sum()) - int((own.by == BOTH).sum())
-    assert int((each["untrained"].by == TEACHER_ONLY).sum()) == only
+    own, teacher_index = history["untrained"], teacher.gt_index[0]
+    only = int((teacher_index >= 0).sum()) - int((own.source == BOTH).sum())
+    assert int((each["untrained"].source == TEACHER_ONLY).sum()) == only
 
 
-def test_an_epoch_that_was_not_kept_is_named(trained):
+def test_an_epoch_without_saved_weights_is_named(trained):
     run, batch = trained
-    with pytest.raises(ValueError, match=r"asked for epochs 0, 7; weights were kept of epochs: 0, 1, 2$"):
+    with pytest.raises(ValueError, match=r"has no weights of epoch 7; saved epochs: 0, 1, 2$"):
         assignment_history(run, batch, epochs=[7, 0])
 
 
-def test_a_run_without_kept_weights_says_how_to_keep_them(trained, monkeypatch):
+def test_a_run_without_saved_weights_says_how_to_save_them(trained, monkeypatch):
     run, batch = trained
     monkeypatch.setattr(type(run), "saved_epochs", [])
-    with pytest.raises(ValueError, match="none; train it anew with save_epochs=True"):
+    with pytest.raises(ValueError, match="has no weights of single epochs; train it again with save_epochs=True"):
         assignment_history(run, batch)
 
 
-def test_a_history_is_of_one_image(trained):
+def test_a_history_needs_a_batch_of_one_image(trained):
     run, batch = trained
     two = replace(batch, images=batch.images.repeat(2, 1, 1, 1))
-    with pytest.raises(ValueError, match="of one image, but the batch has 2"):
+    with pytest.raises(ValueError, match="of one image, but this one has 2"):
         assignment_history(run, two)

@@ -1,0 +1,70 @@
+"""Figures of training and of comparisons, checked on the artists."""
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lad import figures
+
+
+def render(figure: Figure) -> Figure:
+    """Render the figure, which fails on what cannot be drawn."""
+    FigureCanvasAgg(figure).draw()
+    return figure
+
+
+def test_training_draws_ap_only_where_it_was_evaluated():
+    epochs = [
+        {"epoch": 1, "cls": 1.0, "box": 0.5, "positives_per_gt": 5.0},
+        {"epoch": 2, "cls": 0.8, "box": 0.4, "positives_per_gt": 6.0, "AP": 0.3},
+    ]
+    figure = render(figures.draw_training({"teacher": epochs, "plain student": epochs[:1]}))
+    assert [list(line.get_xdata()) for line in figure.axes[0].lines] == [[1, 2], [1]]
+    assert [list(line.get_ydata()) for line in figure.axes[3].lines] == [[0.3]]
+    assert figure.axes[0].lines[0].get_color() == figures.TEACHER
+
+
+def test_training_draws_any_logged_numbers_in_a_color_for_each_run():
+    epochs = {
+        name: [{"epoch": 1, "agreement": share}] for name, share in zip("abcd", (0.1, 0.2, 0.3, 0.4), strict=True)
+    }
+    figure = render(figures.draw_training(epochs, {"agreement": "agreement with the targets"}))
+    (ax,) = figure.axes
+    assert ax.get_title() == "agreement with the targets" and ax.get_ylim()[0] == 0
+    assert [line.get_ydata()[0] for line in ax.lines] == [0.1, 0.2, 0.3, 0.4]
+    assert len({line.get_color() for line in ax.lines}) == 4
+    (legend,) = figure.legends  # below the panels: four names do not fit into one
+    assert [text.get_text() for text in legend.get_texts()] == list("abcd")
+
+
+def test_a_panel_without_data_says_not_logged():
+    ax, empty = render(figures.draw_training({"a": [{"epoch": 1, "cls": 1.0}]}, {"cls": "loss", "cost": "cost"})).axes
+    assert not ax.texts and [text.get_text() for text in empty.texts] == ["not logged"]
+
+
+def test_a_comparison_shows_every_seed_its_mean_and_rows_without_runs():
+    (ax,) = render(figures.draw_comparison({"baseline": [60.0, 62.0], "LAD": []})).axes
+    seeds, mean = ax.lines
+    assert list(seeds.get_xdata()) == [60, 62] and list(seeds.get_ydata()) == [0, 0]
+    assert set(mean.get_xdata()) == {61}
+    assert [text.get_text() for text in ax.texts] == ["61.0", "not run"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["baseline", "LAD"]
+
+
+def test_a_comparison_of_fractions_has_three_decimals():
+    (ax,) = render(figures.draw_comparison({"baseline": [0.6, 0.62]}, unit="AP")).axes
+    assert [text.get_text() for text in ax.texts] == ["0.610"] and ax.get_xlabel() == "AP"
+
+
+def test_gains_show_the_published_and_the_measured_gain_with_its_interval():
+    gains = {"LAD": (1.2, (4.2, 3.9, 4.6)), "published only": (0.9, None), "measured only": (None, (1.0, 1.0, 1.0))}
+    (ax,) = render(figures.draw_gains(gains)).axes
+    _zero, *marks = ax.lines
+    drawn_points = [(list(line.get_xdata()), list(line.get_ydata())) for line in marks]
+    assert drawn_points == [
+        ([1.2], [0]),
+        ([3.9, 4.6], [0, 0]),
+        ([4.2], [0]),
+        ([0.9], [1]),
+        ([1, 1], [2, 2]),
+        ([1], [2]),
+    ]
