@@ -1,6 +1,6 @@
 """Label Assignment Distillation: PAA detectors, label assignment, and the methods of the LAD paper, with figures.
 
-The names in `__all__` are imported when they are first used, so that `import lad` does not load torch.
+The names in `__all__` are imported on first use, so that `import lad` does not load torch.
 """
 
 import importlib
@@ -23,7 +23,7 @@ __all__ = [
     "run_experiment",
     "save_detector",
 ]
-_HOMES = {
+_MODULES = {
     "compare": "lad.experiments.runner",
     "evaluate_checkpoint": "lad.experiments.evaluate",
     "load_detector": "lad.models.serialization",
@@ -35,9 +35,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'lad' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

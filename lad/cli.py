@@ -1,13 +1,6 @@
-"""The command `lad`: each subcommand is the `main` of the module that does the work.
+"""The command `lad`: each subcommand is the `main` of the module that does the work."""
 
-lad run FILE           run one experiment from a parameter file
-lad table TABLE        run a whole table of the paper
-lad results [FOLDER]   print the finished runs of a folder
-lad report [PATH]      make an HTML page of an executed notebook or a folder of runs
-lad validate FOLDER    check a data set, and write a corrected copy if wanted
-lad replay FILE        rerun a training step that failed
-"""
-
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -20,26 +13,44 @@ COMMANDS = {
     "validate": "lad.data.validation.report",
     "replay": "lad.experiments.replay",
 }
+HELP = """usage: lad COMMAND [ARGUMENTS]
+
+Train, compare and report the detectors of the LAD paper.
+
+commands:
+  run FILE           run one experiment from a parameter file
+  table TABLE        run all experiments of one of the paper's tables
+  results [FOLDER]   print the AP of all finished runs in a folder
+  report [PATH]      write an HTML page from an executed notebook or a folder of runs
+  validate FOLDER    check a data set; can write a corrected copy
+  replay FILE        repeat a training step that failed
+
+`lad COMMAND --help` shows the arguments of a command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the subcommand that the first argument names, and return its exit status.
+    """Run the subcommand that the first argument names.
 
     Args:
         arguments: The words after `lad`; None reads them from the command line.
 
     Returns:
-        0 on success, 2 for a subcommand that does not exist.
+        Exit status: 0 on success, 2 without a known subcommand, else the subcommand's own.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] not in COMMANDS:
-        asks_for_help = bool(words) and words[0] in ("-h", "--help")
-        print(__doc__, file=sys.stdout if asks_for_help else sys.stderr)
-        if words and not asks_for_help:
-            print(f"lad: '{words[0]}' is not one of {', '.join(COMMANDS)}", file=sys.stderr)
-        return 0 if asks_for_help else 2
-    command = importlib.import_module(COMMANDS[words[0]])
-    return command.main(words[1:]) or 0
+    if words and words[0] in COMMANDS:
+        return importlib.import_module(COMMANDS[words[0]]).main(words[1:]) or 0
+    if words and words[0] in ("-h", "--help"):
+        print(HELP)
+        return 0
+    print(_unknown_command(words[0]) if words else HELP, file=sys.stderr)
+    return 2
+
+
+def _unknown_command(word: str) -> str:
+    nearest = difflib.get_close_matches(word, COMMANDS, n=1)
+    hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+    return f"lad: error: unknown command '{word}': choose from {', '.join(COMMANDS)}{hint}"
 
 
 if __name__ == "__main__":

@@ -46,12 +46,9 @@ def test_every_choice_changes_its_panels(explorer, shoot):
     objects = explorer.dropdown("object")
     other = next(i for i in range(objects.locator("option").count()) if i != objects.evaluate("e => e.selectedIndex"))
     explorer.assert_changes(lambda: objects.select_option(index=other), "picture", "costs", "student-mixture", "table")
-    explorer.assert_changes(
-        lambda: explorer.dropdown("assignment").select_option(label="ATSS (no predictions)"), "picture"
-    )
-    explorer.assert_changes(
-        lambda: explorer.dropdown("assignment").select_option(label=ASSIGNMENTS["teacher"]), "picture"
-    )
+    assignments, runs = explorer.dropdown("assignment"), explorer.dropdown("run")
+    explorer.assert_changes(lambda: assignments.select_option(label=ASSIGNMENTS["atss"]), "picture")
+    explorer.assert_changes(lambda: assignments.select_option(label=ASSIGNMENTS["teacher"]), "picture")
     page.locator(
         ".lad-explorer .widget-hslider .noUi-handle, .lad-explorer .widget-hslider .ui-slider-handle"
     ).first.focus()
@@ -61,9 +58,7 @@ def test_every_choice_changes_its_panels(explorer, shoot):
     explorer.assert_changes(lambda: page.get_by_label("anchor boxes").check(), "picture")
     explorer.assert_changes(lambda: page.get_by_label("predicted boxes").check(), "picture")
     explorer.assert_changes(lambda: page.locator(".lad-thumbnail-2").click(), "picture", "costs", "table")
-    explorer.assert_changes(
-        lambda: explorer.dropdown("run").select_option(label="untrained"), "picture", "student-mixture"
-    )
+    explorer.assert_changes(lambda: runs.select_option(label="untrained"), "picture", "student-mixture")
     assert page.locator(".lad-explorer svg style").count() == 0  # it would apply to the whole page
     assert not page.locator(".lad-teacher-mixture").is_visible()
 
