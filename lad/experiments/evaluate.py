@@ -31,7 +31,7 @@ from lad.evaluation.submission import write_submission
 from lad.experiments.run_store import WEIGHTS_FILE, finished_runs, open_run
 from lad.experiments.runner import versions, write_json
 from lad.inference.predictor import predict
-from lad.inference.tta import ATSS_TTA_VIEWS, TTAView, flipped_too
+from lad.inference.tta import ATSS_TTA_VIEWS, TTAView, with_flips
 from lad.models.detector import Configuration, Detector
 from lad.models.serialization import load_detector
 from lad.training.devices import find_accelerator
@@ -307,8 +307,8 @@ def _views(config: EvaluationConfig, configuration: Configuration) -> tuple[TTAV
     if config.views == "strongest":
         return ATSS_TTA_VIEWS
     if config.views == "multi_scale":
-        return flipped_too([TTAView(round(short * factor), round(long * factor)) for factor in SCALE_FACTORS])
-    return flipped_too([TTAView(short, long)]) if config.views == "flip" else (TTAView(short, long),)
+        return with_flips([TTAView(round(short * factor), round(long * factor)) for factor in SCALE_FACTORS])
+    return with_flips([TTAView(short, long)]) if config.views == "flip" else (TTAView(short, long),)
 
 
 def _detect(detector: Detector, dataset: CocoDataset, config: EvaluationConfig) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Tables of what was run. `lad results [FOLDER]` prints the finished runs of a folder."""
+"""Tables of finished runs; `lad results [FOLDER]` prints those of a folder."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from lad.distillation.methods import CO_LEARNING
+from lad.distillation.methods import METHODS
 from lad.experiments.run_store import Run, finished_runs
 from lad.utils.paths import project_folder
 
@@ -16,8 +16,14 @@ HEADINGS = {"APs": "S", "APm": "M", "APl": "L"}
 
 
 def results_table(runs: Mapping[str, Run]) -> pd.DataFrame:
-    """One row per named run: AP, AP50, AP75, AP of small, medium and large objects (NaN where there are none), and the
-    minutes that training and evaluation took."""
+    """Return one row per run: network, method, COCO metrics, and minutes of training and evaluation.
+
+    The metrics are AP, AP50, AP75, and AP of small, medium and large objects (S, M, L), in [0, 1]; NaN where the data
+    set has no such objects.
+
+    Args:
+        runs: Finished runs by the name of their row.
+    """
     rows = {}
     for name, run in runs.items():
         metrics = run.metrics
@@ -25,14 +31,20 @@ def results_table(runs: Mapping[str, Run]) -> pd.DataFrame:
             HEADINGS.get(column, column): float("nan") if metrics[column] is None else metrics[column]
             for column in COLUMNS
         }
-        sign = "↔" if run.parameters.method in CO_LEARNING else "←"
-        taught = f"{run.backbone} {sign} {run.partner}" if run.partner else run.backbone
-        rows[name] = {"network": taught, "method": run.parameters.method, **numbers, "min": run.results["seconds"] / 60}
+        minutes = run.results["seconds"] / 60
+        rows[name] = {"network": describe_network(run), "method": run.parameters.method, **numbers, "min": minutes}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def describe_network(run: Run) -> str:
+    """Return the backbone and that of its teacher, such as "r50 ← r101", or "r50 ↔ r101" if both are trained."""
+    if run.partner is None:
+        return run.backbone
+    return f"{run.backbone} {'↔' if METHODS[run.parameters.method].trains_teacher else '←'} {run.partner}"
+
+
 def style_table(table: pd.DataFrame, mark_best: bool = False) -> Styler:
-    """The table for a notebook: AP in three decimals and, with `mark_best`, the best of each column in bold."""
+    """Style a table for a notebook: three decimals and, with `mark_best`, the highest value of each column in bold."""
     numbers = table.select_dtypes("float").columns
     formats = {column: "{:.1f}" if column == "min" else "{:.3f}" for column in numbers}
     styled = table.style.format(formats, na_rep="–", escape="html").format_index(escape="html", axis="index")
@@ -41,7 +53,7 @@ def style_table(table: pd.DataFrame, mark_best: bool = False) -> Styler:
 
 
 def format_table(table: pd.DataFrame) -> str:
-    """The table as text, AP in three decimals, minutes in one."""
+    """Format a table as text: metrics with three decimals, minutes with one."""
     formats = {
         column: "{:.1f}".format if column == "min" else "{:.3f}".format for column in table.select_dtypes("number")
     }
@@ -49,18 +61,19 @@ def format_table(table: pd.DataFrame) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command `lad results`."""
     parser = argparse.ArgumentParser(prog="lad results", description="Print the AP table of finished runs.")
     parser.add_argument(
         "folder", nargs="?", type=Path, default=project_folder() / "runs", help="folder of runs (default: runs/)"
     )
     folder = parser.parse_args(arguments).folder
     runs = {run.parameters.run_name: run for run in finished_runs(folder)}
-    seconds = {
-        f"{name} (teacher)": run.teacher_network() for name, run in runs.items() if run.parameters.method in CO_LEARNING
-    }
-    runs = dict(sorted({**runs, **seconds}.items(), key=lambda item: item[1].results["finished"]))
+    for name, run in list(runs.items()):
+        if METHODS[run.parameters.method].trains_teacher:
+            runs[f"{name} (teacher)"] = run.teacher_network()
+    runs = dict(sorted(runs.items(), key=lambda item: item[1].results["finished"]))
     if not runs:
-        parser.exit(1, f"no finished run in {folder}\n")
+        parser.exit(1, f"no finished runs in {folder}\n")
     print(format_table(results_table(runs)))
 
 

@@ -1,4 +1,4 @@
-"""A training step that went wrong, run again, to see where its numbers cease to be finite.
+"""Replay of a failed training step, to find the first module whose output is not finite.
 
 lad replay runs/<run>/failed-step-0.pt
 """
@@ -14,7 +14,8 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from lad.config.experiment import Parameters
-from lad.experiments.runner import build_networks, teacher_run
+from lad.experiments.runner import teacher_run
+from lad.experiments.setup import build_networks
 from lad.structures import Batch
 from lad.training.devices import find_accelerator
 from lad.training.failed_step import read_failed_step
@@ -24,39 +25,59 @@ from lad.utils.progress import log
 
 @dataclass(frozen=True)
 class Replay:
-    """A step and its second run. images: ids. then, now: the loss terms. broken_outputs: which of the networks' kept
-    outputs are not finite, such as "student cls_logits". begins_in: the first module whose output is not finite this
-    time, in order of execution. broken_gradients: names of the weights whose gradients are not."""
+    """A failed step, as saved and as replayed.
+
+    Attributes:
+        parameters: Parameters of the run.
+        epoch: Epoch of the step, from 0.
+        step: Step within the epoch, from 0.
+        images: Ids of the images.
+        saved_terms: Loss terms of the failed step.
+        terms: Loss terms of the replayed step.
+        nonfinite_outputs: Saved outputs that are not finite, such as "student cls_logits".
+        nonfinite_module: The first module in order of execution whose replayed output is not finite; None if all are.
+        nonfinite_gradients: Names of the weights whose replayed gradients are not finite.
+    """
 
     parameters: Parameters
     epoch: int
     step: int
     images: list[int]
-    then: dict[str, float]
-    now: dict[str, float]
-    broken_outputs: list[str]
-    begins_in: str | None
-    broken_gradients: list[str]
+    saved_terms: dict[str, float]
+    terms: dict[str, float]
+    nonfinite_outputs: list[str]
+    nonfinite_module: str | None
+    nonfinite_gradients: list[str]
 
     @property
-    def is_repeated(self) -> bool:
-        """Whether it went wrong again."""
-        return not all(map(_is_finite, self.now.values())) or bool(self.broken_gradients)
+    def is_reproduced(self) -> bool:
+        """Whether the replayed step failed, too."""
+        return not all(map(_is_finite, self.terms.values())) or bool(self.nonfinite_gradients)
 
 
 def replay(path: Path) -> Replay:
-    """Run the step in a file that training kept again: same weights, images and gts. It is run on a GPU where there is
-    one, else in single precision on the CPU. Raises ValueError for a file that is none, or a teacher that is gone."""
+    """Replay a saved step with the same weights, images and gts.
+
+    It runs on a GPU in the run's precision, or without a GPU on the CPU in single precision.
+
+    Args:
+        path: A file failed-step-<rank>.pt of a run's folder.
+
+    Raises:
+        ValueError: If the file is not a saved step, or the teacher's run is missing.
+    """
     state, batch = read_failed_step(path)
     parameters = Parameters(**state["parameters"])
     accelerator = find_accelerator("auto")
     precision = parameters.precision if accelerator == "cuda" else "32-true"
     fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
     classes = [str(label) for label in range(state["outputs"]["student"][0].shape[-1])]
-    network, teacher = build_networks(parameters, classes, teacher_run(parameters), fabric.device)
+    run = teacher_run(parameters)
+    trained_teacher = run.load_detector() if run is not None else None
+    network, teacher = build_networks(parameters, classes, trained_teacher, fabric.device)
     network.load_state_dict(state["model"])
     model = fabric.setup_module(network.train())
-    begins_in, terms = _learned(parameters, model, network, teacher, batch, fabric)
+    nonfinite_module, terms = _run_step(parameters, model, network, teacher, batch, fabric)
     names = ("cls_logits", "box_deltas", "iou_logits")
     return Replay(
         parameters,
@@ -66,12 +87,12 @@ def replay(path: Path) -> Replay:
         {name: float(value) for name, value in state["terms"].items()},
         {name: float(value) for name, value in terms.items()},
         [
-            f"{network} {name}"
-            for network, said in state["outputs"].items()
-            for name, one in zip(names, said, strict=True)
-            if one is not None and not _is_finite(one)
+            f"{network_name} {name}"
+            for network_name, outputs in state["outputs"].items()
+            for name, output in zip(names, outputs, strict=True)
+            if output is not None and not _is_finite(output)
         ],
-        begins_in,
+        nonfinite_module,
         [
             name
             for name, weight in network.named_parameters()
@@ -80,7 +101,7 @@ def replay(path: Path) -> Replay:
     )
 
 
-def _learned(
+def _run_step(
     parameters: Parameters,
     model: nn.Module,
     network: nn.Module,
@@ -88,55 +109,59 @@ def _learned(
     batch: Batch,
     fabric: Fabric,
 ) -> tuple[str | None, dict[str, Tensor]]:
-    """The first module whose output is not finite, and the losses; the gradients are the weights'."""
-    broken: list[str] = []
+    """Run forward and backward; return the first module whose output is not finite, and the loss terms."""
+    nonfinite: list[str] = []
 
-    def watch(name: str, module: nn.Module) -> None:
-        def look(_module: nn.Module, _given: Any, output: Any) -> None:
+    def add_hook(name: str, module: nn.Module) -> None:
+        def record_nonfinite(_module: nn.Module, _inputs: Any, output: Any) -> None:
             if isinstance(output, Tensor) and not _is_finite(output):
-                broken.append(name)
+                nonfinite.append(name)
 
-        module.register_forward_hook(look)
+        module.register_forward_hook(record_nonfinite)
 
     for name, module in network.named_modules():
         if not any(module.children()):
-            watch(name, module)
-    learned, _, _ = training_step(parameters, model, teacher, None, batch, fabric)
-    fabric.backward(torch.stack(list(learned.terms.values())).sum())
-    return broken[0] if broken else None, {name: value.detach() for name, value in learned.terms.items()}
+            add_hook(name, module)
+    result = training_step(parameters, model, batch, fabric, teacher)
+    fabric.backward(result.total())
+    return nonfinite[0] if nonfinite else None, {name: value.detach() for name, value in result.loss.terms.items()}
 
 
 def _is_finite(value: Tensor | float) -> bool:
     return bool(torch.as_tensor(value).isfinite().all())
 
 
-def report(one: Replay) -> str:
-    """For people."""
+def format_replay(result: Replay) -> str:
+    """Return a report of the replay, one fact per line."""
+    parameters = result.parameters
+    terms = (f"{name} {result.saved_terms[name]:.4g} / {value:.4g}" for name, value in result.terms.items())
     lines = [
-        f"{one.parameters.run_name}, epoch {one.epoch + 1}, step {one.step + 1}, images {one.images}",
-        "loss terms, then and now: "
-        + ", ".join(f"{name} {one.then[name]:.4g} {value:.4g}" for name, value in one.now.items()),
-        f"kept outputs that are not finite: {', '.join(one.broken_outputs) or 'none'}",
-        f"first module whose output is not finite: {one.begins_in or 'none'}",
-        f"gradients that are not finite: {_shortened(one.broken_gradients)}",
+        f"{parameters.run_name}, epoch {result.epoch + 1}, step {result.step + 1}, images {result.images}",
+        f"loss terms, saved / replayed: {', '.join(terms)}",
+        f"saved outputs that are not finite: {', '.join(result.nonfinite_outputs) or 'none'}",
+        f"first module whose output is not finite: {result.nonfinite_module or 'none'}",
+        f"gradients that are not finite: {_abbreviate(result.nonfinite_gradients)}",
     ]
-    if not one.is_repeated:
-        lines.append("This time all is finite: it came of another precision or device, or of a fault of the machine.")
+    if not result.is_reproduced:
+        lines.append(
+            "not reproduced: all values are finite now; the cause is the precision, the device or a hardware fault"
+        )
     return "\n".join(lines)
 
 
-def _shortened(names: list[str]) -> str:
+def _abbreviate(names: list[str]) -> str:
     if not names:
         return "none"
     return f"{len(names)}, {', '.join(names[:3])}{' …' if len(names) > 3 else ''}"
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command `lad replay`; return 1 for a file that cannot be replayed, else 0."""
     parser = argparse.ArgumentParser(prog="lad replay", description=__doc__.split("\n")[0])
     parser.add_argument("file", type=Path, help="failed-step-<rank>.pt in a run's folder")
     given = parser.parse_args(arguments)
     try:
-        log(report(replay(given.file)))
+        log(format_replay(replay(given.file)))
     except ValueError as error:
         log(str(error))
         return 1

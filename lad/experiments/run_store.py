@@ -1,4 +1,8 @@
-"""Runs on disk: one folder each, known by the hash of its parameters, found again by whoever needs it."""
+"""Runs on disk: one folder each, found again by its parameters and by the code that made it.
+
+A run's folder is `<name>-<hash of its parameters>`. Where another version of the code made that one, the next is trained
+beside it, as `…-2`, and the older one keeps its name.
+"""
 
 import json
 from dataclasses import dataclass, replace
@@ -7,22 +11,29 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from lad.config.experiment import Parameters
-from lad.distillation.methods import CO_LEARNING, METHODS_WITH_TEACHER
+from lad.config.experiment import NOT_HASHED, Parameters
+from lad.distillation.methods import METHODS
+from lad.experiments.fingerprint import Fingerprint, differing_modules, fingerprint, read_fingerprint
 from lad.models.detector import Detector
 from lad.models.serialization import load_detector
 from lad.training.trainer import EPOCHS_FOLDER, epoch_file, read_metrics
 from lad.utils.progress import log
 
-PARAMETERS_FILE, RESULTS_FILE, WEIGHTS_FILE = "params.json", "results.json", "model.safetensors"
+PARAMETERS_FILE, CODE_FILE = "params.json", "code.json"
+RESULTS_FILE, WEIGHTS_FILE, SECOND_WEIGHTS_FILE = "results.json", "model.safetensors", "teacher.safetensors"
 LOCK_FILE = "lock"
-SECOND_WEIGHTS_FILE = "teacher.safetensors"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One finished experiment. results: what results.json holds: metrics, versions, hardware, times. network: whose
-    numbers and weights these are; "teacher" is the second network of co-learning."""
+    """One finished experiment.
+
+    Attributes:
+        parameters: As they were resolved.
+        folder: Of the run.
+        results: Content of results.json: metrics, versions, hardware, times.
+        network: Whose metrics and weights these are; "teacher" is the second network of co-learning.
+    """
 
     parameters: Parameters
     folder: Path
@@ -30,95 +41,125 @@ class Run:
     network: Literal["student", "teacher"] = "student"
 
     @property
+    def name(self) -> str:
+        """Return the name of the run's folder."""
+        return self.folder.name
+
+    @property
+    def code(self) -> Fingerprint | None:
+        """Return the fingerprint of the code that made the run; None for a run of an earlier version without one."""
+        return read_fingerprint(self.results.get("code"))
+
+    @property
     def metrics(self) -> dict[str, float | None]:
-        """The twelve COCO numbers on the validation set; None where no gt of that size exists."""
+        """Return the twelve COCO metrics on the validation set; None where no gt of that size exists."""
         return self.results["metrics" if self.network == "student" else "teacher_metrics"]
 
     @property
     def backbone(self) -> str:
+        """Return the network's backbone."""
         name = self.parameters.student if self.network == "student" else self.parameters.teacher
         assert name is not None
         return name
 
     @property
     def partner(self) -> str | None:
-        """Backbone of the network it learned from or with."""
+        """Return the backbone of the network it learned from or with."""
         return self.parameters.teacher if self.network == "student" else self.parameters.student
 
     def teacher_network(self) -> "Run":
-        """The second network of co-learning."""
+        """Return the second network of co-learning."""
         return replace(self, network="teacher")
 
     @property
     def epochs(self) -> list[dict[str, float]]:
-        """One mapping per epoch: losses, learning rate, seconds and, where evaluated, the COCO numbers."""
+        """Return one mapping per epoch: losses, learning rate, seconds and, where evaluated, the COCO metrics."""
         return read_metrics(self.folder)
 
     @property
     def saved_epochs(self) -> list[int]:
-        """Numbers of finished epochs after which the weights were kept, ascending, 0 before any training; empty
-        without `save_epochs`."""
+        """Return the finished epochs whose weights were kept, 0 before training; empty without `save_epochs`."""
         files = (self.folder / EPOCHS_FOLDER).glob("*.safetensors")
         return sorted({int(file.name.split(".")[0]) for file in files})
 
     def load_detector(self, epoch: int | None = None) -> Detector:
-        """The trained network, or as it was after `epoch`, on the CPU, in eval mode, its parameters frozen."""
+        """Load the trained network, or as it was after `epoch`, on the CPU, in eval mode, its parameters frozen."""
         return load_detector(self.weights_file(epoch))
 
     def weights_file(self, epoch: int | None = None) -> Path:
-        """Where the network's weights are, or, of `saved_epochs`, those after `epoch`."""
+        """Return the file of the network's weights or, for one of `saved_epochs`, of those after `epoch`."""
         if epoch is not None:
             return epoch_file(self.folder, epoch, self.network)
         return self.folder / (WEIGHTS_FILE if self.network == "student" else SECOND_WEIGHTS_FILE)
 
 
-def networks_of(run: Run) -> dict[str, Run]:
-    """The student and, where it has one and its run is still there, the teacher; in co-learning the second network."""
-    networks = {"student": run}
-    if run.parameters.method in CO_LEARNING:
-        networks["teacher"] = run.teacher_network()
-    elif run.parameters.method in METHODS_WITH_TEACHER:
-        teacher = find_run(run.parameters.of_teacher())
-        networks |= {"teacher": teacher} if teacher else {}
-    return networks
-
-
-def is_training(parameters: Parameters) -> bool:
-    """Whether a process trains this run at this moment."""
-    path = Path(parameters.out) / parameters.run_name / LOCK_FILE
-    if not path.parent.is_dir():
-        return False
-    try:
-        with FileLock(path, timeout=0):
-            return False
-    except Timeout:
-        return True
-
-
 def find_run(parameters: Parameters) -> Run | None:
-    """The finished run of these parameters, or None."""
-    return open_run(Path(parameters.out) / parameters.run_name)
+    """Find the finished run that `run_experiment` would reuse.
+
+    That is the newest one of these parameters which the current code made or, with rerun="never", any code.
+    """
+    runs = _finished_siblings(parameters)
+    current = fingerprint(parameters).digest
+    reusable = [run for run in runs if parameters.rerun == "never" or (run.code and run.code.digest == current)]
+    return reusable[-1] if reusable else None
+
+
+def latest_run(parameters: Parameters) -> Run | None:
+    """Find the finished run of these parameters to show: one of the current code if there is one, else the newest."""
+    runs = _finished_siblings(parameters)
+    return find_run(parameters) or (runs[-1] if runs else None)
+
+
+def folder_to_train(parameters: Parameters) -> Path:
+    """Return the folder in which a run of these parameters is started or resumed.
+
+    An unfinished run is resumed if the current code started it, or with rerun="never". Otherwise the next free name is
+    taken, and one line says why.
+    """
+    base = Path(parameters.out) / parameters.run_name
+    siblings = _siblings(parameters)
+    if not siblings:
+        return base
+    newest, current = siblings[-1], fingerprint(parameters)
+    started_by = code_of(newest)
+    is_finished = (newest / RESULTS_FILE).is_file()
+    is_stale = (newest / CODE_FILE).is_file() and (started_by is None or started_by.digest != current.digest)
+    if not is_finished and (not is_stale or parameters.rerun == "never"):
+        return newest
+    folder = base.with_name(f"{base.name}-{_number(newest) + 1}")
+    if is_stale or started_by is None:
+        state = "trained" if is_finished else "started"
+        log(
+            f"{newest.name}: {state} by other code ({describe_difference(started_by, current)}); training {folder.name} beside it"
+        )
+    return folder
 
 
 def open_run(folder: Path) -> Run | None:
-    """The finished run in this folder, or None."""
+    """Open the finished run in a folder; None if there is none.
+
+    Raises:
+        ValueError: Its files cannot be read.
+    """
     if not (folder / RESULTS_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
         return None
     try:
-        parameters = Parameters(**json.loads((folder / PARAMETERS_FILE).read_text()))
+        parameters = Parameters(**json.loads((folder / PARAMETERS_FILE).read_text(encoding="utf-8")))
     except ValueError:
         raise ValueError(
-            f"{folder / PARAMETERS_FILE}: is not of this version's runs; move the folder away, or train it again"
+            f"{folder / PARAMETERS_FILE}: was written by another version; move the folder away to train the run again"
         ) from None
     try:
         results = dict(json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8")))
     except (ValueError, TypeError):
-        raise ValueError(f"{folder / RESULTS_FILE}: damaged; remove it, and the run is finished anew") from None
+        raise ValueError(
+            f"{folder / RESULTS_FILE}: corrupted; delete it, and the run is finished from its last checkpoint"
+        ) from None
     return Run(parameters, folder, results)
 
 
 def finished_runs(out: Path) -> list[Run]:
-    """All finished runs in a folder of runs, oldest first; one that cannot be read is told and left out."""
+    """Return all finished runs in a folder of runs, oldest first; unreadable ones are reported and left out."""
     runs = []
     for path in out.glob(f"*/{RESULTS_FILE}"):
         try:
@@ -128,5 +169,89 @@ def finished_runs(out: Path) -> list[Run]:
             continue
         if run is not None:
             runs.append(run)
-    # Two may be of the same second.
+    # Two may have finished in the same second.
     return sorted(runs, key=lambda run: (run.results["finished"], (run.folder / RESULTS_FILE).stat().st_mtime_ns))
+
+
+def networks_of(run: Run) -> dict[str, Run]:
+    """Return the student and, where its run still exists, the teacher; in co-learning the second network."""
+    networks = {"student": run}
+    if METHODS[run.parameters.method].trains_teacher:
+        networks["teacher"] = run.teacher_network()
+    elif METHODS[run.parameters.method].needs_teacher:
+        teacher = teacher_of(run)
+        networks |= {"teacher": teacher} if teacher else {}
+    return networks
+
+
+def teacher_of(run: Run) -> Run | None:
+    """Return the run of the frozen teacher that taught a run; None if it is gone."""
+    recorded = run.results.get("teacher") or {}
+    teacher = open_run(run.folder.parent / str(recorded.get("name")))
+    return teacher or latest_run(run.parameters.of_teacher().model_copy(update={"out": str(run.folder.parent)}))
+
+
+def is_training(parameters: Parameters) -> bool:
+    """Return whether a process is training a run of these parameters."""
+    for folder in _siblings(parameters):
+        try:
+            with FileLock(folder / LOCK_FILE, timeout=0):
+                pass
+        except Timeout:
+            return True
+    return False
+
+
+def describe_code(runs: list[Run]) -> str:
+    """Return a note that runs were made by different versions of the code; empty if they were not."""
+    digests = [run.code.digest if run.code else "unknown" for run in runs]
+    counts = {digest: digests.count(digest) for digest in dict.fromkeys(digests)}
+    if len(counts) < 2:
+        return ""
+    return "made by different code: " + ", ".join(f"{digest} ({count})" for digest, count in counts.items())
+
+
+def _siblings(parameters: Parameters) -> list[Path]:
+    """Return the folders of runs of these parameters, whichever code made them, oldest first."""
+    base = Path(parameters.out) / parameters.run_name
+    folders = [folder for folder in base.parent.glob(f"{base.name}*") if folder.is_dir()]
+    numbered = [folder for folder in folders if folder == base or folder.name[len(base.name) + 1 :].isdigit()]
+    return sorted((folder for folder in numbered if _is_of(folder, parameters)), key=_number)
+
+
+def _number(folder: Path) -> int:
+    """Return 1 for a run's first folder, n for `…-n`."""
+    suffix = folder.name.rpartition("-")[2]
+    return int(suffix) if suffix.isdigit() and len(suffix) < 10 else 1
+
+
+def _is_of(folder: Path, parameters: Parameters) -> bool:
+    """Return whether a folder is of these parameters; one without a file of parameters has only been created."""
+    try:
+        stored = json.loads((folder / PARAMETERS_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False
+    own = json.loads(parameters.model_dump_json(exclude=set(NOT_HASHED)))
+    return isinstance(stored, dict) and {name: stored.get(name) for name in stored if name not in NOT_HASHED} == own
+
+
+def _finished_siblings(parameters: Parameters) -> list[Run]:
+    runs = [open_run(folder) for folder in _siblings(parameters)]
+    return [run for run in runs if run is not None]
+
+
+def code_of(folder: Path) -> Fingerprint | None:
+    """Return the fingerprint of the code that started the run in a folder; None if it kept none."""
+    try:
+        return read_fingerprint(json.loads((folder / CODE_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def describe_difference(first: Fingerprint | None, second: Fingerprint) -> str:
+    """Return in which modules the code of two runs differs."""
+    if first is None:
+        return "of a version that kept no fingerprint"
+    return f"differing in {', '.join(differing_modules(first, second))}"

@@ -28,9 +28,14 @@ def absolute_path(name: str, value: Any) -> Path:
     return path
 
 
+def package_folder() -> Path:
+    """Return the folder of this package's modules."""
+    return Path(__file__).parents[1]
+
+
 def project_folder() -> Path:
     """Return the checkout that this package is installed from, else the current folder."""
-    checkout = Path(__file__).parents[2]
+    checkout = package_folder().parent
     return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
 
 

@@ -15,7 +15,8 @@ from lad.evaluation.coco_eval import METRICS
 from lad.experiments import runner as experiment
 from lad.experiments.leaderboard import results_table
 from lad.experiments.run_store import find_run, finished_runs, is_training
-from lad.experiments.runner import compare, open_data, run_experiment
+from lad.experiments.runner import compare, run_experiment
+from lad.experiments.setup import open_data
 from lad.training import step
 from lad.training import trainer as training
 
@@ -73,7 +74,7 @@ def test_a_run_leaves_its_parameters_metrics_results_and_weights(shapes, tmp_pat
     run = run_experiment(parameters)
     assert run.folder == tmp_path / parameters.run_name
     assert {path.name for path in run.folder.iterdir()} - {"lock"} == {
-        "epochs", "metrics.jsonl", "model.safetensors", "params.json", "results.json",
+        "code.json", "epochs", "metrics.jsonl", "model.safetensors", "params.json", "results.json",
     }  # fmt: skip
     assert Parameters(**json.loads((run.folder / "params.json").read_text())) == parameters
     assert set(run.results["metrics"]) == set(METRICS)
@@ -108,10 +109,10 @@ def interrupt(parameters: Parameters, epochs_done: int) -> None:
     """Run, and press the interrupt key in the epoch after these."""
     train_epoch = training.train_epoch
 
-    def interrupted(*arguments):
-        if arguments[7].epoch == epochs_done:  # the place where it begins
+    def interrupted(trainer, batches, progress, interrupt):
+        if progress.epoch == epochs_done:
             raise KeyboardInterrupt
-        return train_epoch(*arguments)
+        return train_epoch(trainer, batches, progress, interrupt)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training, "train_epoch", interrupted)

@@ -1,0 +1,210 @@
+"""The fingerprint of the code that decides a run's numbers, so that a result is never passed off as other code's.
+
+It is made of every definition (function, class, constant) in the modules that training imports, and in those of the
+run's own assigner, method, backbones and heads. A definition counts by its syntax tree without docstrings, comments,
+messages and imports: documenting it, or moving it to another file, changes nothing.
+"""
+
+import ast
+import functools
+import hashlib
+import inspect
+import textwrap
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lad.assigners import ASSIGNERS
+from lad.config.experiment import Parameters
+from lad.distillation import METHODS
+from lad.models.backbones.registry import BACKBONES
+from lad.models.heads import HEADS
+from lad.utils.paths import package_folder
+
+ROOTS = ("lad.experiments.setup", "lad.training.trainer")
+# Imported by training, but they decide no number: files, messages, and what parameters are stored with the run anyway.
+IGNORED = (
+    "lad.config", "lad.utils", "lad.data.synthetic", "lad.data.validation", "lad.models.openmmlab",
+    "lad.models.safe_load", "lad.models.serialization", "lad.training.checkpoint", "lad.training.devices",
+    "lad.training.failed_step", "lad.training.interrupt", "lad.experiments.run_store", "lad.experiments.fingerprint",
+)  # fmt: skip
+LOADED_AT = time.time()  # seconds; a file that changes later is not the code that this process runs
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The code that decides a run's numbers.
+
+    Attributes:
+        modules: Digests of definitions by module, then name.
+    """
+
+    modules: dict[str, dict[str, str]]
+
+    @property
+    def digest(self) -> str:
+        """Return twelve hex digits of all definitions, whichever modules they are in."""
+        return hashlib.sha256(repr(sorted(_pairs(self.modules))).encode()).hexdigest()[:12]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content for a file."""
+        return {"digest": self.digest, "modules": self.modules}
+
+
+def read_fingerprint(content: Any) -> Fingerprint | None:
+    """Return the fingerprint that `Fingerprint.to_json` made; None for anything else."""
+    modules = content.get("modules") if isinstance(content, dict) else None
+    is_one = isinstance(modules, dict) and all(isinstance(definitions, dict) for definitions in modules.values())
+    return Fingerprint(modules) if is_one and modules is not None else None
+
+
+def differing_modules(first: Fingerprint, second: Fingerprint) -> list[str]:
+    """Return the modules with a definition that is not the same in the other fingerprint."""
+    pairs = {True: _pairs(first.modules), False: _pairs(second.modules)}
+    return sorted(
+        {
+            module
+            for is_first, fingerprint in ((True, first), (False, second))
+            for module, definitions in fingerprint.modules.items()
+            if not definitions.items() <= pairs[not is_first]
+        }
+    )
+
+
+def fingerprint(parameters: Parameters) -> Fingerprint:
+    """Return the fingerprint of the code that decides this run's numbers.
+
+    Raises:
+        ValueError: A file was edited after this process loaded it.
+    """
+    entries: list[Any] = [ASSIGNERS[parameters.assigner], METHODS[parameters.method].loss]
+    entries += [BACKBONES[name].build for name in (parameters.student, parameters.teacher) if name]
+    entries += [HEADS[name].build for name in (parameters.head, parameters.teacher_head) if name]
+    entries = [entry.func if isinstance(entry, functools.partial) else entry for entry in entries]
+    own = [entry for entry in entries if not entry.__module__.startswith("lad.")]  # registered from elsewhere
+    roots = (*ROOTS, *(entry.__module__ for entry in entries if entry not in own))
+    modules = {module: _definitions(path) for module, path in _import_closure(roots).items()}
+    for entry in own:
+        modules.setdefault(entry.__module__, {})[entry.__name__] = _digest(
+            ast.parse(textwrap.dedent(inspect.getsource(entry))), {}
+        )
+    return Fingerprint(modules)
+
+
+def _pairs(modules: dict[str, dict[str, str]]) -> set[tuple[str, str]]:
+    """Return the definitions of all modules as (name, digest)."""
+    return {pair for definitions in modules.values() for pair in definitions.items()}
+
+
+def _import_closure(roots: tuple[str, ...]) -> dict[str, Path]:
+    """Return the files of the modules that the roots import, and those import in turn, lazily or not."""
+    closure: dict[str, Path] = {}
+    waiting = list(roots)
+    while waiting:
+        module = waiting.pop()
+        if module in closure or module.startswith(IGNORED):
+            continue
+        path = _module_file(module)
+        if path is None:
+            continue
+        if path.stat().st_mtime > LOADED_AT:
+            raise ValueError(
+                f"{path}: was edited after this process loaded it; restart the kernel or the command, so that results "
+                "belong to the code that made them"
+            )
+        closure[module] = path
+        waiting += _imported_modules(path)
+    return closure
+
+
+def _module_file(module: str) -> Path | None:
+    """Return the file of a module of this package; None if there is no such module."""
+    parts = module.split(".")[1:]
+    base = package_folder().joinpath(*parts)
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if parts and path.is_file():
+            return path
+    return None
+
+
+@functools.lru_cache(maxsize=None)
+def _imported_modules(path: Path) -> tuple[str, ...]:
+    modules: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names if alias.name.startswith("lad.")]
+        elif isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "lad":
+            modules += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(modules)
+
+
+@functools.lru_cache(maxsize=None)
+def _definitions(path: Path) -> dict[str, str]:
+    """Return the digest of each definition of a module, by name."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = _imported_names(tree)
+    definitions = {}
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node) or _is_guard(node):
+            continue
+        definitions[_name(node)] = _digest(node, names)
+    return definitions
+
+
+def _imported_names(tree: ast.AST) -> dict[str, str]:
+    """Return what each imported name stands for: a full name or, from this package, the name alone."""
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.asname: alias.name for alias in node.names if alias.asname}
+        elif isinstance(node, ast.ImportFrom):
+            prefix = "" if str(node.module).split(".")[0] == "lad" else f"{node.module}."
+            names |= {alias.asname or alias.name: f"{prefix}{alias.name}" for alias in node.names}
+    return names
+
+
+def _name(node: ast.stmt) -> str:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return node.name
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return ", ".join(ast.unparse(target) for target in targets if target is not None) or ast.unparse(node)[:60]
+
+
+def _digest(node: ast.AST, names: dict[str, str]) -> str:
+    text = ast.unparse(_Normalizer(names).visit(node))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+class _Normalizer(ast.NodeTransformer):
+    """Removes what decides no number: docstrings, imports, messages of exceptions and of the log."""
+
+    def __init__(self, names: dict[str, str]) -> None:
+        self.names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802  # the name that ast looks for
+        return ast.copy_location(ast.Name(self.names.get(node.id, node.id), node.ctx), node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:  # noqa: N802
+        return ast.copy_location(ast.Raise(None, None), node)
+
+    def visit_Import(self, node: ast.Import) -> None:  # noqa: N802
+        return None
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:  # noqa: N802
+        return None
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:  # noqa: N802
+        is_log = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) in ("log", "logger.warning")
+        if _is_docstring(node) or is_log:
+            return None
+        return self.generic_visit(node)
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_guard(node: ast.AST) -> bool:
+    """Return whether a statement is `if TYPE_CHECKING:` or `if __name__ == "__main__":`."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'")
