@@ -1,8 +1,7 @@
-"""PAA the published way, for comparison. Structure and parameters of OpenMMLab's MaxIoUAssigner and PAAHead, mmdet 3.3.
+"""PAA's assignment and post-processing as published, for comparison: MaxIoUAssigner and PAAHead of mmdet 3.3.
 
-Its assignment goes image after image, gt after gt, level after level, and fits a mixture of scikit-learn's on the CPU
-for each gt; its post-processing scores every class of every anchor and votes class after class, detection after
-detection.
+The assignment loops over images, gts and levels and fits scikit-learn's mixture on the CPU for each gt. The
+post-processing scores every class of every anchor and votes in loops over classes and detections.
 """
 
 import numpy as np
@@ -21,7 +20,7 @@ NMS_PRE, SCORE_THR, NMS_IOU, MAX_PER_IMG = 1000, 0.05, 0.6, 100
 
 @torch.no_grad()
 def assign_published(outputs: HeadOutputs, anchors: Anchors, targets: Targets) -> Tensor:
-    """gt_index [N, A] like `lad.assignment.assign`."""
+    """Return gt_index [N, A] as `lad.assigners.assign`: ≥ 0 gt row, −1 background, −2 ignored."""
     gt_index = torch.where(inside_images(anchors, targets.image_hw), -1, -2)
     for image in range(len(gt_index)):
         rows = (targets.image == image).nonzero().squeeze(1)
@@ -39,7 +38,7 @@ def assign_published(outputs: HeadOutputs, anchors: Anchors, targets: Targets) -
 
 
 def max_iou_assign(boxes: Tensor, gt_boxes: Tensor) -> Tensor:
-    """Index of the gt of each anchor, or −1."""
+    """Return the index of the gt of each anchor, or −1."""
     overlaps = box_iou(gt_boxes[:, None], boxes)
     assigned = torch.full((len(boxes),), -1)
     max_overlaps, argmax_overlaps = overlaps.max(dim=0)
@@ -55,7 +54,7 @@ def max_iou_assign(boxes: Tensor, gt_boxes: Tensor) -> Tensor:
 def candidate_cost(
     outputs: HeadOutputs, image: int, candidate: Tensor, labels: Tensor, gt_boxes: Tensor, anchors: Anchors
 ) -> Tensor:
-    """The elementwise focal loss against a one-hot target, summed over classes, plus the box loss."""
+    """Return the elementwise focal loss against a one-hot target, summed over classes, plus the box loss."""
     logits = outputs.cls_logits[image, candidate]
     target = F.one_hot(labels, logits.shape[1]).to(logits)
     p = logits.sigmoid()
@@ -67,13 +66,13 @@ def candidate_cost(
 
 
 def reassign(candidate: Tensor, cost: Tensor, level_of: Tensor) -> Tensor:
-    """The positives among one gt's candidates."""
+    """Return the positives among one gt's candidates."""
     chosen_cost, chosen = [], []
     for level in range(len(STRIDES)):
         on_level = (level_of[candidate] == level).nonzero().squeeze(1)
-        value, place = cost[on_level].topk(min(len(on_level), TOP), largest=False)
+        value, rank = cost[on_level].topk(min(len(on_level), TOP), largest=False)
         chosen_cost.append(value)
-        chosen.append(candidate[on_level[place]])
+        chosen.append(candidate[on_level[rank]])
     cost, order = torch.cat(chosen_cost).sort()
     candidate = torch.cat(chosen)[order]
     if len(cost) < 2:
@@ -87,7 +86,7 @@ def reassign(candidate: Tensor, cost: Tensor, level_of: Tensor) -> Tensor:
 
 
 def fit_published(cost: Tensor) -> tuple[Tensor, Tensor]:
-    """Component and log-density of each of one gt's costs [K], ascending, at least two."""
+    """Return component and log-density of each of one gt's costs [K], which ascend and are at least two."""
     samples = cost.view(-1, 1).numpy()
     means = np.array([samples.min(), samples.max()]).reshape(2, 1)
     fit = GaussianMixture(
@@ -102,7 +101,7 @@ def fit_published(cost: Tensor) -> tuple[Tensor, Tensor]:
 def detect_published(
     outputs: HeadOutputs, anchors: Anchors, image_hw: Tensor, with_score_voting: bool = True
 ) -> list[Detections]:
-    """Like `lad.inference.postprocess.detect`; a class after the other when voted."""
+    """Return detections as `lad.inference.postprocess.detect`, but sorted by class after score voting."""
     return [
         detect_in_image(outputs, anchors, image, image_hw[image], with_score_voting) for image in range(len(image_hw))
     ]
@@ -122,12 +121,14 @@ def detect_in_image(
         all_boxes.append(decode_deltas(priors, deltas, clip_hw=hw))
         all_scores.append(scores)
     boxes, scores = torch.cat(all_boxes), torch.cat(all_scores)
-    found = multiclass_nms(boxes, scores)
-    return score_voting(found, boxes, scores) if with_score_voting and len(found.scores) else found
+    detections = multiclass_nms(boxes, scores)
+    if not with_score_voting or not len(detections.scores):
+        return detections
+    return score_voting(detections, boxes, scores)
 
 
 def multiclass_nms(boxes: Tensor, scores: Tensor) -> Detections:
-    """Of boxes [K, 4] and scores [K, C]."""
+    """Return the detections after NMS in each class of boxes [K, 4] with scores [K, C]."""
     valid = (scores > SCORE_THR).flatten().nonzero().squeeze(1)
     labels = torch.arange(scores.shape[1]).expand_as(scores).flatten()[valid]
     boxes = boxes[:, None].expand(-1, scores.shape[1], 4).reshape(-1, 4)[valid]
@@ -136,8 +137,8 @@ def multiclass_nms(boxes: Tensor, scores: Tensor) -> Detections:
     return Detections(boxes[keep], scores[keep], labels[keep])
 
 
-def score_voting(found: Detections, boxes: Tensor, scores: Tensor) -> Detections:
-    """Of boxes [K, 4] and scores [K, C]."""
+def score_voting(detections: Detections, boxes: Tensor, scores: Tensor) -> Detections:
+    """Return the detections with boxes averaged over candidate boxes [K, 4] with scores [K, C]."""
     is_candidate = scores > SCORE_THR
     row, label = is_candidate.nonzero(as_tuple=True)
     candidate_boxes, candidate_scores = boxes[row], scores[is_candidate]
@@ -147,9 +148,9 @@ def score_voting(found: Detections, boxes: Tensor, scores: Tensor) -> Detections
         if not of_class.any():
             continue
         class_boxes, class_scores = candidate_boxes[of_class], candidate_scores[of_class]
-        mine = found.labels == cls
-        overlaps = box_iou(found.boxes[mine][:, None], class_boxes)
-        for ious, score in zip(overlaps, found.scores[mine], strict=True):
+        detected = detections.labels == cls
+        overlaps = box_iou(detections.boxes[detected][:, None], class_boxes)
+        for ious, score in zip(overlaps, detections.scores[detected], strict=True):
             near = ious > 0.01
             weight = (torch.exp(-((1 - ious[near]) ** 2) / 0.025) * class_scores[near])[:, None]
             voted_boxes.append((weight * class_boxes[near]).sum(dim=0) / weight.sum(dim=0))

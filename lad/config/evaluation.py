@@ -41,6 +41,10 @@ class EvaluationConfig(BaseModel):
             raise ValueError("views='strongest' has its own sizes; remove short_side and long_side")
         return self
 
+    def summary(self) -> str:
+        """Return one line that names the checkpoint and the images."""
+        return f"{self.checkpoint} on {self.data}, {self.split}"
+
 
 def make_evaluation_config(given: Mapping[str, Any]) -> EvaluationConfig:
     """Return the validated config of the given values.

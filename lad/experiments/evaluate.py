@@ -14,7 +14,6 @@ import pandas as pd
 from pycocotools.cocoeval import COCOeval
 
 from lad.config.evaluation import EvaluationConfig, existing_path, make_evaluation_config
-from lad.config.notebook import notebook_values
 from lad.data.annotations import read_annotations
 from lad.data.coco import CocoDataset, find_split
 from lad.data.synthetic.shapes import data_folder
@@ -97,11 +96,6 @@ class EvaluationReport:
                 "notebooks/test_dev.ipynb writes the file for COCO's evaluation server"
             )
         return self.coco_eval
-
-
-def notebook_evaluation_config(namespace: Mapping[str, Any]) -> EvaluationConfig:
-    """Return the config that a notebook's variables (`globals()`) describe; see `notebook_values`."""
-    return resolve_evaluation_config(notebook_values(namespace))
 
 
 def resolve_evaluation_config(given: Mapping[str, Any]) -> EvaluationConfig:

@@ -1,1 +1,1 @@
-"""The paper: its published numbers, its tables, and the runs that reproduce them."""
+"""The paper: its published results, its tables, and the runs that reproduce them."""

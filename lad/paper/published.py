@@ -1,6 +1,6 @@
-"""What was published: every number with its source, typed here once, and the tables of the paper, row by row.
+"""Published results: every number with its source, and the tables of the paper, row by row.
 
-Nothing in this file was run here. Numbers are percent, as printed.
+Numbers are percent, as printed; none of them comes from runs of this code.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,24 @@ ZOO_LAD = "OpenMMLab model zoo, configs/lad"
 
 @dataclass(frozen=True)
 class Published:
-    """A printed result. schedule: in units of 12 COCO epochs, ms for multi-scale training; "" where it is not said."""
+    """A published result on COCO.
+
+    Attributes:
+        ap: AP in percent.
+        source: Table or document that prints it.
+        schedule: In units of 12 COCO epochs, "ms" for multi-scale training; "" if unknown.
+        split: "val" (val2017) or "test-dev".
+        ap50: AP at IoU .5, in percent.
+        ap75: AP at IoU .75.
+        ap_small: AP of small objects.
+        ap_medium: AP of medium objects.
+        ap_large: AP of large objects.
+    """
 
     ap: float
     source: str
     schedule: str
-    split: str = "val"  # COCO val2017 or test-dev
+    split: str = "val"
     ap50: float | None = None
     ap75: float | None = None
     ap_small: float | None = None
@@ -26,12 +38,12 @@ class Published:
 
 
 def _test_dev(*numbers: float, schedule: str = "2x ms") -> Published:
-    """AP, AP50, AP75, AP of small, medium and large objects, of the paper's comparison on test-dev."""
+    """Return a result of the paper's comparison on test-dev: AP, AP50, AP75, and AP of small, medium, large objects."""
     ap, ap50, ap75, small, medium, large = numbers
     return Published(ap, "paper, Table 7", schedule, "test-dev", ap50, ap75, small, medium, large)
 
 
-# Those with a checkpoint are named as its file in params/published/.
+# Results with a published checkpoint have the name of its file in params/published/.
 PUBLISHED = {
     "paa_r18_1x": Published(35.8, "paper, appendix, Table 1", "1x"),
     "paa_r50_1x": Published(40.4, ZOO_PAA, "1x"),
@@ -77,8 +89,15 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table. file: its parameters are params/<table>/<file>.yaml. against: title of the row that
-    it is to beat. is_teacher_network: whether the row is co-learning's second network. published: keys of PUBLISHED."""
+    """A row of a table.
+
+    Attributes:
+        title: Name of the row.
+        file: Parameters of its runs: params/<table>/<file>.yaml.
+        against: Title of the row that it is compared with, its baseline.
+        published: Keys of `PUBLISHED`, the result that is reproduced first.
+        is_teacher_network: Whether the row is the teacher, the second network, of a co-learning run.
+    """
 
     title: str
     file: str
@@ -89,13 +108,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper. name: of its notebook and of its folder in params/. others: keys of PUBLISHED that are
-    printed beside it but not trained here."""
+    """A table of the paper.
+
+    Attributes:
+        name: Name of its notebook and of its folder in params/.
+        question: Question that the table answers, its heading.
+        rows: Rows, in order.
+        not_trained: Keys of `PUBLISHED` of results that the paper compares with and that are not trained here.
+    """
 
     name: str
     question: str
     rows: tuple[Row, ...]
-    others: tuple[str, ...] = ()
+    not_trained: tuple[str, ...] = ()
 
 
 _AUXILIARY = (("IoU + IOP", "iou_iop"), ("IoU + COP", "iou_cop"), ("IOP", "iop"), ("COP", "cop"))
@@ -181,3 +206,21 @@ TABLES = {
         ),
     )
 }
+
+
+def published_gain(table: Table, row: Row) -> float | None:
+    """Return the published AP gain of a row over its baseline; None if unpublished or published on different splits."""
+    (baseline,) = (candidate for candidate in table.rows if candidate.title == row.against)
+    if not row.published or not baseline.published:
+        return None
+    result, reference = PUBLISHED[row.published[0]], PUBLISHED[baseline.published[0]]
+    return result.ap - reference.ap if result.split == reference.split else None
+
+
+def format_published(row: Row) -> str:
+    """Format the published APs of a row with split and schedule; "–" if there is none."""
+    results = [PUBLISHED[key] for key in row.published]
+    return (
+        "; ".join(f"{result.ap} ({', '.join(filter(None, (result.split, result.schedule)))})" for result in results)
+        or "–"
+    )

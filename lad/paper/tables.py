@@ -1,9 +1,8 @@
-"""Tables of the paper from runs: rows × seeds → runs → means, differences to the baseline, beside what was published.
+"""Tables of the paper from runs: means over seeds and differences to the baseline, beside the published results.
 
-A table is `lad.paper.published.TABLES[name]`; the parameters of its rows are params/<table>/<row>.yaml.
+A table is `lad.paper.published.TABLES[name]`; the parameters of its rows are in params/<table>/<row>.yaml.
 """
 
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +12,19 @@ import pandas as pd
 from lad.config.experiment import Parameters, make_parameters, merge_profile_values
 from lad.config.profiles import PROFILES
 from lad.config.yaml_file import read_values
-from lad.distillation.methods import METHODS
-from lad.experiments.leaderboard import COLUMNS, HEADINGS
+from lad.experiments.leaderboard import COLUMNS, HEADINGS, describe_network
 from lad.experiments.run_store import Run, find_run
 from lad.experiments.runner import run_experiment
-from lad.paper.published import PUBLISHED, TABLES, Published, Row, Table
-from lad.paper.statistics import Difference, paired_difference
+from lad.paper.published import PUBLISHED, TABLES, Row, Table, format_published, published_gain
+from lad.paper.statistics import (
+    Difference,
+    describe_difference,
+    format_difference,
+    format_mean,
+    format_mean_and_std,
+    mean_and_std,
+    paired_difference,
+)
 from lad.utils.messages import format_value, given_values, invalid_choice_message
 from lad.utils.paths import project_folder
 
@@ -27,69 +33,82 @@ MAX_SEEDS = 1000
 
 @dataclass(frozen=True)
 class Experiments:
-    """A table's runs to be: the parameters of every row and seed."""
+    """The experiments of a table, whether or not they have been run.
+
+    Attributes:
+        table: The table.
+        profile: Profile of the parameters.
+        parameters: Parameters of each row, by ascending seed.
+    """
 
     table: Table
     profile: str
-    parameters: Mapping[Row, Sequence[Parameters]]  # of each row, seed 0 first
+    parameters: Mapping[Row, Sequence[Parameters]]
 
     def __str__(self) -> str:
-        names = {one.run_name for each in self.parameters.values() for one in each}
-        finished = {one.run_name for each in self.parameters.values() for one in each if find_run(one)}
-        return f"{self.table.name}, {self.profile}: {len(names)} runs, {len(finished)} of them finished"
+        runs = {parameters.run_name: parameters for of_row in self.parameters.values() for parameters in of_row}
+        finished = sum(find_run(parameters) is not None for parameters in runs.values())
+        return f"{self.table.name}, {self.profile}: {len(runs)} runs, {finished} already finished"
 
     def finished(self) -> "Results":
-        """The runs that are finished; nothing is trained."""
-        found = {row: [find_run(one) for one in each] for row, each in self.parameters.items()}
-        return self._results(found)
+        """Return the finished runs, without training."""
+        return self._results({row: list(map(find_run, of_row)) for row, of_row in self.parameters.items()})
 
     def run(self) -> "Results":
-        """All runs; those that are missing, and the teachers they need, are trained here, one after the other."""
-        return self._results({row: [run_experiment(one) for one in each] for row, each in self.parameters.items()})
+        """Return all runs, after training the missing ones and their teachers one after the other."""
+        return self._results({row: list(map(run_experiment, of_row)) for row, of_row in self.parameters.items()})
 
     def _results(self, runs: Mapping[Row, Sequence[Run | None]]) -> "Results":
-        chosen = {
+        finished = {
             row: {
                 run.parameters.seed: run.teacher_network() if row.is_teacher_network else run
-                for run in each
+                for run in of_row
                 if run is not None
             }
-            for row, each in runs.items()
+            for row, of_row in runs.items()
         }
-        return Results(self.table, self.profile, chosen)
+        return Results(self.table, self.profile, finished)
 
 
 @dataclass(frozen=True)
 class Results:
-    """A table's finished runs, by row and seed."""
+    """The finished runs of a table.
+
+    Attributes:
+        table: The table.
+        profile: Profile of the parameters.
+        runs: Runs of each row, by seed.
+    """
 
     table: Table
     profile: str
     runs: Mapping[Row, Mapping[int, Run]]
 
     def __str__(self) -> str:
-        run = sum(bool(runs) for runs in self.runs.values())
-        return f"{self.table.name}, {self.profile}: {run} of {len(self.runs)} rows were run"
+        count = sum(bool(runs) for runs in self.runs.values())
+        return f"{self.table.name}, {self.profile}: {count} of {len(self.runs)} rows were run"
 
     def run(self, title: str, seed: int = 0) -> Run | None:
-        """One run of a row, if it is finished."""
-        (row,) = (row for row in self.runs if row.title == title)
-        return self.runs[row].get(seed)
+        """Return the run of a row and seed, or None if it is not finished."""
+        return self._runs_of(title).get(seed)
 
     def values(self, title: str, metric: str = "AP") -> dict[int, float]:
-        """The metric of a row in percent, by seed; without those runs in which it does not exist."""
-        (row,) = (row for row in self.runs if row.title == title)
-        numbers = {seed: run.metrics[metric] for seed, run in self.runs[row].items()}
+        """Return a metric of a row in percent, by seed, without runs whose data set has no such objects."""
+        numbers = {seed: run.metrics[metric] for seed, run in self._runs_of(title).items()}
         return {seed: 100 * number for seed, number in numbers.items() if number is not None}
 
-    def averages(self) -> dict[str, list[float]]:
-        """AP in percent of every row's finished runs, for `figures.draw_comparison`."""
+    def ap_by_row(self) -> dict[str, list[float]]:
+        """Return the AP in percent of each row's finished runs, for `lad.figures.draw_comparison`."""
         return {row.title: list(self.values(row.title).values()) for row in self.runs}
 
     def epochs(self, *titles: str, seed: int = 0) -> dict[str, list[dict[str, float]]]:
-        """The epochs of one seed's run of each of these rows, or of all rows, as far as they are finished."""
+        """Return the epochs of one seed's finished runs, of the rows with these titles or else of all rows."""
         chosen = {row.title: runs for row, runs in self.runs.items() if not titles or row.title in titles}
         return {title: runs[seed].epochs for title, runs in chosen.items() if seed in runs}
+
+    def _runs_of(self, title: str) -> Mapping[int, Run]:
+        (runs,) = (runs for row, runs in self.runs.items() if row.title == title)
+        return runs
 
 
 class PaperTables(dict[str, Results]):
@@ -121,9 +140,16 @@ def notebook_tables(given: Mapping[str, Any]) -> PaperTables:
 def open_table(
     name: str, profile: str = "toy", seeds: int = 1, changes: Mapping[str, Any] | None = None
 ) -> Experiments:
-    """The experiments of a table for seeds 0 … seeds − 1. changes: parameters given to every row, over its file's.
+    """Return the experiments of a table for seeds 0 … seeds − 1.
 
-    Raises ValueError with one line for an unknown table, profile or parameter, or an impossible value.
+    Args:
+        name: Table, a key of `TABLES`.
+        profile: Profile of all runs.
+        seeds: Number of seeds.
+        changes: Parameters of all runs, which replace those of the rows' files.
+
+    Raises:
+        ValueError: If the table, the profile or a parameter is unknown or invalid; one line that names it.
     """
     if not isinstance(name, str) or name not in TABLES:
         raise ValueError(invalid_choice_message("table", name, TABLES))
@@ -133,7 +159,9 @@ def open_table(
         raise ValueError(f"parameter 'seeds' = {format_value(seeds)} must be a whole number from 1 to {MAX_SEEDS}")
     changes = given_values(changes or {}, Parameters)
     if "seed" in changes:
-        raise ValueError("parameter 'seed': a table runs seeds 0, 1, …; say how many with seeds")
+        raise ValueError(
+            "parameter 'seed' cannot be set for a table, which runs seeds 0, 1, …; set their number with 'seeds'"
+        )
     table = TABLES[name]
     return Experiments(table, profile, {row: _read_row(table, row, profile, seeds, changes) for row in table.rows})
 
@@ -151,103 +179,110 @@ def _read_row(table: Table, row: Row, profile: str, seeds: int, changes: Mapping
 
 
 def difference(results: Results, row: Row, metric: str = "AP") -> Difference | None:
-    """Of a row to the row that it is to beat; None if it has none, or nothing was run."""
+    """Return the difference of a row to its baseline; None without a baseline or without runs of a common seed."""
     if row.against is None:
         return None
     return paired_difference(results.values(row.title, metric), results.values(row.against, metric))
 
 
 def gains(results: Results) -> dict[str, tuple[float | None, tuple[float, float, float] | None]]:
-    """Of every row that is to beat another: the published gain and ours, for `figures.draw_gains`."""
-    found = {}
+    """Return the published and the reproduced AP gain of each row with a baseline, for `lad.figures.draw_gains`.
+
+    Returns:
+        By title, the published gain, and mean, lower and upper bound of the reproduced gain, all in points; None where
+        there is none. With one seed the bounds are the mean.
+    """
+    rows = {}
     for row in results.table.rows:
         if row.against is None:
             continue
         change = difference(results, row)
-        ours = None
+        reproduced = None
         if change is not None:
             low, high = (change.mean if bound is None else bound for bound in (change.low, change.high))
-            ours = (change.mean, low, high)
-        found[row.title] = (_published_gain(results.table, row), ours)
-    return found
+            reproduced = (change.mean, low, high)
+        rows[row.title] = (published_gain(results.table, row), reproduced)
+    return rows
 
 
 def summary(results: Results) -> pd.DataFrame:
-    """The table, in words: per row the network, AP in percent as mean ± standard deviation over seeds and the means of
-    the other five, the number of seeds, the difference to its baseline with a 95 % interval, and what was published.
-    “–” where nothing was run: a reproduced number is never anything else than one that was run."""
+    """Return the table as text, "–" where nothing was run.
+
+    For each row: the network; AP in percent as mean ± standard deviation over the seeds, and the mean of AP50, AP75 and
+    the AP by size; the number of seeds; the difference to the baseline with its 95 % confidence interval; and the
+    published AP.
+    """
     rows = {}
     for row, runs in results.runs.items():
         values = {column: list(results.values(row.title, column).values()) for column in COLUMNS}
         rows[row.title] = {
-            "network": _network(next(iter(runs.values()))) if runs else "–",
-            "AP": _mean_and_deviation(values["AP"]),
-            **{HEADINGS.get(column, column): _mean(values[column]) for column in COLUMNS[1:]},
+            "network": describe_network(next(iter(runs.values()))) if runs else "–",
+            "AP": format_mean_and_std(values["AP"]),
+            **{HEADINGS.get(column, column): format_mean(values[column]) for column in COLUMNS[1:]},
             "seeds": str(len(runs)),
-            "difference [95 %]": _signed(difference(results, row)),
-            "published, COCO": _published(row),
+            "difference [95 %]": format_difference(difference(results, row)),
+            "published, COCO": format_published(row),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def published_table(table: Table) -> pd.DataFrame:
-    """Everything that was published for a table, and its source; nothing of it was run here."""
-    keys = [(row.title, key) for row in table.rows for key in row.published] + [(key, key) for key in table.others]
+    """Return all published results of a table with their sources, including those that are not trained here."""
+    keys = [(row.title, key) for row in table.rows for key in row.published] + [(key, key) for key in table.not_trained]
     lines = []
     for title, key in keys:
-        one = PUBLISHED[key]
-        six = (one.ap, one.ap50, one.ap75, one.ap_small, one.ap_medium, one.ap_large)
+        result = PUBLISHED[key]
+        metrics = (result.ap, result.ap50, result.ap75, result.ap_small, result.ap_medium, result.ap_large)
         numbers = {
-            HEADINGS.get(column, column): _mean([] if x is None else [x])
-            for column, x in zip(COLUMNS, six, strict=True)
+            HEADINGS.get(column, column): format_mean([] if value is None else [value])
+            for column, value in zip(COLUMNS, metrics, strict=True)
         }
-        lines.append({"": title, **numbers, "schedule": one.schedule or "–", "COCO": one.split, "source": one.source})
+        origin = {"schedule": result.schedule or "–", "COCO": result.split, "source": result.source}
+        lines.append({"": title, **numbers, **origin})
     return pd.DataFrame(lines).set_index("") if lines else pd.DataFrame()
 
 
-def answer(results: Results) -> str:
-    """What the table says, one sentence per row that was to beat another."""
+def conclusions(results: Results) -> str:
+    """Return one sentence on the difference of each row to its baseline, or a line that there is none yet."""
     sentences = []
     for row in results.table.rows:
         change = difference(results, row)
-        if change is None:
-            continue
-        lead = f"{row.title}: {_points(change.mean)} against {row.against}"
-        if change.low is None or change.high is None:
-            sentences.append(f"{lead}, from one seed: a difference of a point or two can be chance.")
-        elif change.low > 0 or change.high < 0:
-            direction = "better" if change.low > 0 else "worse"
-            sentences.append(f"{lead} over {change.seeds} seeds, {direction} beyond chance: {_interval(change)}.")
-        else:
-            sentences.append(f"{lead} over {change.seeds} seeds, which can be chance: {_interval(change)}.")
-    return "\n".join(sentences) or "Nothing to compare was run yet."
+        if row.against is not None and change is not None:
+            sentences.append(describe_difference(row.title, row.against, change))
+    return "\n".join(sentences) or "No runs to compare yet."
 
 
-def verdicts(tables: Iterable[Results]) -> str:
-    """One line per table: how many of the gains that were both run and published point the same way."""
+def agreement_summary(tables: Iterable[Results]) -> str:
+    """Return one line per table: how many of the gains that are both published and reproduced have the same sign."""
     lines = []
     for results in tables:
-        both = [(published, ours[0]) for published, ours in gains(results).values() if published is not None and ours]
-        same = sum((published > 0) == (ours > 0) for published, ours in both)
-        told = f"{same} of {len(both)} gains point as published" if both else "nothing run that has a published gain"
-        lines.append(f"{results.table.name}: {told}")
+        pairs = [
+            (published, reproduced[0])
+            for published, reproduced in gains(results).values()
+            if published is not None and reproduced is not None
+        ]
+        same = sum((published > 0) == (reproduced > 0) for published, reproduced in pairs)
+        text = f"{same} of {len(pairs)} gains have the published sign" if pairs else "no run has a published gain"
+        lines.append(f"{results.table.name}: {text}")
     return "\n".join(lines)
 
 
 def to_json(results: Results) -> dict[str, Any]:
-    """All that the table was made from, for a file: per row and seed the run's name, the twelve COCO numbers and the
-    hash of its weights. It holds no times: the same runs give the same file."""
+    """Return the table's runs and statistics for a JSON file, without times: equal runs give an equal file.
+
+    For each row, and for each seed the run's name, its twelve COCO metrics and the SHA-256 of its weights.
+    """
     rows = []
     for row, runs in results.runs.items():
         change = difference(results, row)
-        values = list(results.values(row.title).values())
+        mean, std = mean_and_std(list(results.values(row.title).values()))
         rows.append(
             {
                 "title": row.title,
                 "parameters": f"params/{results.table.name}/{row.file}.yaml",
-                "network": _network(next(iter(runs.values()))) if runs else None,
-                "AP_mean": statistics.fmean(values) if values else None,
-                "AP_standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
+                "network": describe_network(next(iter(runs.values()))) if runs else None,
+                "AP_mean": mean,
+                "AP_standard_deviation": std,
                 "against": row.against,
                 "difference": None if change is None else vars(change),
                 "published": {key: vars(PUBLISHED[key]) for key in row.published},
@@ -267,7 +302,7 @@ def to_json(results: Results) -> dict[str, Any]:
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    """A table of words in Markdown."""
+    """Return a table of text in Markdown."""
     heading = ["", *map(str, table.columns)]
     lines = [
         heading,
@@ -275,48 +310,3 @@ def to_markdown(table: pd.DataFrame) -> str:
         *([str(name), *map(str, row)] for name, row in zip(table.index, table.values, strict=True)),
     ]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
-
-
-def _published_gain(table: Table, row: Row) -> float | None:
-    (reference,) = (other for other in table.rows if other.title == row.against)
-    if not row.published or not reference.published:
-        return None
-    one, other = PUBLISHED[row.published[0]], PUBLISHED[reference.published[0]]
-    return one.ap - other.ap if one.split == other.split else None
-
-
-def _network(run: Run) -> str:
-    if run.partner is None:
-        return run.backbone
-    return f"{run.backbone} {'↔' if METHODS[run.parameters.method].trains_teacher else '←'} {run.partner}"
-
-
-def _mean(values: Sequence[float]) -> str:
-    return f"{statistics.fmean(values):.1f}" if values else "–"
-
-
-def _mean_and_deviation(values: Sequence[float]) -> str:
-    return f"{_mean(values)} ± {statistics.stdev(values):.1f}" if len(values) > 1 else _mean(values)
-
-
-def _signed(change: Difference | None) -> str:
-    if change is None:
-        return "–"
-    return (
-        f"{change.mean:+.1f}" if change.low is None else f"{change.mean:+.1f} [{change.low:+.1f}, {change.high:+.1f}]"
-    )
-
-
-def _points(points: float) -> str:
-    return f"{points:+.1f} points"
-
-
-def _interval(change: Difference) -> str:
-    return f"95 % interval {change.low:+.1f} to {change.high:+.1f}"
-
-
-def _published(row: Row) -> str:
-    def words(one: Published) -> str:
-        return f"{one.ap} ({', '.join(part for part in (one.split, one.schedule) if part)})"
-
-    return "; ".join(words(PUBLISHED[key]) for key in row.published) or "–"

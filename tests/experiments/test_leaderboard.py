@@ -15,7 +15,7 @@ def run(ap: float, **given) -> Run:
     return Run(make_parameters(given), Path("nowhere"), {"metrics": metrics, "seconds": 90.0})
 
 
-def test_a_row_tells_network_method_numbers_and_minutes():
+def test_a_row_has_network_method_metrics_and_minutes():
     runs = {
         "teacher": run(0.61, method="baseline", student="r101"),
         "LAD student": run(0.5625, student="r50", teacher="r101"),
@@ -30,7 +30,7 @@ def test_a_row_tells_network_method_numbers_and_minutes():
     assert "0.610" in html and "font-weight: bold" in html
 
 
-def test_a_folder_without_runs_says_so(tmp_path, capsys):
+def test_a_folder_without_runs_is_an_error(tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         main([str(tmp_path)])
-    assert caught.value.code == 1 and f"no finished run in {tmp_path}" in capsys.readouterr().err
+    assert caught.value.code == 1 and f"no finished runs in {tmp_path}" in capsys.readouterr().err

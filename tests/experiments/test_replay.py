@@ -1,4 +1,4 @@
-"""A step that went wrong is kept whole, and shows when run again where its numbers cease to be finite."""
+"""Replay of a failed step: the file holds all inputs, and the replay names the first module that is not finite."""
 
 from pathlib import Path
 
@@ -7,18 +7,18 @@ import torch
 from lightning.fabric import Fabric
 
 from lad.config.experiment import Parameters, make_parameters
-from lad.experiments.replay import main, replay, report
-from lad.experiments.runner import build_networks
+from lad.experiments.replay import format_replay, main, replay
+from lad.experiments.setup import build_networks
 from lad.structures import Batch
-from lad.training.failed_step import read_failed_step, save_failed_step
+from lad.training.failed_step import FailedStep, read_failed_step, save_failed_step
 from lad.training.step import training_step
 
 CLASSES = ("circle", "square", "triangle")
 
 
 def parameters_of(method: str = "baseline", **changes) -> Parameters:
-    taught = {"teacher": "r18"} if method == "colad" else {}
-    return make_parameters({"method": method, "student": "r18", "accelerator": "cpu", **taught, **changes})
+    teacher = {"teacher": "r18"} if method == "colad" else {}
+    return make_parameters({"method": method, "student": "r18", "accelerator": "cpu", **teacher, **changes})
 
 
 @pytest.fixture
@@ -28,52 +28,53 @@ def batch(targets) -> Batch:
     return Batch(torch.randn(2, 3, 96, 128), targets, image_id, targets.image_hw, is_flipped)
 
 
-def keep(folder: Path, batch: Batch, broken: str | None = None, method: str = "baseline") -> Path:
-    """A step's file; broken: the weight that holds an infinity."""
+def save_step(folder: Path, batch: Batch, broken: str | None = None, method: str = "baseline") -> Path:
+    """Save a step; `broken` names a weight that is set to infinity."""
     parameters = parameters_of(method, out=str(folder))
     network, _ = build_networks(parameters, CLASSES, None, torch.device("cpu"))
     if broken is not None:
         network.get_parameter(broken).data.view(-1)[0] = torch.inf
     fabric = Fabric(accelerator="cpu", devices=1)
     model = fabric.setup_module(network.train())
-    learned, outputs, _ = training_step(parameters, model, None, None, batch, fabric)
-    return save_failed_step(folder, 0, parameters, model, batch, learned.terms, outputs, epoch=2, step=17)
+    result = training_step(parameters, model, batch, fabric)
+    failed = FailedStep(parameters, 2, 17, batch, result.loss.terms, result.outputs)
+    return save_failed_step(folder, rank=0, model=model, failed=failed)
 
 
-def test_all_that_a_step_follows_from_is_in_its_file(batch, tmp_path):
-    state, again = read_failed_step(keep(tmp_path, batch))
+def test_a_saved_step_holds_everything_that_determines_it(batch, tmp_path):
+    state, saved_batch = read_failed_step(save_step(tmp_path, batch))
     assert (state["epoch"], state["step"]) == (2, 17) and state["terms"].keys() == {"cls", "box", "iou"}
-    assert torch.equal(again.images, batch.images) and torch.equal(again.targets.boxes, batch.targets.boxes)
-    assert again.image_id.tolist() == [7, 8] and again.is_flipped.tolist() == [False, True]
-    assert [one.shape[0] for one in state["outputs"]["student"]] == [2, 2, 2]
+    assert torch.equal(saved_batch.images, batch.images) and torch.equal(saved_batch.targets.boxes, batch.targets.boxes)
+    assert saved_batch.image_id.tolist() == [7, 8] and saved_batch.is_flipped.tolist() == [False, True]
+    assert [output.shape[0] for output in state["outputs"]["student"]] == [2, 2, 2]
 
 
 @pytest.mark.parametrize(
     ("method", "broken"), [("baseline", "fpn.lateral.1.weight"), ("colad", "teacher.head.cls_tower.0.weight")]
 )
-def test_the_replay_names_the_first_module_that_goes_wrong(method, broken, batch, tmp_path):
+def test_the_replay_names_the_first_module_that_is_not_finite(method, broken, batch, tmp_path):
     names = dict(build_networks(parameters_of(method), CLASSES, None, torch.device("cpu"))[0].named_parameters())
     part = broken.rpartition(".")[0].split(".")[-2]
     broken = next(name for name in names if f"{part}." in name and ("teacher." in name) == (method == "colad"))
-    found = replay(keep(tmp_path, batch, broken, method))
-    assert found.begins_in == broken.rpartition(".")[0]
-    assert found.is_repeated and found.broken_outputs and found.broken_gradients
-    assert found.images == [7, 8]
-    text = report(found)
-    assert "epoch 3, step 18, images [7, 8]" in text and f"not finite: {found.begins_in}" in text
+    result = replay(save_step(tmp_path, batch, broken, method))
+    assert result.nonfinite_module == broken.rpartition(".")[0]
+    assert result.is_reproduced and result.nonfinite_outputs and result.nonfinite_gradients
+    assert result.images == [7, 8]
+    text = format_replay(result)
+    assert "epoch 3, step 18, images [7, 8]" in text and f"not finite: {result.nonfinite_module}" in text
 
 
-def test_a_step_that_is_finite_when_run_again_says_that_the_machine_may_be_to_blame(batch, tmp_path):
-    found = replay(keep(tmp_path, batch))
-    assert found.now == pytest.approx(found.then, rel=1e-5)
-    assert not found.is_repeated and found.begins_in is None
-    assert "This time all is finite" in report(found)
+def test_a_step_that_is_finite_when_replayed_is_reported_as_not_reproduced(batch, tmp_path):
+    result = replay(save_step(tmp_path, batch))
+    assert result.terms == pytest.approx(result.saved_terms, rel=1e-5)
+    assert not result.is_reproduced and result.nonfinite_module is None
+    assert "not reproduced: all values are finite now" in format_replay(result)
 
 
-def test_the_command_prints_it_or_one_line(batch, tmp_path, capsys):
-    assert main([str(keep(tmp_path, batch))]) == 0
+def test_the_command_prints_the_report_or_one_line_of_error(batch, tmp_path, capsys):
+    assert main([str(save_step(tmp_path, batch))]) == 0
     assert "first module whose output is not finite: none" in capsys.readouterr().out
     for wrong in (tmp_path / "nowhere.pt", tmp_path):
         assert main([str(wrong)]) == 1
-        told = capsys.readouterr().out
-        assert str(wrong) in told and len(told.strip().splitlines()) == 1
+        output = capsys.readouterr().out
+        assert str(wrong) in output and len(output.strip().splitlines()) == 1

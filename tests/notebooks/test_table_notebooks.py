@@ -74,7 +74,7 @@ def test_the_papers_tables_are_complete_when_everything_was_run(notebooks, given
     assert len(tables_in(outputs)) == len(TABLES) + 1 and figures_in(outputs) == 1
     text = text_in(outputs)
     assert all(f"{len(table.rows)} of {len(table.rows)} rows were run" in text for table in TABLES.values())
-    assert "Nothing to compare was run yet." not in text
+    assert "No runs to compare yet." not in text
 
 
 def test_the_papers_tables_show_what_there_is(notebooks, given, tmp_path):
@@ -87,12 +87,12 @@ def test_the_papers_tables_show_what_there_is(notebooks, given, tmp_path):
     text = text_in(executed("paper_tables", {**given, "out": str(tmp_path / "runs")}))
     assert "table2_soft_label_vs_lad, toy: 2 of 5 rows were run" in text
     assert "swin_teacher, toy: 1 of 5 rows were run" in text  # the same plain R50
-    assert text.count(", from one seed: ") == 1 and text.count("Nothing to compare was run yet.") == len(TABLES) - 1
+    assert text.count(", from one seed: ") == 1 and text.count("No runs to compare yet.") == len(TABLES) - 1
 
 
 def test_the_papers_tables_invent_nothing_when_nothing_was_run(given, tmp_path):
     outputs = executed("paper_tables", {**given, "out": str(tmp_path / "none")})
     text = text_in(outputs)
-    assert text.count("Nothing to compare was run yet.") == len(TABLES)
+    assert text.count("No runs to compare yet.") == len(TABLES)
     assert all(f"0 of {len(table.rows)} rows were run" in text for table in TABLES.values())
     assert figures_in(outputs) == 1 and not (tmp_path / "none").exists()

@@ -1,4 +1,4 @@
-"""A whole table by one command: nothing is run twice, a failure stops nobody else, and stopping it loses nothing."""
+"""Running a table by one command: finished runs are kept, failures stay local, and an interrupted table resumes."""
 
 import json
 import os
@@ -14,8 +14,8 @@ import torch
 from lightning.fabric import Fabric
 
 from lad.data.synthetic.shapes import write_shapes
-from lad.paper import runner as run_table
-from lad.paper.runner import main, tasks_of
+from lad.paper import runner
+from lad.paper.runner import main, plan_tasks
 from lad.paper.tables import open_table
 from lad.training.checkpoint import Progress, save_checkpoint
 from lad.training.optimizer import build_optimizer
@@ -39,15 +39,15 @@ def arguments(shapes: Path, out: Path, table: str = TABLE_2) -> list[str]:
     return [table, "--jobs", "2", *(word for change in changes.items() for word in ("-p", *change))]
 
 
-def numbers(out: Path) -> list[dict]:
+def rows_of(out: Path) -> list[dict]:
     return json.loads((out / "results" / "toy" / f"{TABLE_2}.json").read_text())["rows"]
 
 
-def test_a_table_is_made_once_and_the_same_again_after_a_kill_at_a_random_moment(shapes, tmp_path, capsys):
+def test_a_table_is_run_once_and_gives_the_same_numbers_after_a_kill_at_a_random_time(shapes, tmp_path, capsys):
     assert main(arguments(shapes, tmp_path / "whole")) == 0
-    told = capsys.readouterr().out
-    assert "5 runs, 0 of them finished before" in told and "[5/5]" in told and "soft label" in told
-    whole = numbers(tmp_path / "whole")
+    output = capsys.readouterr().out
+    assert "5 runs, 0 already finished" in output and "[5/5]" in output and "soft label" in output
+    whole = rows_of(tmp_path / "whole")
     assert [row["title"] for row in whole] == ["teacher", "baseline", "soft label", "LAD", "SoLAD"]
     assert all(len(row["runs"]) == 1 for row in whole)
     folder = tmp_path / "whole" / "results" / "toy"
@@ -58,42 +58,42 @@ def test_a_table_is_made_once_and_the_same_again_after_a_kill_at_a_random_moment
         "image/png" in output.get("data", {}) for cell in executed["cells"] for output in cell.get("outputs", [])
     )
 
-    assert main(arguments(shapes, tmp_path / "whole")) == 0  # all is there: nothing is started
-    assert "5 runs, 5 of them finished before" in capsys.readouterr().out
+    assert main(arguments(shapes, tmp_path / "whole")) == 0  # all runs are finished: none is started
+    assert "5 runs, 5 already finished" in capsys.readouterr().out
 
     command = [sys.executable, "-m", "lad.paper.runner", *arguments(shapes, tmp_path / "killed")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         time.sleep(random.uniform(5, 25))
-        process.send_signal(signal.SIGKILL)  # what it started goes on without it
+        process.send_signal(signal.SIGKILL)  # its runs continue without it
     assert main(arguments(shapes, tmp_path / "killed")) == 0
-    assert numbers(tmp_path / "killed") == whole
+    assert rows_of(tmp_path / "killed") == whole
 
 
-def test_a_failed_row_stops_nobody_else_and_is_told_at_the_end(shapes, tmp_path, capsys):
-    """In the teacher's folder lies another network's checkpoint: its students are lost with it, the plain student is
-    not."""
-    given = arguments(shapes, tmp_path)
+def test_a_failed_run_does_not_stop_the_others_and_is_reported_at_the_end(shapes, tmp_path, capsys):
+    """The teacher's folder has a checkpoint of another network, so that the teacher and its students fail; the baseline
+    does not."""
+    command = arguments(shapes, tmp_path)
     experiments = open_table(TABLE_2, changes={**as_values(TINY), "data": str(shapes), "out": str(tmp_path)})
-    (teacher,) = (each[0] for row, each in experiments.parameters.items() if row.title == "teacher")
+    (teacher,) = (of_row[0] for row, of_row in experiments.parameters.items() if row.title == "teacher")
     folder = tmp_path / teacher.run_name
     folder.mkdir(parents=True)
     network = torch.nn.Linear(1, 1)
     optimizer = build_optimizer(teacher, list(network.parameters()))
     save_checkpoint(folder, network, optimizer, Fabric(accelerator="cpu", devices=1), Progress(1))
-    assert main(given) == 1
-    told = capsys.readouterr().out
-    assert "4 of the runs failed; the same command tries them again:" in told
-    assert told.count(f"its teacher {teacher.run_name} failed") == 3
-    assert f"  {teacher.run_name}: ValueError: {folder}/checkpoint-00001-" in told and "is not of this run" in told
-    assert [len(row["runs"]) for row in numbers(tmp_path)] == [0, 1, 0, 0, 0]
+    assert main(command) == 1
+    output = capsys.readouterr().out
+    assert "4 of the runs failed; run the same command to retry them:" in output
+    assert output.count(f"its teacher {teacher.run_name} failed") == 3
+    assert f"  {teacher.run_name}: ValueError: {folder}/checkpoint-00001-" in output and "is not of this run" in output
+    assert [len(row["runs"]) for row in rows_of(tmp_path)] == [0, 1, 0, 0, 0]
 
 
 def as_values(changes: dict[str, str]) -> dict:
     return {name: json.loads(value) if value[0] in "[0123456789" else value for name, value in changes.items()}
 
 
-def test_every_run_is_a_task_once_and_after_its_teacher():
-    tasks = tasks_of(open_table(TABLE_2, seeds=3))
+def test_every_run_is_one_task_after_its_teacher():
+    tasks = plan_tasks(open_table(TABLE_2, seeds=3))
     assert len(tasks) == 15
     names = list(tasks)
     for name, task in tasks.items():
@@ -101,37 +101,37 @@ def test_every_run_is_a_task_once_and_after_its_teacher():
     assert sum(task.teacher is not None for task in tasks.values()) == 9
 
 
-def test_co_learning_from_scratch_waits_for_nobody_and_from_a_trained_teacher_for_that():
-    assert all(task.teacher is None for task in tasks_of(open_table("co_learning")).values())
-    strongest = tasks_of(open_table("sota_r101_x101", "coco_2x_ms"))
-    taught = [task for task in strongest.values() if task.parameters.method == "colad"]
-    assert len(taught) == 2 and {task.teacher for task in taught} <= set(strongest)
+def test_co_learning_depends_on_another_run_only_if_it_starts_from_a_trained_teacher():
+    assert all(task.teacher is None for task in plan_tasks(open_table("co_learning")).values())
+    strongest = plan_tasks(open_table("sota_r101_x101", "coco_2x_ms"))
+    students = [task for task in strongest.values() if task.parameters.method == "colad"]
+    assert len(students) == 2 and {task.teacher for task in students} <= set(strongest)
 
 
-def test_runs_at_once_share_the_cores_or_the_devices(monkeypatch):
+def test_concurrent_runs_share_the_cores_or_the_devices(monkeypatch):
     (parameters, *_) = next(iter(open_table(TABLE_2, changes={"accelerator": "cpu"}).parameters.values()))
-    shared = run_table._environment(parameters, slot=0, jobs=2)
+    shared = runner._environment(parameters, slot=0, jobs=2)
     assert int(shared["OMP_NUM_THREADS"]) == max(1, os.cpu_count() // 2)
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
     (parameters, *_) = next(iter(open_table(TABLE_2, changes={"devices": 2, "batch_size": 8}).parameters.values()))
-    visible = [run_table._environment(parameters, slot, jobs=2)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1)]
+    visible = [runner._environment(parameters, slot, jobs=2)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1)]
     assert visible == ["4,5", "6,7"]
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("given", "message"),
     [
         ([TABLE_2, "-p", "epoch", "3"], "parameter 'epoch' is unknown; did you mean 'epochs'?"),
         ([TABLE_2, "-p", "short_sides", "[96"], "parameter 'short_sides': line 1: while parsing a flow sequence"),
-        ([TABLE_2, "-p", "lr", ".nan"], "parameter 'lr': line 1: .nan is no plain number"),
-        ([TABLE_2, "--jobs", "0"], "--jobs 0: at least 1"),
+        ([TABLE_2, "-p", "lr", ".nan"], "parameter 'lr': line 1: .nan is not a plain decimal number"),
+        ([TABLE_2, "--jobs", "0"], "--jobs 0 must be at least 1"),
         ([TABLE_2, "--seeds", "0"], "parameter 'seeds' = 0 must be a whole number from 1 to 1000"),
         (["table_2"], "invalid choice: 'table_2'"),
     ],
 )
-def test_what_is_wrong_is_told_before_any_work(changes, message, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(changes)
-    assert stopped.value.code == 2 and message in capsys.readouterr().err
+def test_invalid_arguments_are_reported_before_any_work(given, message, capsys):
+    with pytest.raises(SystemExit) as exited:
+        main(given)
+    assert exited.value.code == 2 and message in capsys.readouterr().err

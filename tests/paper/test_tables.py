@@ -1,18 +1,18 @@
-"""Tables of runs: means, deviations and paired differences are of what was run, and of nothing else."""
+"""Tables of runs: every number comes from a finished run or, in the published columns, from a publication."""
 
 import json
 from pathlib import Path
 
 import pytest
-from scipy.stats import ttest_rel
 
 from lad.evaluation.coco_eval import METRICS
+from lad.experiments.fingerprint import fingerprint
 from lad.paper.published import PUBLISHED, TABLES
-from lad.paper.statistics import paired_difference
 from lad.paper.tables import (
     Experiments,
     Results,
-    answer,
+    agreement_summary,
+    conclusions,
     difference,
     gains,
     notebook_table,
@@ -22,7 +22,6 @@ from lad.paper.tables import (
     summary,
     to_json,
     to_markdown,
-    verdicts,
 )
 
 TABLE_2 = "table2_soft_label_vs_lad"
@@ -36,13 +35,14 @@ APS = {  # fractions, as in results.json; seeds 0, 1, 2
 
 
 def finish(experiments: Experiments, aps: dict[str, list[float]]) -> Results:
-    """The table with finished runs of these APs on disk."""
-    for row, each in experiments.parameters.items():
-        for parameters, ap in zip(each, aps.get(row.title, []), strict=False):
+    """Write finished runs with these APs, and return them as the table's results."""
+    for row, of_row in experiments.parameters.items():
+        for parameters, ap in zip(of_row, aps.get(row.title, []), strict=False):
             folder = Path(parameters.out) / parameters.run_name
             folder.mkdir(parents=True)
-            numbers = dict.fromkeys(METRICS, ap) | {"APl": None}  # a set without large objects
-            results = {"metrics": numbers, "teacher_metrics": numbers, "weights_sha256": "0" * 64}
+            numbers = dict.fromkeys(METRICS, ap) | {"APl": None}  # a data set without large objects
+            code = fingerprint(parameters).to_json()
+            results = {"metrics": numbers, "teacher_metrics": numbers, "weights_sha256": "0" * 64, "code": code}
             (folder / "params.json").write_text(json.dumps(parameters.model_dump()))
             (folder / "results.json").write_text(json.dumps(results))
             (folder / "model.safetensors").touch()
@@ -51,78 +51,56 @@ def finish(experiments: Experiments, aps: dict[str, list[float]]) -> Results:
 
 
 @pytest.fixture
-def some(tmp_path) -> Results:
+def results(tmp_path) -> Results:
     return finish(open_table(TABLE_2, seeds=3, changes={"out": str(tmp_path)}), APS)
 
 
-def test_a_difference_is_paired_by_seed_and_its_interval_is_students():
-    ours, reference = {0: 61.0, 1: 66.0, 2: 63.5, 7: 99.0}, {0: 60.0, 1: 62.0, 2: 61.0, 8: 1.0}
-    change = paired_difference(ours, reference)
-    shared = [seed for seed in ours if seed in reference]
-    test = ttest_rel([ours[seed] for seed in shared], [reference[seed] for seed in shared])
-    interval = test.confidence_interval(0.95)
-    assert change.seeds == 3
-    assert (change.mean, change.low, change.high) == pytest.approx((2.5, interval.low, interval.high), abs=1e-9)
-
-
-def test_one_seed_has_a_difference_without_an_interval_and_none_has_nothing():
-    change = paired_difference({0: 61.0}, {0: 60.0, 1: 62.0})
-    assert (change.mean, change.low, change.high, change.seeds) == (1.0, None, None, 1)
-    assert paired_difference({0: 61.0}, {1: 62.0}) is None
-    assert paired_difference({}, {}) is None
-
-
-def test_seeds_that_agree_exactly_have_an_interval_of_a_point():
-    change = paired_difference({0: 61.0, 1: 62.0}, {0: 60.0, 1: 61.0})
-    assert (change.mean, change.low, change.high) == (1.0, 1.0, 1.0)
-
-
-def test_the_table_has_means_deviations_seeds_and_what_was_published(some):
-    table = summary(some)
+def test_summary_has_means_deviations_seeds_and_published_results(results):
+    table = summary(results)
     assert list(table.index) == ["teacher", "baseline", "soft label", "LAD", "SoLAD"]
     assert table.loc["baseline", "AP"] == "61.0 ± 1.0" and table.loc["baseline", "difference [95 %]"] == "–"
     assert table.loc["LAD", "AP"] == "66.0 ± 1.0" and table.loc["LAD", "seeds"] == "3"
     assert table.loc["LAD", "difference [95 %]"] == "+5.0 [+2.5, +7.5]"
     assert table.loc["LAD", "network"] == "r50 ← r101"
     assert table.loc["LAD", "published, COCO"] == "41.6 (val, 1x); 41.4 (val, 1x)"
-    assert table.loc["LAD", "L"] == "–"  # no such objects: no number
+    assert table.loc["LAD", "L"] == "–"  # no large objects
     assert table.loc["SoLAD", "AP"] == "66.0" and table.loc["SoLAD", "difference [95 %]"] == "+6.0"
 
 
-def test_what_was_not_run_has_no_number_of_ours(tmp_path):
-    none = open_table(TABLE_2, seeds=3, changes={"out": str(tmp_path)}).finished()
-    table = summary(none)
+def test_rows_without_runs_have_no_reproduced_number(tmp_path):
+    results = open_table(TABLE_2, seeds=3, changes={"out": str(tmp_path)}).finished()
+    table = summary(results)
     assert set(table.drop(columns=["seeds", "published, COCO"]).to_numpy().flatten()) == {"–"}
     assert set(table["seeds"]) == {"0"}
-    assert answer(none) == "Nothing to compare was run yet."
-    assert none.run("LAD") is None and none.epochs() == {} and not any(none.averages().values())
-    assert all(ours is None for _, ours in gains(none).values())
-    assert all(row["AP_mean"] is None and row["runs"] == [] for row in to_json(none)["rows"])
+    assert conclusions(results) == "No runs to compare yet."
+    assert results.run("LAD") is None and results.epochs() == {} and not any(results.ap_by_row().values())
+    assert all(reproduced is None for _, reproduced in gains(results).values())
+    assert all(row["AP_mean"] is None and row["runs"] == [] for row in to_json(results)["rows"])
 
 
-def test_the_answer_says_what_can_be_chance(some):
-    sentences = answer(some).splitlines()
-    assert sentences[0].startswith("soft label: +0.0 points against baseline over 3 seeds, which can be chance: 95 %")
+def test_conclusions_state_significance_and_the_number_of_seeds(results):
+    sentences = conclusions(results).splitlines()
+    assert sentences[0].startswith("soft label: +0.0 points vs. baseline over 3 seeds, not significant (95 %")
     assert sentences[1] == (
-        "LAD: +5.0 points against baseline over 3 seeds, better beyond chance: 95 % interval +2.5 to +7.5."
+        "LAD: +5.0 points vs. baseline over 3 seeds, significantly better (95 % confidence interval +2.5 to +7.5)."
     )
-    assert sentences[2].endswith("from one seed: a difference of a point or two can be chance.")
+    assert sentences[2].endswith("from one seed: a difference of one or two points may be due to chance.")
 
 
-def test_a_loss_beyond_chance_is_called_worse(tmp_path):
+def test_a_significantly_negative_difference_is_called_worse(tmp_path):
     worse = {**APS, "LAD": [0.50, 0.52, 0.51]}
     results = finish(open_table(TABLE_2, seeds=3, changes={"out": str(tmp_path)}), worse)
-    assert "LAD: -10.0 points against baseline over 3 seeds, worse beyond chance" in answer(results)
-    assert verdicts([results]) == f"{TABLE_2}: 1 of 3 gains point as published"
+    assert "LAD: -10.0 points vs. baseline over 3 seeds, significantly worse" in conclusions(results)
+    assert agreement_summary([results]) == f"{TABLE_2}: 1 of 3 gains have the published sign"
 
 
-def test_gains_are_of_rows_with_a_baseline_published_and_ours(some):
-    found = gains(some)
-    assert list(found) == ["soft label", "LAD", "SoLAD"]
-    published, ours = found["LAD"]
-    assert published == pytest.approx(41.6 - 40.4) and ours == pytest.approx((5.0, 2.516, 7.484), abs=1e-3)
-    published, ours = found["SoLAD"]
-    assert ours == pytest.approx((6.0, 6.0, 6.0))
+def test_gains_are_published_and_reproduced_for_rows_with_a_baseline(results):
+    by_title = gains(results)
+    assert list(by_title) == ["soft label", "LAD", "SoLAD"]
+    published, reproduced = by_title["LAD"]
+    assert published == pytest.approx(41.6 - 40.4) and reproduced == pytest.approx((5.0, 2.516, 7.484), abs=1e-3)
+    published, reproduced = by_title["SoLAD"]
+    assert reproduced == pytest.approx((6.0, 6.0, 6.0))
 
 
 def test_gains_over_another_split_are_not_gains(tmp_path):
@@ -132,7 +110,7 @@ def test_gains_over_another_split_are_not_gains(tmp_path):
     assert gains(results)["R50 taught by Swin-B"][0] == pytest.approx(3.3)
 
 
-def test_co_learnings_second_network_is_a_row_of_its_own(tmp_path):
+def test_the_teacher_network_of_co_learning_is_a_row_of_its_own(tmp_path):
     experiments = open_table("co_learning", changes={"out": str(tmp_path)})
     results = finish(experiments, {"R101 alone": [0.7], "R101, CoLAD by Fisher": [0.72]})
     assert results.run("R101, CoLAD by Fisher").backbone == "r101"
@@ -143,8 +121,8 @@ def test_co_learnings_second_network_is_a_row_of_its_own(tmp_path):
     assert difference(results, row).mean == pytest.approx(2.0)
 
 
-def test_the_file_has_every_run_and_no_times(some):
-    content = to_json(some)
+def test_json_has_every_run_and_no_times(results):
+    content = to_json(results)
     row = content["rows"][3]
     assert (row["title"], row["parameters"]) == ("LAD", f"params/{TABLE_2}/lad.yaml")
     assert [run["seed"] for run in row["runs"]] == [0, 1, 2]
@@ -154,15 +132,15 @@ def test_the_file_has_every_run_and_no_times(some):
     assert json.loads(json.dumps(content)) == content
 
 
-def test_the_sources_are_printed_with_what_was_published():
+def test_published_table_names_the_sources():
     table = published_table(TABLES["sota_r101_x101"])
     assert table.loc["OTA", ["AP", "COCO"]].tolist() == ["45.3", "test-dev"]
     assert len(table) == sum(len(row.published) for row in TABLES["sota_r101_x101"].rows) + 9
     assert list(published_table(TABLES[TABLE_2])["source"]).count(PUBLISHED["paper_lad_r50_from_r101_1x"].source) == 3
 
 
-def test_markdown_has_a_line_per_row(some):
-    lines = to_markdown(summary(some)).splitlines()
+def test_markdown_has_a_line_per_row(results):
+    lines = to_markdown(summary(results)).splitlines()
     assert len(lines) == 2 + len(APS) and lines[1].startswith("| --- |")
     assert lines[5].startswith("| LAD | r50 ← r101 | 66.0 ± 1.0 |")
 
@@ -170,11 +148,11 @@ def test_markdown_has_a_line_per_row(some):
 def test_a_notebooks_parameters_select_the_runs(tmp_path):
     given = {"profile": "toy", "seeds": 2, "epochs": 1, "data": None, "out": str(tmp_path)}
     experiments = notebook_table(TABLE_2, given)
-    assert str(experiments) == f"{TABLE_2}, toy: 10 runs, 0 of them finished"
-    for each in experiments.parameters.values():
-        assert [parameters.seed for parameters in each] == [0, 1]
-        assert all(parameters.epochs == 1 for parameters in each)
-        assert all(parameters.teacher is None or parameters.of_teacher().epochs == 1 for parameters in each)
+    assert str(experiments) == f"{TABLE_2}, toy: 10 runs, 0 already finished"
+    for of_row in experiments.parameters.values():
+        assert [parameters.seed for parameters in of_row] == [0, 1]
+        assert all(parameters.epochs == 1 for parameters in of_row)
+        assert all(parameters.teacher is None or parameters.of_teacher().epochs == 1 for parameters in of_row)
 
 
 def test_all_tables_are_opened_at_once_and_printed_one_per_line(tmp_path):
@@ -194,11 +172,14 @@ def test_all_tables_are_opened_at_once_and_printed_one_per_line(tmp_path):
         ({"seeds": 10**9}, "parameter 'seeds' = 1000000000 must be a whole number from 1 to 1000"),
         ({"seeds": "three"}, "parameter 'seeds' = 'three' must be a whole number"),
         ({"changes": {"epoch": 3}}, "parameter 'epoch' is unknown; did you mean 'epochs'?"),
-        ({"changes": {"seed": 3}}, "parameter 'seed': a table runs seeds 0, 1, …; say how many with seeds"),
+        (
+            {"changes": {"seed": 3}},
+            "parameter 'seed' cannot be set for a table, which runs seeds 0, 1, …; set their",
+        ),
         ({"changes": {"lr": -1}}, "row 'teacher' (teacher.yaml): parameter 'lr' = -1: input should be greater than 0"),
     ],
 )
-def test_what_is_wrong_is_one_line(given, message):
+def test_invalid_arguments_raise_one_line(given, message):
     with pytest.raises(ValueError) as caught:
         open_table(**{"name": TABLE_2, **given})
     assert message in str(caught.value) and "\n" not in str(caught.value)
@@ -207,13 +188,13 @@ def test_what_is_wrong_is_one_line(given, message):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("epochs: 1\nepochs: 2\n", "teacher.yaml: line 2: 'epochs' is given twice"),
-        ("- epochs\n", "teacher.yaml: is no mapping of parameter names to values"),
+        ("epochs: 1\nepochs: 2\n", "teacher.yaml: line 2: duplicate key 'epochs'"),
+        ("- epochs\n", "teacher.yaml: must be a mapping of parameter names to values"),
         ("epoch: 1\n", "(teacher.yaml): parameter 'epoch' is unknown; did you mean 'epochs'?"),
         ("epochs: 1000000000\n", "(teacher.yaml): parameter 'epochs' = 1000000000: input should be less than or equal"),
     ],
 )
-def test_a_wrong_file_of_a_row_is_one_line_that_names_it(tmp_path, monkeypatch, text, line):
+def test_an_invalid_file_of_a_row_raises_one_line_that_names_it(tmp_path, monkeypatch, text, line):
     folder = tmp_path / "params" / TABLE_2
     folder.mkdir(parents=True)
     (folder / "teacher.yaml").write_text(text)
