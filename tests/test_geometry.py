@@ -1,4 +1,4 @@
-"""Anchors, deltas and overlaps against the reference, and what must hold for any boxes."""
+"""Anchors, deltas and overlaps: equal to the reference, and properties for any boxes."""
 
 import torch
 from hypothesis import given
@@ -19,18 +19,18 @@ from lad.geometry import (  # fmt: skip
 
 def boxes_strategy(count: int) -> st.SearchStrategy[torch.Tensor]:
     corner, side = st.floats(-50, 300, width=32), st.floats(2, 400, width=32)
-    one = st.tuples(corner, corner, side, side).map(lambda b: [b[0], b[1], b[0] + b[2], b[1] + b[3]])
-    return st.lists(one, min_size=count, max_size=count).map(torch.tensor)
+    box = st.tuples(corner, corner, side, side).map(lambda b: [b[0], b[1], b[0] + b[2], b[1] + b[3]])
+    return st.lists(box, min_size=count, max_size=count).map(torch.tensor)
 
 
-def test_anchors_are_the_references(golden):
+def test_anchors_equal_the_reference(golden):
     case = golden("geometry")
     anchors = make_anchors(tuple(case.image_hw.tolist()))
     torch.testing.assert_close(anchors.boxes, case.anchors, atol=1e-4, rtol=0)
     assert level_sizes(tuple(case.image_hw.tolist())) == [tuple(size) for size in case.level_hw.tolist()]
 
 
-def test_deltas_are_the_references(golden):
+def test_deltas_equal_the_reference(golden):
     case = golden("geometry")
     torch.testing.assert_close(encode_deltas(case.anchors, case.boxes), case.deltas_of_boxes, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(decode_deltas(case.anchors, case.deltas), case.decoded, atol=1e-4, rtol=0)
@@ -38,7 +38,7 @@ def test_deltas_are_the_references(golden):
     torch.testing.assert_close(clipped, case.decoded_clipped, atol=1e-4, rtol=0)
 
 
-def test_anchor_fields_agree_with_one_another():
+def test_anchor_fields_are_consistent():
     anchors = make_anchors((96, 160))
     assert anchors.stride.tolist() == [STRIDES[level] for level in anchors.level.tolist()]
     torch.testing.assert_close((anchors.boxes[:, :2] + anchors.boxes[:, 2:]) / 2, anchors.center)
@@ -58,14 +58,14 @@ def test_absurd_deltas_decode_to_finite_boxes():
     torch.testing.assert_close(decoded[2] - decoded[0], torch.tensor(64 * 1000 / 16))
 
 
-def test_clipping_takes_one_size_per_image():
+def test_clipping_accepts_a_size_per_image():
     boxes = torch.tensor([[[-5.0, -5, 500, 500]], [[-5.0, -5, 500, 500]]])
     clipped = clip_boxes(boxes, torch.tensor([[100, 200], [300, 50]])[:, None])
     assert clipped.tolist() == [[[0, 0, 200, 100]], [[0, 0, 50, 300]]]
 
 
 @given(boxes_strategy(4), boxes_strategy(3))
-def test_iou_is_symmetric_bounded_and_one_with_oneself(boxes, others):
+def test_iou_is_symmetric_bounded_and_one_for_equal_boxes(boxes, others):
     iou = box_iou(boxes[:, None], others)
     torch.testing.assert_close(iou, box_iou(others[:, None], boxes).T)
     assert ((iou >= 0) & (iou <= 1 + 1e-5)).all()
@@ -74,7 +74,7 @@ def test_iou_is_symmetric_bounded_and_one_with_oneself(boxes, others):
     assert ((giou_loss >= 1 - iou - 1e-5) & (giou_loss <= 2 + 1e-5)).all()
 
 
-def test_boxes_without_area_overlap_nothing_and_have_finite_gradients():
+def test_boxes_without_area_have_no_overlap_and_finite_gradients():
     boxes = torch.tensor([[10.0, 10, 10, 10]], requires_grad=True)
     loss = box_giou_loss(boxes, torch.tensor([[10.0, 10, 10, 10]]))
     loss.sum().backward()
@@ -82,8 +82,8 @@ def test_boxes_without_area_overlap_nothing_and_have_finite_gradients():
     assert box_iou(boxes.detach(), torch.tensor([[0.0, 0, 20, 20]])).item() == 0
 
 
-def test_boxes_too_far_apart_for_the_area_of_their_hull_have_the_largest_loss():
-    """Of 1e30 pixels a side it is no float32, and was NaN."""
+def test_boxes_whose_hull_area_overflows_have_the_maximal_loss():
+    """The area of a hull of 1e30 pixels a side overflows float32, which gave NaN."""
     boxes = torch.tensor([[1e30, 1e30, 1e30, 1e30], [0.0, 0, 10, 10]], requires_grad=True)
     loss = box_giou_loss(boxes, torch.tensor([[0.0, 0, 10, 10], [-1e30, -1e30, -1e30, -1e30]]))
     loss.sum().backward()

@@ -1,4 +1,4 @@
-"""Reading a COCO instances JSON: what is not needed is skipped, the rest checked entry by entry."""
+"""Reading of COCO instances JSON files: needed fields are checked entry by entry, others skipped."""
 
 import json
 import logging
@@ -21,17 +21,25 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CocoAnnotations:
-    """A parsed instances JSON. Label l is category id `category_ids[l]` (ids may have gaps), named `class_names[l]`."""
+    """A parsed instances JSON.
+
+    Attributes:
+        path: The JSON file.
+        category_ids: COCO category id of each label, ascending; ids may have gaps.
+        class_names: Name of each label.
+        records: The annotated images.
+        is_annotated: False for a list of test images, which has no annotations.
+    """
 
     path: Path
     category_ids: tuple[int, ...]
     class_names: tuple[str, ...]
     records: ImageRecords
-    is_annotated: bool = True  # False for a list of test images, whose gts nobody has
+    is_annotated: bool = True
 
 
 class _Image(msgspec.Struct, gc=False):
-    """What is read of an image entry, whatever its type; the checks have the better words."""
+    """The fields read from an image entry, of any type: our own checks give better messages."""
 
     id: Any = "?"
     file_name: Any = None
@@ -40,7 +48,7 @@ class _Image(msgspec.Struct, gc=False):
 
 
 class _Annotation(msgspec.Struct, gc=False):
-    """What is read of an annotation; the segmentation, most of the file, is skipped unread."""
+    """The fields read from an annotation; the segmentation, most of the file, is skipped."""
 
     id: Any = "?"
     image_id: Any = None
@@ -68,30 +76,36 @@ _Content = TypeVar("_Content", bound=_ImageList)
 
 
 def read_annotations(path: Path, like: CocoAnnotations | None = None) -> CocoAnnotations:
-    """Parse and check an instances JSON. like: annotations whose categories these must share (val, after train).
+    """Read and check an instances JSON.
 
-    Crowds and boxes without area are not gts; a box that reaches outside its image is clipped to it, and the file's
-    count of such boxes is logged as one warning. Images without gts are kept.
-    Raises ValueError that names the file and the entry for anything else that is not as the format wants it.
+    Crowds and boxes without area are not gts. Boxes that extend beyond their image are clipped, with one warning that
+    gives their number. Images without gts are kept.
+
+    Args:
+        path: The JSON file; a list of test images, image_info*.json, may lack annotations.
+        like: Annotations that must have the same categories (val, after train).
+
+    Raises:
+        ValueError: The file violates the format in any other way; one line that names the file and the entry.
     """
     content = _load_json(path, _Instances)
     if content.annotations is None and not path.name.startswith("image_info"):
-        raise ValueError(f"{path}: has no list 'annotations'; a COCO instances JSON is needed")
+        raise ValueError(f"{path}: has no list 'annotations'; expected a COCO instances JSON")
     images, annotations = content.images, content.annotations or []
     category_ids, class_names = _categories(path, content.categories)
     if like is not None and (category_ids, class_names) != (like.category_ids, like.class_names):
-        raise ValueError(f"{path}: its categories differ from those of {like.path}; both must list the same")
+        raise ValueError(f"{path}: its categories differ from those of {like.path}; list the same in both")
 
     image_id, hw = _integers(path, "image", images, "id"), _image_sizes(path, images)
     row_of = {number: row for row, number in enumerate(image_id.tolist())}
     if len(row_of) != len(images):
         raise ValueError(f"{path}: image ids are not unique")
     names = [_file_name(path, image).encode(*UTF8) for image in images]
-    image = _places(path, annotations, "image_id", row_of)
-    label = _places(path, annotations, "category_id", {number: label for label, number in enumerate(category_ids)})
+    image = _rows(path, annotations, "image_id", row_of)
+    label = _rows(path, annotations, "category_id", {number: label for label, number in enumerate(category_ids)})
     boxes, is_gt = _clipped_boxes(path, annotations, hw[image])
     (gts,) = is_gt.nonzero()
-    gts = gts[image[gts].argsort(kind="stable")]  # image after image, in the file's order within each
+    gts = gts[image[gts].argsort(kind="stable")]  # image after image, in the order of the file within each
     records = ImageRecords(
         image_id=torch.from_numpy(image_id),
         hw=torch.from_numpy(hw),
@@ -104,10 +118,10 @@ def read_annotations(path: Path, like: CocoAnnotations | None = None) -> CocoAnn
     return CocoAnnotations(path, category_ids, class_names, records, is_annotated=content.annotations is not None)
 
 
-def first_file_names(path: Path, number: int) -> list[str]:
-    """Of the first images that a JSON lists, as they stand there."""
+def first_file_names(path: Path, count: int) -> list[str]:
+    """Return the unchecked file names of the first images in a JSON."""
     images = _load_json(path, _ImageList).images
-    return [str(image.file_name) for image in images[:number] if image.file_name]
+    return [str(image.file_name) for image in images[:count] if image.file_name]
 
 
 def _load_json(path: Path, kind: type[_Content]) -> _Content:
@@ -118,25 +132,27 @@ def _load_json(path: Path, kind: type[_Content]) -> _Content:
     except msgspec.ValidationError as error:
         raise ValueError(f"{path}: is not a COCO instances JSON ({error})") from None
     except RecursionError:
-        raise ValueError(f"{path}: is not a COCO instances JSON (it is nested too deeply)") from None
+        raise ValueError(f"{path}: is not a COCO instances JSON (nested too deeply)") from None
     except ValueError as error:
         raise ValueError(f"{path}: is not valid JSON ({error})") from None
 
 
 def _decode(path: Path, kind: type[_Content]) -> _Content:
+    """Decode the memory-mapped file by msgspec, or by Python's json where msgspec cannot."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         try:
             return msgspec.json.decode(content, type=kind)
         except msgspec.ValidationError:
             raise
-        except msgspec.DecodeError:  # Python's json also reads NaN, and it names the line of an error
+        except msgspec.DecodeError:  # Python's json accepts NaN and reports the line of an error
             return msgspec.convert(json.loads(content[:]), kind)
 
 
 def _categories(path: Path, categories: Sequence[_Category]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the category ids, ascending, and their names."""
     ids = _integers(path, "category", categories, "id").tolist()
-    names = [one if category.name is None else category.name for one, category in zip(ids, categories, strict=True)]
-    name_of = {one: name if isinstance(name, str) else format_value(name) for one, name in zip(ids, names, strict=True)}
+    names = [id_ if category.name is None else category.name for id_, category in zip(ids, categories, strict=True)]
+    name_of = {id_: name if isinstance(name, str) else format_value(name) for id_, name in zip(ids, names, strict=True)}
     if not name_of:
         raise ValueError(f"{path}: lists no categories")
     if len(name_of) != len(categories):
@@ -146,23 +162,21 @@ def _categories(path: Path, categories: Sequence[_Category]) -> tuple[tuple[int,
 
 
 def _integers(path: Path, kind: str, entries: Sequence[_Entry], key: str) -> np.ndarray:
-    """The field `key` of each entry, int64."""
+    """Return the field `key` of each entry, int64."""
     values = [getattr(entry, key) for entry in entries]
     for entry, value in zip(entries, values, strict=True):
         if type(value) is not int or value.bit_length() > 63:
-            raise ValueError(
-                f"{path}: {kind} {_called(entry)} has no whole number '{key}' of at most 64 bits ({format_value(value)})"
-            )
+            raise ValueError(f"{path}: {kind} {_entry_id(entry)} has no 64-bit integer '{key}' ({format_value(value)})")
     return np.array(values, dtype=np.int64)
 
 
-def _called(entry: _Entry) -> str:
-    """The entry's id for a message, whatever it is."""
+def _entry_id(entry: _Entry) -> str:
+    """Return the entry's id for a message, whatever its type."""
     return format_value(entry.id).strip("'")
 
 
 def _image_sizes(path: Path, images: Sequence[_Image]) -> np.ndarray:
-    """(height, width) [I, 2] int64."""
+    """Return (height, width) of each image, [I, 2] int64."""
     hw = np.stack([_integers(path, "image", images, key) for key in ("height", "width")], axis=1)
     is_empty = (hw < 1).any(axis=1)
     if is_empty.any():
@@ -172,47 +186,48 @@ def _image_sizes(path: Path, images: Sequence[_Image]) -> np.ndarray:
 
 
 def _file_name(path: Path, image: _Image) -> str:
+    """Return the image's file name, checked to stay inside the images folder."""
     name = image.file_name
     if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
         raise ValueError(
-            f"{path}: image {_called(image)} has no file_name inside the images folder ({format_value(name)})"
+            f"{path}: image {_entry_id(image)} has no file_name inside the images folder ({format_value(name)})"
         )
     return name
 
 
-def _places(path: Path, annotations: Sequence[_Annotation], key: str, place_of: Mapping[int, int]) -> np.ndarray:
-    """Where in its list each annotation's `key` is, int64."""
+def _rows(path: Path, annotations: Sequence[_Annotation], key: str, row_of: Mapping[int, int]) -> np.ndarray:
+    """Return the row that the id in each annotation's field `key` refers to, int64."""
     ids = _integers(path, "annotation", annotations, key)
-    places = np.array([place_of.get(one, -1) for one in ids.tolist()], dtype=np.int64)
-    if (places < 0).any():
-        wrong = int((places < 0).argmax())
+    rows = np.array([row_of.get(id_, -1) for id_ in ids.tolist()], dtype=np.int64)
+    if (rows < 0).any():
+        wrong = int((rows < 0).argmax())
         raise ValueError(
-            f"{path}: annotation {_called(annotations[wrong])} has {key} {ids[wrong]}, which is not listed"
+            f"{path}: annotation {_entry_id(annotations[wrong])} has {key} {ids[wrong]}, which is not listed"
         )
-    return places
+    return rows
 
 
 def _clipped_boxes(path: Path, annotations: Sequence[_Annotation], hw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every annotation's box [K, 4], float32 xyxy clipped to its image's `hw` [K, 2], and whether it is a gt, [K]."""
+    """Return the boxes [K, 4], float32 xyxy clipped to their images' `hw` [K, 2], and which are gts [K]."""
     boxes = _corner_boxes(path, annotations)
     is_crowd = np.array([bool(annotation.iscrowd) for annotation in annotations], dtype=bool)
     is_gt = ~is_crowd & _have_area(boxes)
     clipped = boxes.clip(0, np.tile(hw[:, ::-1], 2))
-    is_outside = is_gt & (abs(boxes - clipped) > 1).any(axis=1)  # a pixel is common rounding
+    is_outside = is_gt & (abs(boxes - clipped) > 1).any(axis=1)  # one pixel of tolerance: rounding is common
     if is_outside.any():
-        logger.warning("%s: %d boxes reach outside their image and were clipped to it (first: annotation %s)",
-                       path, is_outside.sum(), _called(annotations[int(is_outside.argmax())]))  # fmt: skip
-    rounded = clipped.astype(np.float32)  # after which a box of a millionth of a pixel may have no area
+        logger.warning("%s: %d boxes extend beyond their image and were clipped to it (first: annotation %s)",
+                       path, is_outside.sum(), _entry_id(annotations[int(is_outside.argmax())]))  # fmt: skip
+    rounded = clipped.astype(np.float32)  # may leave a tiny box without area
     return rounded, is_gt & _have_area(rounded)
 
 
 def _corner_boxes(path: Path, annotations: Sequence[_Annotation]) -> np.ndarray:
-    """COCO's [x, y, width, height] as [x0, y0, x1, y1], [K, 4] float64."""
+    """Convert COCO's [x, y, width, height] to [x0, y0, x1, y1], [K, 4] float64."""
     for annotation in annotations:
         if not _is_box(annotation.bbox):
             raise ValueError(
-                f"{path}: annotation {_called(annotation)} has bbox {format_value(annotation.bbox)}; "
-                "four finite numbers are needed"
+                f"{path}: annotation {_entry_id(annotation)} has bbox {format_value(annotation.bbox)}; "
+                "expected four finite numbers"
             )
     boxes = np.array([annotation.bbox for annotation in annotations], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]

@@ -1,4 +1,4 @@
-"""Any folder with images and a COCO instances JSON, as a data set of `Sample`s."""
+"""Data sets of `Sample`s from folders with images and COCO instances JSON files."""
 
 import os
 import re
@@ -18,12 +18,18 @@ from lad.data.samplers import SampleKey
 from lad.structures import Sample
 from lad.utils.messages import one_line
 
-LOOKED_AT = 100  # images of a JSON, to find the folder that they are in
+MAX_PROBED_IMAGES = 100  # of a JSON, to find the folder that they are in
 
 
 class CocoDataset(Dataset[Sample]):
-    """Images of a folder with their gts. transform: of torchvision.transforms.v2, or None: float images in [0, 1]. A
-    sample knows of a flip if it is `lad.data.transforms.RandomFlip`'s."""
+    """The images of a folder with their gts.
+
+    Args:
+        images: Folder of the image files.
+        annotations: Their annotations.
+        transform: Called with (image, boxes, False), returns them transformed, with the boolean negated by a flip; see
+            `lad.data.transforms`. None gives float images in [0, 1].
+    """
 
     def __init__(self, images: Path, annotations: CocoAnnotations, transform: Callable[..., Any] | None = None) -> None:
         self.images, self.annotations, self.transform = images, annotations, transform
@@ -32,7 +38,7 @@ class CocoDataset(Dataset[Sample]):
         return len(self.annotations.records)
 
     def __getitem__(self, index: int | SampleKey) -> Sample:
-        """The image at a place; of a draw, whose seed alone decides what its random transforms do."""
+        """Return an image by index, or by a `SampleKey`, whose seed alone decides the random transforms."""
         if isinstance(index, SampleKey):
             with torch.random.fork_rng(devices=()):
                 torch.default_generator.manual_seed(index.seed)
@@ -54,61 +60,64 @@ class CocoDataset(Dataset[Sample]):
         )
 
     def pixels(self, index: int) -> np.ndarray:
-        """The image as it is annotated, [H, W, 3] uint8 RGB."""
+        """Load the image before its transforms, [H, W, 3] uint8 RGB."""
         record = self.annotations.records[index]
         return load_image(self.images / record.file_name, record.hw)
 
     def subset(self, indices: Sequence[int]) -> "CocoDataset":
-        """The same data set with only these images."""
+        """Return the data set with only these images, in this order."""
         records = self.annotations.records.take(indices)
         return CocoDataset(self.images, replace(self.annotations, records=records), self.transform)
 
 
 def find_split(folder: Path, split: str) -> tuple[Path, Path]:
-    """The images folder and the JSON of a split ("train", "val", "test-dev" …) of a data set folder.
+    """Return the images folder and the JSON of a split ("train", "val", "test-dev" …) of a data set folder.
 
-    Looks for `instances_<split>*.json`, or `image_info_<split>*.json` as COCO names lists of test images, in the
-    folder or its `annotations/`; for images in `<split>…/` (`test…/` for test-dev), `images/<split>…/`, `images/` or
-    the folder itself, wherever most of the first images are. Raises ValueError saying what was looked for.
+    The JSON is `instances_<split>*.json`, or `image_info_<split>*.json` as COCO names lists of test images, in the
+    folder or its `annotations/`. The images are in `<split>…/` (`test…/` for test-dev), `images/<split>…/`, `images/`
+    or the folder itself, whichever holds most of the first images.
+
+    Raises:
+        ValueError: There is no such folder, not exactly one such JSON, or no image; names the places searched.
     """
     path = find_json(folder, split)
-    names = first_file_names(path, LOOKED_AT)
-    homes = image_homes(folder, path, split)
-    home, found = fullest(homes, names)
-    if not found:
-        looked = ", ".join(f"{home.relative_to(folder)}/" for home in homes[:-1])
+    names = first_file_names(path, MAX_PROBED_IMAGES)
+    candidates = candidate_image_folders(folder, path, split)
+    images, num_images = fullest_folder(candidates, names)
+    if num_images == 0:
+        searched = ", ".join(f"{candidate.relative_to(folder)}/" for candidate in candidates[:-1])
         first = one_line(names[0]) if names else "no image"
-        raise ValueError(f"data '{folder}': {path.name} names {first}, which is in none of {looked} or ./")
-    return home, path
+        raise ValueError(f"data '{folder}': {path.name} lists {first}, which is not in {searched} or ./")
+    return images, path
 
 
 def find_json(folder: Path, split: str) -> Path:
-    """The instances JSON of a split; see `find_split`."""
+    """Return the instances JSON of a split; see `find_split`."""
     if not folder.is_dir():
         raise ValueError(f"data '{folder}': no such folder")
-    kinds = ("instances", "image_info")
-    places = (folder, folder / "annotations")
-    found = sorted(file for kind in kinds for place in places for file in place.glob(f"{kind}_{split}*.json"))
-    if len(found) != 1:
-        what = "several" if found else "no"
+    prefixes = ("instances", "image_info")
+    parents = (folder, folder / "annotations")
+    paths = sorted(path for prefix in prefixes for parent in parents for path in parent.glob(f"{prefix}_{split}*.json"))
+    if len(paths) != 1:
+        number = "several" if paths else "no"
         raise ValueError(
-            f"data '{folder}': {what} instances_{split}*.json in it or its annotations/ folder; one is needed"
+            f"data '{folder}': {number} instances_{split}*.json in it or its annotations/ folder; exactly one is needed"
         )
-    return found[0]
+    return paths[0]
 
 
 def split_name(path: Path) -> str:
-    """What the images folder of an instances JSON is called where `find_split` looks first."""
+    """Return the name of the images folder that `find_split` tries first for an instances JSON."""
     return re.sub("^(instances|image_info)_", "", path.stem).replace("-dev", "")
 
 
-def image_homes(folder: Path, path: Path, split: str) -> list[Path]:
-    """Where the images of a split's JSON may be, the folder itself last."""
-    named = [home / name for name in (split_name(path), split) for home in (folder, folder / "images")]
-    return [*named, folder / "images", folder]
+def candidate_image_folders(folder: Path, path: Path, split: str) -> list[Path]:
+    """Return the folders that may hold the images of a split's JSON, the data set folder itself last."""
+    of_split = [parent / name for name in (split_name(path), split) for parent in (folder, folder / "images")]
+    return [*of_split, folder / "images", folder]
 
 
-def fullest(homes: Sequence[Path], names: Sequence[str]) -> tuple[Path, int]:
-    """The place with most of these files, the first of equals, and their number."""
-    counts = [sum(os.path.isfile(home / name) for name in names) for home in homes]
-    return homes[counts.index(max(counts))], max(counts)
+def fullest_folder(folders: Sequence[Path], names: Sequence[str]) -> tuple[Path, int]:
+    """Return the first folder with the largest number of these files, and that number."""
+    counts = [sum(os.path.isfile(folder / name) for name in names) for folder in folders]
+    return folders[counts.index(max(counts))], max(counts)

@@ -1,4 +1,4 @@
-"""What one batch holds: images padded to a common size, and the ground truths of all of them in one list."""
+"""Collating samples into batches: images padded to one size, ground truths (gts) concatenated."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,18 @@ SIZE_DIVISOR = 32
 
 
 def padded_hw(hw: Sequence[int]) -> tuple[int, int]:
-    """(height, width) rounded up to multiples of 32."""
+    """Return (height, width) rounded up to multiples of 32."""
     height, width = (-(-int(side) // SIZE_DIVISOR) * SIZE_DIVISOR for side in hw)
     return height, width
 
 
 def batches_of_one_size(sizes: Sequence[Sequence[int]], batch_size: int) -> list[list[int]]:
-    """Indices of `sizes` (unpadded height, width) in batches whose images are all padded to the same size."""
+    """Return indices of images in batches whose images are all padded to the same size.
+
+    Args:
+        sizes: Unpadded (height, width) of each image.
+        batch_size: Maximal number of images in a batch.
+    """
     groups: dict[tuple[int, int], list[int]] = {}
     for index, hw in enumerate(sizes):
         groups.setdefault(padded_hw(hw), []).append(index)
@@ -25,7 +30,7 @@ def batches_of_one_size(sizes: Sequence[Sequence[int]], batch_size: int) -> list
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Pad the images right and bottom with zeros to one size, a multiple of 32, and concatenate their gts."""
+    """Zero-pad the images right and bottom to one size, a multiple of 32, and concatenate their gts."""
     image_hw = torch.tensor([sample.image.shape[-2:] for sample in samples])
     height, width = padded_hw(image_hw.amax(dim=0).tolist())
     images = torch.stack(

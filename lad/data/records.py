@@ -1,4 +1,4 @@
-"""The annotated images of a data set, as flat tensors that worker processes share."""
+"""Records of the annotated images of a data set, as flat tensors that worker processes share."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-UTF8 = ("utf-8", "surrogatepass")  # a file name need not be valid Unicode, and JSON can escape such a one
+UTF8 = ("utf-8", "surrogatepass")  # JSON can escape file names that are not valid Unicode
 
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One annotated image. boxes: [t, 4] float32 xyxy pixels, inside the image. labels: [t] int64."""
+    """One annotated image with its t gts.
+
+    Attributes:
+        image_id: COCO image id.
+        file_name: Path of the image file within the images folder.
+        hw: (height, width).
+        boxes: [t, 4] float32 xyxy pixels, inside the image.
+        labels: [t] int64, 0 … C−1.
+    """
 
     image_id: int
     file_name: str
@@ -25,13 +33,18 @@ class ImageRecord:
 
 @dataclass(frozen=True, eq=False)
 class ImageRecords(Sequence[ImageRecord]):
-    """The records of I images and their T gts, each made when it is asked for.
+    """The records of I images with T gts, each created on access.
 
-    Objects would be copied into every worker process, by pickling or by their reference counts; tensors are shared.
+    Worker processes would copy Python objects, by pickling or by their reference counts; they share tensors.
 
-    image_id: [I] int64. hw: [I, 2] int64, (height, width). boxes: [T, 4] float32 xyxy pixels. labels: [T] int64.
-    gt_start: [I + 1] int64; image i has the gts gt_start[i] … gt_start[i + 1] − 1.
-    names: uint8, all file names in UTF-8. name_start: [I + 1] int64, the same for their bytes.
+    Attributes:
+        image_id: [I] int64, COCO image ids.
+        hw: [I, 2] int64, (height, width).
+        boxes: [T, 4] float32 xyxy pixels.
+        labels: [T] int64.
+        gt_start: [I + 1] int64; the gts of image i are gt_start[i] … gt_start[i + 1] − 1.
+        names: uint8, the UTF-8 bytes of all file names.
+        name_start: [I + 1] int64; the bytes of file name i are name_start[i] … name_start[i + 1] − 1.
     """
 
     image_id: Tensor
@@ -55,7 +68,7 @@ class ImageRecords(Sequence[ImageRecord]):
             return self.take(chosen)
         gts, name = (slice(*start[chosen : chosen + 2].tolist()) for start in (self.gt_start, self.name_start))
         height, width = self.hw[chosen].tolist()
-        # Copies, since a NumPy view dangles once torch moves its tensor to shared memory, as it does for new workers.
+        # Copies: a NumPy view dangles once torch moves its tensor to shared memory, as it does for new workers.
         return ImageRecord(
             image_id=int(self.image_id[chosen]),
             file_name=self.names[name].numpy().tobytes().decode(*UTF8),
@@ -65,23 +78,23 @@ class ImageRecords(Sequence[ImageRecord]):
         )
 
     def take(self, indices: Iterable[int]) -> "ImageRecords":
-        """The records of these images, in this order."""
+        """Return the records of these images, in this order."""
         chosen = torch.tensor(list(indices), dtype=torch.int64)
         gts, gt_start = _members(chosen, self.gt_start)
-        letters, name_start = _members(chosen, self.name_start)
+        name_bytes, name_start = _members(chosen, self.name_start)
         return ImageRecords(
             self.image_id[chosen],
             self.hw[chosen],
             self.boxes[gts],
             self.labels[gts],
             gt_start,
-            self.names[letters],
+            self.names[name_bytes],
             name_start,
         )
 
 
 def _members(groups: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows start[g] … start[g + 1] − 1 of each of these groups, concatenated, and where each group starts there."""
+    """Return the rows start[g] … start[g + 1] − 1 of each group g, concatenated, and each group's start."""
     sizes = start.diff()[groups]
     new_start = F.pad(sizes.cumsum(dim=0), (1, 0))
     shift = start[:-1][groups] - new_start[:-1]

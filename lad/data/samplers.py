@@ -1,4 +1,4 @@
-"""In which order a training run sees its images: shuffled anew each epoch, landscape and portrait in batches apart."""
+"""The order of training images: shuffled every epoch, landscape and portrait images in separate batches."""
 
 import itertools
 from collections.abc import Iterator
@@ -11,22 +11,38 @@ from torch.utils.data import Sampler
 
 @dataclass(frozen=True)
 class SampleKey:
-    """One image of an epoch. index: its place in the data set. seed: of its random transforms."""
+    """One image of an epoch.
+
+    Attributes:
+        index: Index of the image in the data set.
+        seed: Seed of its random transforms.
+    """
 
     index: int
     seed: int
 
 
 class AspectRatioBatchSampler(Sampler[list[SampleKey]]):
-    """The batches of an epoch for one of `world_size` devices, a function of the seed and of `epoch` alone: neither the
-    number of worker processes nor an interruption changes which images come when, and how they are transformed.
+    """Yield the batches of an epoch for one of `world_size` devices, as lists of `SampleKey`.
 
-    image_hw: [I, 2] (height, width) of the images. Batches hold images that are all at least as wide as high, or all
-    higher than wide, which saves padding; what is left of both at the end makes the last ones. All batches are full,
-    since a lone image would upset BatchNorm: the images that are one too many sit out the epoch, others in each. Fewer
-    images than a batch are one batch. Every device gets as many images, some of them a second time.
+    The order and the seeds of the random transforms depend on `seed` and `epoch` alone, not on the number of workers or
+    on interruptions. A batch holds only landscape or only portrait images, which saves padding; the last batches of an
+    epoch mix what remains of both. All batches are full, since BatchNorm needs more than one image: surplus images are
+    dropped from the epoch, different ones each time. A data set smaller than a batch makes one batch. Every device gets
+    the same number of images; some images are repeated to fill up.
 
     Source: the grouping of OpenMMLab's AspectRatioBatchSampler.
+
+    Args:
+        image_hw: [I, 2] (height, width) of the images.
+        batch_size: Images in a batch of one device.
+        seed: Seed of the run.
+        rank: Index of this device.
+        world_size: Number of devices.
+
+    Attributes:
+        epoch: Epoch to iterate over.
+        first_batch: Index of the batch to start from; a resumed epoch skips the batches before it.
     """
 
     def __init__(self, image_hw: Tensor, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
@@ -34,35 +50,36 @@ class AspectRatioBatchSampler(Sampler[list[SampleKey]]):
         self.batch_size, self.seed = batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
-        self.first = 0  # batch: those before it were seen before an interruption
+        self.first_batch = 0
 
     def __len__(self) -> int:
-        return self.batches_per_epoch - self.first
+        return self.batches_per_epoch - self.first_batch
 
     @property
     def batches_per_epoch(self) -> int:
+        """Return the number of batches of a whole epoch on this device."""
         per_device = -(-len(self.is_wide) // self.world_size)
         return max(1, per_device // self.batch_size)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        return itertools.islice(self._batches(), self.first, None)
+        return itertools.islice(self._batches(), self.first_batch, None)
 
     def _batches(self) -> Iterator[list[SampleKey]]:
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        number = len(self.is_wide)
-        order = torch.randperm(number, generator=generator)
-        seeds = torch.randint(2**62, (number,), generator=generator).tolist()
-        rounds = torch.arange(-(-number // self.world_size) * self.world_size) % number
-        mine = order[rounds[self.rank :: self.world_size]][: self.batches_per_epoch * self.batch_size].tolist()
+        num_images = len(self.is_wide)
+        order = torch.randperm(num_images, generator=generator)
+        seeds = torch.randint(2**62, (num_images,), generator=generator).tolist()
+        places = torch.arange(-(-num_images // self.world_size) * self.world_size) % num_images  # equal shares
+        of_device = order[places[self.rank :: self.world_size]][: self.batches_per_epoch * self.batch_size].tolist()
 
         is_wide = self.is_wide.tolist()
-        waiting: dict[bool, list[SampleKey]] = {True: [], False: []}
-        for index in mine:
-            group = waiting[is_wide[index]]
+        groups: dict[bool, list[SampleKey]] = {True: [], False: []}
+        for index in of_device:
+            group = groups[is_wide[index]]
             group.append(SampleKey(index, seeds[index]))
             if len(group) == self.batch_size:
                 yield list(group)
                 group.clear()
-        left = waiting[True] + waiting[False]
-        for first in range(0, len(left), self.batch_size):
-            yield left[first : first + self.batch_size]
+        rest = groups[True] + groups[False]
+        for start in range(0, len(rest), self.batch_size):
+            yield rest[start : start + self.batch_size]

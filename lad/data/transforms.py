@@ -4,7 +4,7 @@ A transform of ours describes itself to the cache of teacher assignments: `cache
 that decides pixels or boxes, and `is_deterministic` whether the image and its recorded flip decide them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -77,7 +77,7 @@ class RandomFlip(nn.Module):
         return inputs if len(inputs) > 1 else inputs[0]
 
 
-def transform_cache_key(transform: Callable[..., Any] | None) -> str:
+def transform_cache_key(transform: Any) -> str:
     """Return a description of everything in a data set's transform that decides pixels and boxes.
 
     A teacher's assignments may be cached under it: equal keys give equal inputs for the same image and flip.

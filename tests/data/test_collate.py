@@ -1,4 +1,4 @@
-"""Batches: padding and the concatenation of gts."""
+"""Collating of samples: padding, concatenation of gts, and transfer of batches to a device."""
 
 import dataclasses
 
@@ -34,45 +34,45 @@ def test_a_batch_without_gts_keeps_its_shapes():
 
 
 def tensors(batch) -> list[torch.Tensor]:
-    whole = (getattr(one, field.name) for one in (batch, batch.targets) for field in dataclasses.fields(one))
-    return [value for value in whole if isinstance(value, torch.Tensor)]
+    values = (getattr(part, field.name) for part in (batch, batch.targets) for field in dataclasses.fields(part))
+    return [value for value in values if isinstance(value, torch.Tensor)]
 
 
-def test_a_batch_moves_as_a_whole():
+def test_all_tensors_of_a_batch_move_to_a_device():
     batch = collate([sample(32, 32, 2, 5)]).to("meta")
-    assert {one.device.type for one in tensors(batch)} == {"meta"} and len(tensors(batch)) == 8
+    assert {tensor.device.type for tensor in tensors(batch)} == {"meta"} and len(tensors(batch)) == 8
 
 
-def test_a_batch_is_pinned_as_a_whole(monkeypatch):
-    """The data loader asks for it by this name; without a CUDA device it cannot be done, only asked for."""
+def test_all_tensors_of_a_batch_are_pinned(monkeypatch):
+    """The data loader calls the method by this name; the test replaces pinning, which needs a CUDA device."""
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor.to("meta"))
     pinned = collate([sample(32, 32, 2, 5)]).pin_memory()
-    assert {one.device.type for one in tensors(pinned)} == {"meta"}
+    assert {tensor.device.type for tensor in tensors(pinned)} == {"meta"}
 
 
 @pytest.mark.parametrize("is_pinned", [False, True])
-def test_what_goes_to_a_cuda_device_goes_from_pinned_memory(monkeypatch, is_pinned):
-    """Without such a device: what is asked for, and in which order."""
-    asked = []
+def test_transfers_to_a_cuda_device_are_asynchronous_from_pinned_memory(monkeypatch, is_pinned):
+    """Recorded calls stand in for a CUDA device."""
+    calls = []
     monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: is_pinned)
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: (asked.append("pinned"), tensor)[1])
-    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device, **options: (asked.append(options), tensor)[1])
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: (calls.append("pinned"), tensor)[1])
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device, **options: (calls.append(options), tensor)[1])
     to_device(torch.zeros(2), "cuda:1")
-    assert asked == [*([] if is_pinned else ["pinned"]), {"non_blocking": True}]
-    asked.clear()
+    assert calls == [*([] if is_pinned else ["pinned"]), {"non_blocking": True}]
+    calls.clear()
     to_device(torch.zeros(2), "cpu")
-    assert asked == [{"non_blocking": False}]
+    assert calls == [{"non_blocking": False}]
 
 
-def test_some_images_of_a_batch_are_a_batch_with_the_same_padding():
+def test_a_selection_of_a_batch_keeps_its_padding():
     samples = [sample(40, 70, 1, 5), sample(64, 33, 0, 6), sample(32, 32, 3, 7), sample(33, 33, 2, 8)]
     taken = collate(samples).take([0, 2, 3])
     alone = collate([samples[0], samples[2], samples[3]])
     assert taken.images.shape == (3, 3, 64, 96) and alone.images.shape == (3, 3, 64, 96)
-    assert all(torch.equal(one, other) for one, other in zip(tensors(taken), tensors(alone), strict=True))
+    assert all(torch.equal(tensor, other) for tensor, other in zip(tensors(taken), tensors(alone), strict=True))
 
 
-def test_no_images_of_a_batch_are_an_empty_batch():
+def test_an_empty_selection_is_an_empty_batch():
     taken = collate([sample(40, 70, 1, 5), sample(64, 33, 2, 6)]).take([])
     assert taken.images.shape == (0, 3, 64, 96) and taken.targets.boxes.shape == (0, 4)
     assert taken.targets.image_hw.shape == (0, 2) and taken.targets.image.dtype == torch.int64

@@ -1,4 +1,4 @@
-"""Images of every mode come out as the RGB bytes that a person would expect."""
+"""Loading of image files: every mode becomes RGB, and unusable files are refused in one line."""
 
 import io
 import os
@@ -17,16 +17,16 @@ from lad.utils.messages import one_line
 
 @pytest.fixture
 def colors() -> np.ndarray:
-    """[4, 6, 3]: no two rows or columns alike, so that any turn shows."""
+    """[4, 6, 3]: no two rows or columns alike, so that every rotation shows."""
     return np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
 
 
-def test_rgb_comes_as_stored(tmp_path, colors):
+def test_rgb_is_loaded_as_stored(tmp_path, colors):
     Image.fromarray(colors).save(tmp_path / "a.png")
     assert np.array_equal(load_image(tmp_path / "a.png"), colors)
 
 
-def test_grayscale_fills_three_channels(tmp_path, colors):
+def test_grayscale_is_repeated_in_three_channels(tmp_path, colors):
     Image.fromarray(colors[:, :, 0]).save(tmp_path / "a.png")
     assert np.array_equal(load_image(tmp_path / "a.png"), np.repeat(colors[:, :, :1], 3, axis=2))
 
@@ -65,14 +65,14 @@ def test_an_exif_orientation_is_applied(tmp_path, colors, orientation):
     assert np.array_equal(load_image(tmp_path / "a.png", upright.shape[:2]), upright)
 
 
-def test_an_image_annotated_as_stored_is_not_turned(tmp_path, colors):
+def test_an_image_annotated_as_stored_is_not_rotated(tmp_path, colors):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(colors).save(tmp_path / "a.png", exif=exif)
     assert np.array_equal(load_image(tmp_path / "a.png", annotated_hw=(4, 6)), colors)
 
 
-def test_what_cannot_be_used_is_named(tmp_path, colors):
+def test_an_unusable_file_is_named(tmp_path, colors):
     with pytest.raises(ValueError, match=r"none\.png: no such image file"):
         load_image(tmp_path / "none.png")
     (tmp_path / "text.png").write_text("not an image")
@@ -82,12 +82,12 @@ def test_what_cannot_be_used_is_named(tmp_path, colors):
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:2000])
     with pytest.raises(ValueError, match=r"cut\.jpg: cannot be read as an image .*truncated"):
         load_image(tmp_path / "cut.jpg")
-    with pytest.raises(ValueError, match=r"whole\.jpg: is 300 x 200 pixels but its annotations say 200 x 300"):
+    with pytest.raises(ValueError, match=r"whole\.jpg: is 300 x 200 pixels, annotated as 200 x 300"):
         load_image(tmp_path / "whole.jpg", annotated_hw=(300, 200))
 
 
 def png_header(path: Path, width: int, height: int) -> bytes:
-    """Writes a small file that says it is a black and white image of that size."""
+    """Write a small file whose header claims a black and white image of that size."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -102,10 +102,10 @@ def png_header(path: Path, width: int, height: int) -> bytes:
 @pytest.mark.parametrize("side", [10_000, 40_000])  # beyond the limit, where Pillow warns, and beyond twice it
 def test_an_image_with_too_many_pixels_is_refused_with_its_size_and_the_limit(tmp_path, side):
     content = png_header(tmp_path / "bomb.png", side, side)
-    size = rf"has {side} x {side} = {side**2:,} pixels, more than the limit of 89,478,485 .*; make it smaller"
+    size = rf"has {side} x {side} = {side**2:,} pixels, more than the limit of 89,478,485 .*; resize it"
     with pytest.raises(ValueError, match=rf"bomb\.png: {size}"):
         load_image(tmp_path / "bomb.png")
-    with pytest.raises(ValueError, match=rf"the picture: {size}"):
+    with pytest.raises(ValueError, match=rf"the image: {size}"):
         load_image(io.BytesIO(content))
 
 
@@ -122,7 +122,7 @@ def test_the_limit_is_pillows_own(tmp_path, colors, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data", "ignore:Truncated File Read")
 @pytest.mark.parametrize("form", ["png", "jpg", "gif", "bmp", "tiff", "webp"])
-def test_a_file_cut_anywhere_is_refused_unless_all_pixels_are_there(tmp_path, form):
+def test_a_truncated_file_is_refused_unless_all_pixels_are_there(tmp_path, form):
     file = tmp_path / f"a.{form}"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(file)
     content, pixels = file.read_bytes(), load_image(file)
@@ -145,14 +145,14 @@ def test_no_module_makes_pillow_accept_truncated_files():
 def test_an_animation_is_refused(tmp_path, form):
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / f"a.{form}", save_all=True, append_images=frames[1:])
-    with pytest.raises(ValueError, match=rf"a\.{form}: is an animation; save the frame"):
+    with pytest.raises(ValueError, match=rf"a\.{form}: is an animation; save the annotated frame"):
         load_image(tmp_path / f"a.{form}")
     frames[0].save(tmp_path / f"still.{form}")
     assert load_image(tmp_path / f"still.{form}").shape == (8, 8, 3)
 
 
-def test_a_photo_with_a_second_view_is_no_animation(tmp_path):
-    """As telephones write them."""
+def test_a_photo_with_a_second_view_is_not_an_animation(tmp_path):
+    """Phones write such files."""
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "a.jpg", "mpo", save_all=True, append_images=frames[1:])
     assert load_image(tmp_path / "a.jpg")[0, 0].tolist() == [254, 0, 0]
@@ -160,7 +160,7 @@ def test_a_photo_with_a_second_view_is_no_animation(tmp_path):
 
 def test_floating_point_pixels_are_refused_with_the_files_name(tmp_path):
     Image.new("F", (4, 4)).save(tmp_path / "a.tiff")
-    with pytest.raises(ValueError, match=r"a\.tiff: cannot be read as an image \(mode F, .*8 bits a channel"):
+    with pytest.raises(ValueError, match=r"a\.tiff: cannot be read as an image \(mode F, .*8 bits per channel"):
         load_image(tmp_path / "a.tiff")
 
 
@@ -171,7 +171,7 @@ def test_floating_point_pixels_are_refused_with_the_files_name(tmp_path):
         ("file/none.png", "no such image file"),
         ("file", "is empty (0 bytes)"),
         ("folder", "is a folder, not an image file"),
-        ("pipe", "is no ordinary file"),
+        ("pipe", "is not a regular file but a pipe"),
         ("loop", "cannot be read as an image (Too many levels of symbolic links)"),
         ("a\0b", "cannot be read as an image (embedded null byte)"),
         ("\ud800.png", "cannot be read as an image ("),
@@ -180,7 +180,7 @@ def test_floating_point_pixels_are_refused_with_the_files_name(tmp_path):
         ("x" * 5000, "cannot be read as an image (File name too long)"),
     ],
 )
-def test_what_is_no_file_with_bytes_is_one_line(tmp_path, name, reason):
+def test_a_file_that_cannot_be_loaded_is_refused_in_one_line(tmp_path, name, reason):
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
@@ -192,7 +192,7 @@ def test_what_is_no_file_with_bytes_is_one_line(tmp_path, name, reason):
     assert line.startswith(str(tmp_path)) and f": {reason}" in line
 
 
-def test_a_message_is_one_line_that_a_terminal_can_show():
+def test_a_message_is_one_printable_line():
     assert one_line("é 日 × 3") == "é 日 × 3"
     assert one_line("a\nb\0\x1b[1m\udce9") == r"a\nb\x00\x1b[1m\udce9"
     assert one_line("a" * 900 + "b" * 900) == "a" * 500 + " … " + "b" * 500

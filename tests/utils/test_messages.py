@@ -1,4 +1,4 @@
-"""What people give is named in one line that can be read, whatever it is."""
+"""Messages name any value in one readable line."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def explained(**given) -> str:
     [1, None, True, ("a", "b"), "epo\nchs", "x" * 10**6],
     ids=["int", "none", "bool", "pair", "two lines", "long"],
 )
-def test_an_unknown_name_need_not_be_a_word(name):
+def test_an_unknown_name_of_any_type_is_refused_in_one_line(name):
     with pytest.raises(ValueError, match=r"^parameter .* is unknown") as caught:
         given_values({name: 1}, Model)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
@@ -32,7 +32,7 @@ def test_an_unknown_name_need_not_be_a_word(name):
 def nested(depth: int) -> list:
     value: list = [1]
     for _ in range(depth):
-        value = [value] * 10  # as YAML's anchors make it: one list, many names
+        value = [value] * 10  # as YAML anchors allow: one list, referred to many times
     return value
 
 
@@ -41,14 +41,14 @@ def nested(depth: int) -> list:
     ["x" * 10**6, nested(30), 10**5000, list(range(10**5)), np.zeros((100, 100)), "two\nlines", ["\r"] * 3],
     ids=["long", "nested", "large", "many", "array", "two lines", "carriage returns"],
 )
-def test_a_value_is_shown_in_a_line_of_readable_length(value):
+def test_a_value_is_formatted_in_one_line_of_readable_length(value):
     assert len(format_value(value)) < 1000 and len(format_value(value).splitlines()) == 1
     line = explained(epochs=[value])
     assert line.startswith("parameter 'epochs' = ") and len(line) < 1000 and len(line.splitlines()) == 1
     assert len(invalid_choice_message("method", value, ["lad", "solad"])) < 1000
 
 
-def test_of_many_mistakes_the_first_are_told():
+def test_only_the_first_of_many_errors_are_listed():
     line = explained(sides=["a"] * 1000)
     assert line.startswith("parameter 'sides.0' = 'a': ") and line.endswith("; and 990 more")
     with pytest.raises(ValueError, match=r"; and 5 more$"):

@@ -1,1 +1,1 @@
-"""The embedded data sets: generated images of shapes."""
+"""Embedded data sets: generated images of colored shapes."""

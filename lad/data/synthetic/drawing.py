@@ -1,16 +1,23 @@
-"""Drawing without a pixel of doubt: outlines, their coverage of pixels, textures and colors.
+"""Reproducible drawing: outlines, their coverage of pixels, textures and colors.
 
-Outlines are rounded to 1/64 px and everything after that is integer arithmetic, so that a picture is the same on every
-platform, whatever the last digit of its sine.
+Outlines are rounded to 1/64 px and everything after that is integer arithmetic, so that images are identical on every
+platform, whatever the rounding of its sine.
 """
 
 import numpy as np
 
 
 def fill(outline: np.ndarray, side: int) -> tuple[tuple[slice, slice], np.ndarray]:
-    """Even-odd area of a closed outline [V] (complex x + iy, pixels): its window in the image and the coverage there.
+    """Rasterize a closed outline by the even-odd rule, with 4 x 4 samples per pixel.
 
-    4 x 4 samples a pixel. Every edge toggles, in the sample rows that it crosses, all samples to its right.
+    Every edge toggles, in the sample rows that it crosses, all samples to its right.
+
+    Args:
+        outline: [V] complex x + iy, pixels.
+        side: Height and width of the image, pixels.
+
+    Returns:
+        Rows and columns of the image that the outline touches, and its coverage of them, [h, w] sixteenths of a pixel.
     """
     xa, ya = np.rint(np.stack([outline.real, outline.imag]) * 64).astype(np.int64)  # [V] in 1/64 px
     xb, yb = np.roll(xa, -1), np.roll(ya, -1)
@@ -29,9 +36,9 @@ def fill(outline: np.ndarray, side: int) -> tuple[tuple[slice, slice], np.ndarra
 
 
 def outlines() -> dict[str, np.ndarray]:
-    """Outline of every class, [V] complex x + iy with y pointing down, about 2 in diameter around 0."""
+    """Return the outline of every class, [V] complex x + iy, y pointing down, about 2 in diameter around 0."""
     t = np.linspace(-1, 1, 25)
-    loop = np.exp(1j * np.pi * np.linspace(-1, 1, 49))  # closed: a ring's two circles meet in a seam of no width
+    loop = np.exp(1j * np.pi * np.linspace(-1, 1, 49))  # closed, so that a ring's two circles meet in a seam of width 0
     moon = np.exp(0.65j * np.pi * t)
     hollow = moon[-1].real + 0.85 * np.cos(0.5 * np.pi * t) - 1j * moon[-1].imag * np.sin(0.5 * np.pi * t)
     a = np.angle(loop)
@@ -54,22 +61,29 @@ def outlines() -> dict[str, np.ndarray]:
     }
 
 
-def scribble(rng: np.random.Generator) -> np.ndarray:
-    """Outline of clutter: a thin bent stroke or a blob of three lobes, unlike any class."""
-    turn = np.exp(2j * np.pi * rng.random())
+def clutter_outline(rng: np.random.Generator) -> np.ndarray:
+    """Return the outline of clutter, a thin bent stroke or a blob of three lobes, unlike any class."""
+    rotation = np.exp(2j * np.pi * rng.random())
     if rng.random() >= 0.5:
         arc = np.exp(1j * (0.5 + rng.random()) * np.linspace(-1, 1, 12))
-        return np.concatenate([arc, 0.88 * arc[::-1]]) * turn
+        return np.concatenate([arc, 0.88 * arc[::-1]]) * rotation
     angle = 2 * np.pi * np.arange(48) / 48
-    return _polygon(48) * (0.62 + 0.08 * np.cos(2 * angle + 6 * rng.random()) + 0.3 * np.cos(3 * angle)) * turn
+    return _polygon(48) * (0.62 + 0.08 * np.cos(2 * angle + 6 * rng.random()) + 0.3 * np.cos(3 * angle)) * rotation
 
 
 def texture(rng: np.random.Generator, kind: str, shape: tuple[int, ...], pitch: int) -> np.ndarray:
-    """Tone of every pixel, [h, w] integers from 0 to 255, of a pattern whose elements are about `pitch` pixels wide."""
+    """Return the tone of every pixel of a pattern, [h, w] integers 0 … 255.
+
+    Args:
+        rng: Generator of its direction and knots.
+        kind: "flat", "gradient", "stripes", "checker", "dots" or "noise".
+        shape: (height, width) in pixels.
+        pitch: Approximate width of its elements in pixels.
+    """
     y, x = np.ogrid[: shape[0], : shape[1]]
     angle = 2 * np.pi * rng.random()
     cos, sin = round(64 * np.cos(angle)), round(64 * np.sin(angle))
-    u, v, pitch64 = cos * x + sin * y, cos * y - sin * x, 64 * pitch  # turned coordinates in 1/64 px
+    u, v, pitch64 = cos * x + sin * y, cos * y - sin * x, 64 * pitch  # rotated coordinates in 1/64 px
 
     def wave(w: np.ndarray) -> np.ndarray:  # bands from -127 to 127 with edges 1 px wide
         return np.clip(4 * (np.abs(w % (2 * pitch64) - pitch64) - pitch64 // 2), -127, 127)
@@ -87,18 +101,18 @@ def texture(rng: np.random.Generator, kind: str, shape: tuple[int, ...], pitch: 
             radius = pitch64 * 5 // 8
             distance2 = (u % (2 * pitch64) - pitch64) ** 2 + (v % (2 * pitch64) - pitch64) ** 2
             return np.clip(128 + 2 * (radius**2 - distance2) // radius, 0, 255)
-        case "noise":  # random knots, linear in between
+        case "noise":  # bilinear interpolation of random knots
             knots = (256 * rng.random((shape[0] // pitch + 2, shape[1] // pitch + 2))).astype(int)
             rows, down = knots[y[:, 0] // pitch], knots[y[:, 0] // pitch + 1]
             columns = rows * (pitch - y % pitch) + down * (y % pitch)  # [h, knots]
             left, right = columns[:, x[0] // pitch], columns[:, x[0] // pitch + 1]
             return (left * (pitch - x % pitch) + right * (x % pitch)) // pitch**2
         case _:
-            raise ValueError(f"texture {kind!r} is unknown")
+            raise ValueError(f"texture kind={kind!r} is unknown")
 
 
-def mix(first: np.ndarray, second: np.ndarray, tone: np.ndarray) -> np.ndarray:
-    """From color `first` at tone 0 to `second` at 255, [h, w, 3] uint8."""
+def blend(first: np.ndarray, second: np.ndarray, tone: np.ndarray) -> np.ndarray:
+    """Return colors between `first` at tone 0 and `second` at tone 255, [h, w, 3] uint8."""
     ramp = first + (second - first) * np.arange(256)[:, None] // 255  # [256, 3]
     return ramp.astype(np.uint8)[tone]
 

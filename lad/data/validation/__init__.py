@@ -1,1 +1,1 @@
-"""Validation of data sets: what is wrong with a COCO-format folder, and a repaired copy."""
+"""Validation of COCO-format data sets: findings, checks before training, and corrected copies."""

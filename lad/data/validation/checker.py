@@ -1,41 +1,41 @@
-"""Everything that is wrong with a COCO-format data set, entry by entry, and whether its images can be used.
+"""Validation of COCO-format data sets: findings about the JSON, its entries, its image files and its splits.
 
-An error is what training refuses or would learn wrongly from; a warning is what is mended on reading, or not used; a
-note is what may well be meant so.
+Errors are what training refuses or would learn wrongly from, warnings what is corrected on reading or not used, notes
+what may be intended.
 """
 
 import filecmp
-import hashlib
 import json
 import logging
-import os
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from lad.data.annotations import read_annotations
-from lad.data.coco import LOOKED_AT, CocoDataset, find_json, find_split, fullest, image_homes
-from lad.data.images import check_file, load_image
-from lad.data.validation.entries import category_name, image_size, is_inside, is_whole
-from lad.data.validation.rules import SEVERITIES, Finding, about_entry, check_entries, entry_lists, some
-from lad.utils.atomic_io import write_text
-from lad.utils.messages import format_path, one_line
-from lad.utils.paths import cache_folder
-from lad.utils.progress import log, progress_bar
-
-THREADS = 8
-CHECK_VERSION = 1  # a new number makes every remembered image be checked again
+from lad.data.coco import MAX_PROBED_IMAGES, candidate_image_folders, find_json, find_split, fullest_folder
+from lad.data.validation.entries import category_name, image_size, is_inside_folder, is_int64
+from lad.data.validation.image_files import image_file_problems, message_without_path
+from lad.data.validation.rules import SEVERITIES, Finding, abbreviate, check_entries, entry_finding, entry_lists
+from lad.utils.messages import one_line
 
 
 @dataclass(frozen=True)
 class CheckedSplit:
-    """What a split holds, and its findings, the worst first. file_names: by image id."""
+    """The content of a split and its findings.
+
+    Attributes:
+        images: Images folder.
+        path: The instances JSON.
+        findings: The worst first.
+        image_count: Number of images listed.
+        annotation_count: Number of annotations listed.
+        categories: Name by category id.
+        file_names: File name by image id.
+    """
 
     images: Path
     path: Path
@@ -47,11 +47,15 @@ class CheckedSplit:
 
 
 def validate(images: Path, path: Path, decode: bool = True) -> list[Finding]:
-    """Everything wrong with an instances JSON and the images that it lists, the worst first. decode: read the images,
-    rather than only look whether they are there.
+    """Return all findings about an instances JSON and the images that it lists, the worst first.
 
-    There is no error among the findings if and only if `read_annotations` reads the JSON and `ensure_usable` accepts
-    all its images. Never raises for what is in the files.
+    No finding is an error if and only if `read_annotations` reads the JSON and `ensure_usable` accepts all its images.
+    Never raises for the content of the files.
+
+    Args:
+        images: Images folder.
+        path: The instances JSON.
+        decode: Whether to read the images, rather than only check that the files exist.
     """
     return _check_split(images, path, decode).findings
 
@@ -59,30 +63,45 @@ def validate(images: Path, path: Path, decode: bool = True) -> list[Finding]:
 def validate_folder(
     folder: Path, splits: Sequence[str] = ("train", "val"), decode: bool = True
 ) -> dict[str, CheckedSplit]:
-    """Each split of a data set folder; among its findings is what is wrong between it and those before: categories that
-    differ, images that are in both. Raises ValueError if there is no such folder."""
+    """Check each split of a data set folder, and each pair of splits for different categories and shared images.
+
+    Args:
+        folder: Data set folder.
+        splits: Names of splits.
+        decode: Whether to read the images, rather than only check that the files exist.
+
+    Returns:
+        Checked splits by name; findings about a pair are those of the later split.
+
+    Raises:
+        ValueError: There is no such folder.
+    """
     if not folder.is_dir():
         raise ValueError(one_line(f"{folder}: no such folder; name one with images and a COCO instances JSON"))
     checked: dict[str, CheckedSplit] = {}
-    for split in splits:
+    for name in splits:
         try:
-            one = _check_split(*_find_split(folder, split), decode)
+            split = _check_split(*_find_split(folder, name), decode)
         except ValueError as error:
-            one = CheckedSplit(folder, folder, [Finding("error", "no-split", folder, None, None, str(error))])
-        between = [finding for other in checked.values() for finding in _check_between(other, one)]
-        checked[split] = replace(one, findings=_sorted([*one.findings, *between]))
+            split = CheckedSplit(folder, folder, [Finding("error", "no-split", folder, None, None, str(error))])
+        of_pairs = [finding for earlier in checked.values() for finding in _check_pair(earlier, split)]
+        checked[name] = replace(split, findings=_sorted([*split.findings, *of_pairs]))
     return checked
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """All that is in an instances JSON. Raises ValueError, one line that names the file, if it is no JSON object."""
-    if not path.is_file():  # a named pipe would be waited for
+    """Return the whole content of an instances JSON.
+
+    Raises:
+        ValueError: It cannot be read or is not a JSON object; one line that names the file.
+    """
+    if not path.is_file():  # reading a named pipe would block
         raise ValueError(one_line(f"{path}: no such file"))
     try:
         content = path.read_bytes()
         try:
             document = msgspec.json.decode(content)
-        except (msgspec.DecodeError, UnicodeDecodeError):  # Python's json also reads NaN, and names an error's line
+        except (msgspec.DecodeError, UnicodeDecodeError):  # Python's json accepts NaN and reports an error's line
             document = json.loads(content)
     except OSError as error:
         raise ValueError(one_line(f"{path}: cannot be read ({error.strerror})")) from None
@@ -95,70 +114,49 @@ def read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def ensure_usable(dataset: CocoDataset, bad_images: Literal["stop", "skip"]) -> CocoDataset:
-    """The data set, once each of its images was found whole and of its annotated size. An image that passed is not read
-    again while its file and the JSON stay as they are: that is remembered in the user's cache.
-
-    Raises ValueError naming the first image that cannot be used, or leaves such images out under "skip"; under either
-    if none can be used.
-    """
-    path = dataset.annotations.path
-    if len(dataset) == 0:
-        raise ValueError(one_line(f"{path}: lists no images"))
-    problems = _unusable_images(dataset)
-    if not problems:
-        return dataset
-    more = f" and {len(problems) - 1} more images" if len(problems) > 1 else ""
-    first = f"{next(iter(problems.values()))}{more}"
-    folder = path.parent.parent if path.parent.name == "annotations" else path.parent
-    hint = f"`lad validate {one_line(shlex.quote(str(folder)))}` lists all"
-    if bad_images == "stop":
-        raise ValueError(f"{first}; mend or remove what is wrong, or give bad_images=skip to go on without; {hint}")
-    if len(problems) == len(dataset):
-        raise ValueError(f"{first}; none of {path}'s images can be used; {hint}")
-    log(f"left out: {first}")
-    return dataset.subset([index for index in range(len(dataset)) if index not in problems])
-
-
 def _check_split(images: Path, path: Path, decode: bool) -> CheckedSplit:
     try:
         document = read_document(path)
     except ValueError as error:
-        return _check_undecoded(images, path, decode, _reason(error, path))
+        return _check_undecodable(images, path, decode, message_without_path(error, path))
     lists, findings = entry_lists(path, document)
     findings += check_entries(path, lists)
     if not any(finding.severity == "error" for finding in findings):
-        findings += _refusal(path)
-    named = [entry for entry in lists["images"] if is_inside(entry[1].get("file_name"))]
-    wanted = [(image["file_name"], image_size(image)) for _, image in named]
-    for entry, problem in zip(named, _file_problems(images, wanted, decode), strict=True):
+        findings += _check_reading(path)
+    with_file = [entry for entry in lists["images"] if is_inside_folder(entry[1].get("file_name"))]
+    files = [(image["file_name"], image_size(image)) for _, image in with_file]
+    for entry, problem in zip(with_file, image_file_problems(images, files, decode), strict=True):
         if problem is not None:
             kind, message = problem
-            findings.append(about_entry(images / entry[1]["file_name"], "images", entry, "error", kind, message))
+            findings.append(entry_finding(images / entry[1]["file_name"], "images", entry, "error", kind, message))
     return CheckedSplit(
         images,
         path,
         _sorted(findings),
         len(lists["images"]),
         len(lists["annotations"]),
-        {one["id"]: category_name(one) for _, one in lists["categories"] if is_whole(one.get("id"))},
-        {image["id"]: image["file_name"] for _, image in named if is_whole(image.get("id"))},
+        {
+            category["id"]: category_name(category)
+            for _, category in lists["categories"]
+            if is_int64(category.get("id"))
+        },
+        {image["id"]: image["file_name"] for _, image in with_file if is_int64(image.get("id"))},
     )
 
 
-def _check_undecoded(images: Path, path: Path, decode: bool, reason: str) -> CheckedSplit:
-    """A JSON that cannot be decoded as a whole; what training reads of it may be fine."""
-    if _refusal(path):
+def _check_undecodable(images: Path, path: Path, decode: bool, reason: str) -> CheckedSplit:
+    """Check a JSON that cannot be decoded as a whole, though training may be able to read its part of it."""
+    if _check_reading(path):
         return CheckedSplit(images, path, [Finding("error", "unreadable-json", path, None, None, reason)])
-    with _silent("lad.data.annotations"):
+    with _silenced("lad.data.annotations"):
         annotations = read_annotations(path)
-    message = f"{reason}; training does not read the place, and only what it reads was checked"
+    message = f"{reason}; training skips this part of the file, and only the parts that it reads were checked"
     findings = [Finding("warning", "odd-json", path, None, None, message)]
     records = annotations.records
     if not len(records):
         findings.append(Finding("error", "empty-set", path, None, None, "lists no images"))
-    wanted = [(record.file_name, record.hw) for record in records]
-    for record, problem in zip(records, _file_problems(images, wanted, decode), strict=True):
+    files = [(record.file_name, record.hw) for record in records]
+    for record, problem in zip(records, image_file_problems(images, files, decode), strict=True):
         if problem is not None:
             kind, message = problem
             findings.append(Finding("error", kind, images / record.file_name, record.image_id, None, message))
@@ -173,59 +171,27 @@ def _check_undecoded(images: Path, path: Path, decode: bool, reason: str) -> Che
     )
 
 
-def _file_problems(
-    images: Path, wanted: Sequence[tuple[str, tuple[int, int] | None]], decode: bool = True
-) -> Iterator[tuple[str, str] | None]:
-    """Of each file name, with the (height, width) that it must have or None for any: what is wrong, as kind and
-    message, or None."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        problems = pool.map(lambda one: _file_problem(images, one[0], one[1], decode), wanted)
-        for problem, _ in zip(problems, progress_bar(wanted, "checking images"), strict=True):
-            yield problem
-
-
-def _file_problem(images: Path, name: str, hw: tuple[int, int] | None, decode: bool) -> tuple[str, str] | None:
-    file = images / name
-    with suppress(ValueError):  # no name that a file can have, which is said below
-        target = Path(os.path.realpath(file))
-        if not target.is_relative_to(os.path.realpath(images)):
-            return "outside-folder", (
-                f"a link leads out of the images folder, to {target}; copy the file there, or link the whole folder"
-            )
-    try:
-        if decode:
-            load_image(file, hw)
-        else:
-            check_file(file)
-        return None
-    except ValueError as error:
-        reason = _reason(error, file)
-    if not os.path.exists(file):
-        return "missing-file", reason
-    try:
-        load_image(file)
-    except ValueError:
-        return "unreadable-image", reason
-    return "wrong-size", reason
-
-
-def _check_between(first: CheckedSplit, second: CheckedSplit) -> Iterator[Finding]:
+def _check_pair(first: CheckedSplit, second: CheckedSplit) -> Iterator[Finding]:
+    """Yield findings about different categories and shared images of two splits."""
     if not (first.categories and second.categories):
         return
     if first.categories != second.categories:
         pairs = ((first.categories, second.categories), (second.categories, first.categories))
-        there, here = (some([f"{n} {name}" for n, name in sorted(a.items() - b.items())]) or "none" for a, b in pairs)
-        message = f"its categories differ from those of {first.path}; only there: {there}; only here: {here}"
+        missing, added = (
+            abbreviate([f"{number} {name}" for number, name in sorted(a.items() - b.items())]) or "none"
+            for a, b in pairs
+        )
+        message = f"its categories differ from those of {first.path}; missing here: {missing}; only here: {added}"
         yield Finding("error", "categories-differ", second.path, None, None, message)
     files = {name: first.images / name for name in first.file_names.values()}
     for image_id, name in second.file_names.items():
         file = second.images / name
-        if name in files and _are_one_picture(files[name], file):
-            message = f"is listed by {first.path} too, so it is judged after it was learned"
+        if name in files and _have_equal_content(files[name], file):
+            message = f"is also listed by {first.path}, so this split does not measure results on unseen images"
             yield Finding("warning", "in-both-splits", file, image_id, None, message)
 
 
-def _are_one_picture(file: Path, other: Path) -> bool:
+def _have_equal_content(file: Path, other: Path) -> bool:
     try:
         return file.samefile(other) or (file.is_file() and filecmp.cmp(file, other, shallow=False))
     except (OSError, ValueError):
@@ -233,7 +199,7 @@ def _are_one_picture(file: Path, other: Path) -> bool:
 
 
 def _find_split(folder: Path, split: str) -> tuple[Path, Path]:
-    """As `find_split`, but any image may be missing, and the JSON damaged."""
+    """Return what `find_split` does, even if all images are missing or the JSON is corrupted."""
     try:
         return find_split(folder, split)
     except (ValueError, RecursionError):
@@ -241,89 +207,40 @@ def _find_split(folder: Path, split: str) -> tuple[Path, Path]:
     names: list[str] = []
     with suppress(ValueError):
         lists, _ = entry_lists(path, read_document(path))
-        names = [one["file_name"] for _, one in lists["images"][:LOOKED_AT] if is_inside(one.get("file_name"))]
-    return fullest(image_homes(folder, path, split), names)[0], path
+        file_names = [image.get("file_name") for _, image in lists["images"][:MAX_PROBED_IMAGES]]
+        names = [name for name in file_names if is_inside_folder(name)]
+    return fullest_folder(candidate_image_folders(folder, path, split), names)[0], path
 
 
-def _refusal(path: Path) -> list[Finding]:
-    """What training says of a JSON: the last word on whether it can be read."""
+def _check_reading(path: Path) -> list[Finding]:
+    """Return the error that training raises on reading a JSON, as the final check that it can be read."""
     try:
-        with _silent("lad.data.annotations"):
+        with _silenced("lad.data.annotations"):
             read_annotations(path)
     except (ValueError, RecursionError) as error:
-        return [Finding("error", "refused", path, None, None, _reason(error, path))]
+        return [Finding("error", "refused", path, None, None, message_without_path(error, path))]
     return []
 
 
 @contextmanager
-def _silent(logger: str) -> Iterator[None]:
-    """Without the warnings of a logger: here they are findings."""
+def _silenced(logger: str) -> Iterator[None]:
+    """Drop the warnings of a logger, which the findings repeat."""
 
-    def refuse(_record: logging.LogRecord) -> bool:
+    def drop(_record: logging.LogRecord) -> bool:
         return False
 
-    logging.getLogger(logger).addFilter(refuse)
+    logging.getLogger(logger).addFilter(drop)
     try:
         yield
     finally:
-        logging.getLogger(logger).removeFilter(refuse)
+        logging.getLogger(logger).removeFilter(drop)
 
 
 def _sorted(findings: Iterable[Finding]) -> list[Finding]:
+    """Sort findings by severity, image id and annotation id, those without an id first."""
+
     def key(finding: Finding) -> tuple[int, tuple[bool, int], tuple[bool, int]]:
-        image, annotation = ((one is not None, one or 0) for one in (finding.image_id, finding.annotation_id))
+        image, annotation = ((number is not None, number or 0) for number in (finding.image_id, finding.annotation_id))
         return SEVERITIES.index(finding.severity), image, annotation
 
     return sorted(findings, key=key)
-
-
-def _reason(error: Exception, path: Path) -> str:
-    return str(error).removeprefix(f"{format_path(path)}: ").removeprefix(f"{path}: ")
-
-
-def _unusable_images(dataset: CocoDataset) -> dict[int, str]:
-    """Index → what is wrong, for images that cannot be used; those that passed before are not read."""
-    memory = _memory(dataset)
-    passed = _remembered(memory)
-    ids = dataset.annotations.records.image_id.tolist()
-    wanted = [(record.file_name, record.hw) for record in dataset.annotations.records]
-    states = [_state(dataset.images / name) for name, _ in wanted]
-    unknown = [i for i, state in enumerate(states) if state is None or passed.get(str(ids[i])) != state]
-    problems = {}
-    for i, problem in zip(unknown, _file_problems(dataset.images, [wanted[i] for i in unknown]), strict=True):
-        if problem is None:
-            passed[str(ids[i])] = states[i]
-        else:
-            problems[i] = one_line(f"{format_path(dataset.images / wanted[i][0])}: {problem[1]}")
-    if unknown:
-        log(f"{dataset.annotations.path.name}: checked {len(unknown):,} image{'s' * (len(unknown) > 1)}")
-        with suppress(OSError):  # without a place to remember, they are checked again next time
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            write_text(memory, json.dumps(passed))
-    return problems
-
-
-def _memory(dataset: CocoDataset) -> Path:
-    """The file that remembers which images of an instances JSON, in a folder, passed."""
-    with dataset.annotations.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    digest.update(os.fsencode(os.path.realpath(dataset.images)))
-    return cache_folder() / f"checked-v{CHECK_VERSION}" / f"{digest.hexdigest()}.json"
-
-
-def _remembered(memory: Path) -> dict[str, Any]:
-    """Size and time of change of the images that passed, by image id."""
-    try:
-        content = json.loads(memory.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _state(file: Path) -> list[int] | None:
-    """Size in bytes and time of change in ns, None if there is no such file."""
-    try:
-        found = file.stat()
-    except (OSError, ValueError):
-        return None
-    return [found.st_size, found.st_mtime_ns]

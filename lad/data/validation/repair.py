@@ -1,4 +1,4 @@
-"""A corrected copy of an instances JSON: what can be mended is, what cannot is left out, all else stays as it was."""
+"""Corrected copies of instances JSON files: entries are repaired or removed, all else is unchanged."""
 
 import json
 import os
@@ -14,133 +14,153 @@ from lad.data.validation.checker import read_document, validate
 from lad.data.validation.entries import (
     clip_boxes,
     corner_boxes,
-    have_area,
+    has_area,
     image_sizes,
     is_box,
-    is_whole,
+    is_int64,
     segmentation_problem,
 )
 from lad.data.validation.rules import SECTIONS, Finding
 from lad.utils.atomic_io import write_text
 from lad.utils.messages import one_line
 
-LEFT_OUT = {  # kinds of findings whose entry the copy has not
+REMOVED_KINDS = {  # findings whose entry is removed from the copy
     "not-an-object", "bad-id", "duplicate-category-id", "duplicate-image-id", "bad-file-name", "outside-folder",
     "missing-file", "unreadable-image", "unknown-image", "unknown-category", "bad-box", "empty-box",
 }  # fmt: skip
-BY_HAND = {"unreadable-json", "odd-json", "missing-list", "refused"}
+UNREPAIRABLE_KINDS = {"unreadable-json", "odd-json", "missing-list", "refused"}
 
 Boxes = Mapping[int, Sequence[list[float]]]  # by image id
 
 
 def fix(images: Path, path: Path, out: Path, findings: Sequence[Finding] | None = None) -> list[str]:
-    """Write a corrected copy of an instances JSON as the new file `out`; returns what was done, a line per finding
-    about an entry. findings: those of `validate`, so that the images are not read again.
+    """Write a corrected copy of an instances JSON as a new file; `validate` finds no error in it.
 
-    Left out are images that cannot be used, annotations without a finite box with area, entries whose id is taken or no
-    id, and the annotations of what is left out. Boxes are clipped; a wrong size is replaced by the file's where the
-    boxes fit it, and nothing is scaled; annotations get new ids where theirs are taken; segmentations that do not fit
-    are emptied. The copy has no error by `validate`.
+    Removed are unusable images, annotations without a finite box with area, entries with a repeated or invalid id, and
+    the annotations of removed images and categories. Boxes are clipped. A wrong image size is replaced by the file's
+    where the boxes fit it; boxes are never scaled. Annotations with a repeated id get new ones. Segmentations that do
+    not fit their image are emptied.
 
-    Raises ValueError, and writes nothing, if `out` is there, nothing would be left, or the JSON must be mended by hand.
+    Args:
+        images: Images folder.
+        path: The instances JSON.
+        out: New file.
+        findings: Those of `validate`, if known, so that the images are not read again.
+
+    Returns:
+        The corrections, one line per finding about an entry.
+
+    Raises:
+        ValueError: `out` exists, nothing would remain, or the JSON must be fixed by hand; nothing is written.
     """
     if os.path.lexists(out):
-        raise ValueError(one_line(f"{out}: is there already; a corrected copy is always a new file"))
+        raise ValueError(one_line(f"{out}: already exists; a corrected copy is always a new file"))
     findings = validate(images, path) if findings is None else findings
     for finding in findings:
-        if finding.kind in BY_HAND:
-            raise ValueError(one_line(f"{path}: {finding.message}; this has to be mended by hand"))
+        if finding.kind in UNREPAIRABLE_KINDS:
+            raise ValueError(one_line(f"{path}: {finding.message}; this must be fixed by hand"))
     document = read_document(path)
-    done = _mend(document, images, findings)
+    corrections = _correct(document, images, findings)
     for section in ("images", "categories"):
         if not document[section]:
-            raise ValueError(one_line(f"{path}: none of its {section} can be used, so no corrected copy is written"))
+            raise ValueError(one_line(f"{path}: none of its {section} can be used, so there is nothing to write"))
     try:
         text = json.dumps(document)
     except RecursionError:
-        raise ValueError(one_line(f"{path}: is nested too deeply to be written again")) from None
+        raise ValueError(one_line(f"{path}: is nested too deeply to be written")) from None
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
-    return done
+    return corrections
 
 
-def _mend(document: dict[str, Any], images: Path, findings: Sequence[Finding]) -> list[str]:
-    """Correct a document in place."""
+def _correct(document: dict[str, Any], images: Path, findings: Sequence[Finding]) -> list[str]:
+    """Correct a document in place and return the corrections."""
     annotations = _objects(document.get("annotations"))
     boxes_of = _boxes_by_image(annotations)
-    new_ids = count(max((one["id"] for one in annotations if is_whole(one.get("id"))), default=0) + 1)
-    done = []
-    for section in SECTIONS:  # images before annotations, whose boxes are clipped to the sizes found then
+    used_ids = (annotation["id"] for annotation in annotations if is_int64(annotation.get("id")))
+    new_ids = count(max(used_ids, default=0) + 1)
+    corrections = []
+    for section in SECTIONS:  # images before annotations, whose boxes are clipped to the corrected sizes
         entries = document.get(section) or []
         hw_of = image_sizes(document["images"]) if section == "annotations" else {}
-        gone = set()
+        removed = set()
         for finding in findings:
             if finding.entry is None or finding.entry[0] != section:
                 continue
-            place = finding.entry[1]
-            if finding.kind in LEFT_OUT or place in gone:
-                what = "left out"
+            index = finding.entry[1]
+            if finding.kind in REMOVED_KINDS or index in removed:
+                correction = "removed"
             elif finding.kind in ("bad-size", "wrong-size"):
-                what = _correct_size(entries[place], images, boxes_of)
+                correction = _correct_size(entries[index], images, boxes_of)
             elif finding.kind == "outside-box":
-                what = _clip_box(entries[place], hw_of)
+                correction = _clip_box(entries[index], hw_of)
             elif finding.kind in ("duplicate-annotation-id", "odd-annotation-id"):
-                entries[place]["id"] = next(new_ids)
-                what = f"is annotation {entries[place]['id']} now"
+                entries[index]["id"] = next(new_ids)
+                correction = f"renumbered to annotation {entries[index]['id']}"
             elif finding.kind == "bad-segmentation":
-                entries[place]["segmentation"] = []
-                what = "segmentation emptied"
+                entries[index]["segmentation"] = []
+                correction = "segmentation emptied"
             else:
-                what = "left as it is"
-            if what.startswith("left out"):
-                gone.add(place)
-            done.append(f"{finding}: {what}")
+                correction = "unchanged"
+            if correction.startswith("removed"):
+                removed.add(index)
+            corrections.append(f"{finding}: {correction}")
         if section in document:
-            document[section] = [entry for place, entry in enumerate(entries) if place not in gone]
-    return done + _follow(document)
+            document[section] = [entry for index, entry in enumerate(entries) if index not in removed]
+    return corrections + _correct_dependent_annotations(document)
 
 
-def _follow(document: dict[str, Any]) -> list[str]:
-    """What the annotations need after images were left out or given another size, and categories left out."""
+def _correct_dependent_annotations(document: dict[str, Any]) -> list[str]:
+    """Correct annotations whose image or category was removed, or whose image has a new size."""
     annotations = document.get("annotations") or []
     hw_of = image_sizes(document["images"])
     categories = {category["id"] for category in document["categories"]}
-    left = [one for one in annotations if one["image_id"] in hw_of and one["category_id"] in categories]
-    unfit = [one for one in left if segmentation_problem(one.get("segmentation"), hw_of[one["image_id"]])]
-    for annotation in unfit:
+    kept = [
+        annotation
+        for annotation in annotations
+        if annotation["image_id"] in hw_of and annotation["category_id"] in categories
+    ]
+    misfits = [
+        annotation
+        for annotation in kept
+        if segmentation_problem(annotation.get("segmentation"), hw_of[annotation["image_id"]])
+    ]
+    for annotation in misfits:
         annotation["segmentation"] = []
     if "annotations" in document:
-        document["annotations"] = left
-    done = []
-    if len(left) < len(annotations):
-        done.append(f"annotations left out with their images or categories: {len(annotations) - len(left):,}")
-    if unfit:
-        done.append(f"segmentations emptied because their images have another size now: {len(unfit):,}")
-    return done
+        document["annotations"] = kept
+    corrections = []
+    if len(kept) < len(annotations):
+        corrections.append(f"annotations removed with their images or categories: {len(annotations) - len(kept):,}")
+    if misfits:
+        corrections.append(f"segmentations emptied because the sizes of their images changed: {len(misfits):,}")
+    return corrections
 
 
 def _correct_size(image: dict[str, Any], images: Path, boxes_of: Boxes) -> str:
+    """Set an image's size to that of its file and return the correction; "removed …" if that cannot be right."""
     try:
         height, width = load_image(images / image["file_name"]).shape[:2]
         boxes = corner_boxes(boxes_of.get(image["id"], []))
     except (ValueError, KeyError, TypeError):
-        return "left out"  # for what its other findings say
+        return "removed"  # its other findings say why
     clipped = clip_boxes(boxes, np.array([[height, width]] * len(boxes)).reshape(-1, 2))
     if (abs(boxes - clipped) > 1).any():
         return (
-            f"left out: its boxes leave the file's {width} x {height}, so they are of another picture or another size"
+            f"removed: its boxes extend beyond the file's {width} x {height}, so they belong to another image or size"
         )
     image["width"], image["height"] = width, height
-    return f"width and height are the file's now, {width} x {height}; boxes were not scaled, so look whether they fit"
+    return f"width and height set to the file's, {width} x {height}; boxes were not scaled, check that they fit"
 
 
 def _clip_box(annotation: dict[str, Any], hw_of: Mapping[int, tuple[int, int] | None]) -> str:
+    """Clip an annotation's box to its image and return the correction; "removed …" if nothing remains."""
     hw = hw_of.get(annotation["image_id"])
     if hw is None:
-        return "left out with its image"
+        return "removed with its image"
     clipped = clip_boxes(corner_boxes([annotation["bbox"]]), np.array([hw]))
-    if not have_area(clipped)[0]:
-        return "left out"
+    if not has_area(clipped)[0]:
+        return "removed"
     x0, y0, x1, y1 = clipped[0].tolist()
     annotation["bbox"] = [x0, y0, x1 - x0, y1 - y0]
     return f"clipped to {annotation['bbox']}"
@@ -149,7 +169,7 @@ def _clip_box(annotation: dict[str, Any], hw_of: Mapping[int, tuple[int, int] | 
 def _boxes_by_image(annotations: Iterable[Mapping[str, Any]]) -> Boxes:
     boxes: dict[int, list[list[float]]] = {}
     for annotation in annotations:
-        if is_whole(annotation.get("image_id")) and is_box(annotation.get("bbox")):
+        if is_int64(annotation.get("image_id")) and is_box(annotation.get("bbox")):
             boxes.setdefault(annotation["image_id"], []).append(annotation["bbox"])
     return boxes
 

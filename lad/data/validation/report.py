@@ -1,7 +1,7 @@
-"""Is a data set fit for training? Every finding, and a corrected copy if wanted.
+"""The command `lad validate`: reports the findings about a data set folder and writes a corrected copy.
 
-lad validate path/to/chess                        # of its train and val splits; exit status 1 if it is not
-lad validate path/to/chess --fix path/to/mended   # a folder to train on: -p data path/to/mended
+lad validate path/to/chess                           # its train and val splits; exit status 1 if there are errors
+lad validate path/to/chess --fix path/to/corrected   # a folder to train on: -p data path/to/corrected
 """
 
 import argparse
@@ -21,126 +21,140 @@ from lad.data.validation.repair import fix
 from lad.data.validation.rules import SEVERITIES, Finding
 from lad.utils.messages import one_line
 
-MAX_LINES = 20  # of one kind, unless all are asked for
+MAX_LINES = 20  # of one kind of findings, unless --all is given
 
 
 def fix_folder(checked: Mapping[str, CheckedSplit], out: Path) -> list[str]:
-    """Write a data set folder `out` of corrected splits, and return what was done. Its images are links to the folders
-    they are in, or copies where links cannot be made.
+    """Write a data set folder of corrected splits; its images are links to the original folders, or copies.
 
-    Raises ValueError, and leaves nothing behind, if `out` is there or a split cannot be mended.
+    Args:
+        checked: Checked splits by name.
+        out: New folder.
+
+    Returns:
+        The corrections, one line per finding about an entry.
+
+    Raises:
+        ValueError: `out` exists or a split cannot be corrected; nothing is written.
     """
     if os.path.lexists(out):
-        raise ValueError(one_line(f"{out}: is there already; a corrected copy is always a new folder"))
-    done = []
+        raise ValueError(one_line(f"{out}: already exists; a corrected copy is always a new folder"))
+    corrections = []
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as unfinished:
         draft = Path(unfinished) / out.name
-        for one in checked.values():
-            if not one.path.is_file():
-                raise ValueError("; ".join(finding.message for finding in one.findings))
-            written = draft / "annotations" / one.path.name
-            done += fix(one.images, one.path, written, one.findings)
-            _bring(one.images, draft / split_name(written), written)
+        for split in checked.values():
+            if not split.path.is_file():
+                raise ValueError("; ".join(finding.message for finding in split.findings))
+            corrected = draft / "annotations" / split.path.name
+            corrections += fix(split.images, split.path, corrected, split.findings)
+            _link_or_copy_images(split.images, draft / split_name(corrected), corrected)
         draft.rename(out)
-    return done
+    return corrections
 
 
-def _bring(images: Path, place: Path, annotations: Path) -> None:
-    """Make the images of a JSON reachable in `place`."""
+def _link_or_copy_images(images: Path, target: Path, annotations: Path) -> None:
+    """Make the images of a JSON available in the folder `target`."""
     try:
-        place.symlink_to(images.resolve(), target_is_directory=True)
-    except (OSError, NotImplementedError):  # Windows asks for a privilege, and some file systems have no links
+        target.symlink_to(images.resolve(), target_is_directory=True)
+    except (OSError, NotImplementedError):  # links need a privilege on Windows, and some file systems have none
         for image in read_document(annotations)["images"]:
-            (place / image["file_name"]).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(images / image["file_name"], place / image["file_name"])
+            (target / image["file_name"]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(images / image["file_name"], target / image["file_name"])
 
 
-def report(name: str, checked: Mapping[str, CheckedSplit], most: int | None = MAX_LINES) -> Iterable[str]:
-    """The findings of each split, kind after kind and at most so many of one, and how many there are in all."""
-    for one in checked.values():
-        findings = sorted(one.findings, key=lambda finding: (SEVERITIES.index(finding.severity), finding.kind))
-        yield from _shortened([(finding.kind, str(finding)) for finding in findings], most)
-    yield summary(name, checked)
+def format_report(name: str, checked: Mapping[str, CheckedSplit], max_lines: int | None = MAX_LINES) -> Iterable[str]:
+    """Yield the findings of each split, grouped by kind, and a summary.
+
+    Args:
+        name: Name of the data set.
+        checked: Checked splits by name.
+        max_lines: Maximal number of findings of one kind, None for all.
+    """
+    for split in checked.values():
+        findings = sorted(split.findings, key=lambda finding: (SEVERITIES.index(finding.severity), finding.kind))
+        yield from _limit_lines([(finding.kind, str(finding)) for finding in findings], max_lines)
+    yield format_summary(name, checked)
 
 
-def summary(name: str, checked: Mapping[str, CheckedSplit]) -> str:
-    """ "chess: 2 errors, 14 warnings, 1 note in 320 images, 1,234 annotations" """
-    severities = Counter(finding.severity for one in checked.values() for finding in one.findings)
-    found = ", ".join(_counted(severities[severity], severity) for severity in SEVERITIES if severities[severity])
-    images = _counted(sum(one.image_count for one in checked.values()), "image")
-    annotations = _counted(sum(one.annotation_count for one in checked.values()), "annotation")
-    return one_line(f"{name}: {found or 'nothing wrong'} in {images}, {annotations}")
+def format_summary(name: str, checked: Mapping[str, CheckedSplit]) -> str:
+    """Return a line like "chess: 2 errors, 14 warnings, 1 note in 320 images, 1,234 annotations"."""
+    severities = Counter(finding.severity for split in checked.values() for finding in split.findings)
+    counts = ", ".join(_format_count(severities[severity], severity) for severity in SEVERITIES if severities[severity])
+    images = _format_count(sum(split.image_count for split in checked.values()), "image")
+    annotations = _format_count(sum(split.annotation_count for split in checked.values()), "annotation")
+    return one_line(f"{name}: {counts or 'no problems'} in {images}, {annotations}")
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _format_count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _shortened(lines: Sequence[tuple[str, str]], most: int | None) -> Iterable[str]:
-    """The lines of (kind, line), of each kind the first ones and how many more there are."""
-    seen: Counter[str] = Counter()
-    total = Counter(kind for kind, _ in lines)
+def _limit_lines(lines: Sequence[tuple[str, str]], max_lines: int | None) -> Iterable[str]:
+    """Yield the first lines of each kind, from (kind, line), and how many more there are."""
+    counts: Counter[str] = Counter()
+    totals = Counter(kind for kind, _ in lines)
     for kind, line in lines:
-        seen[kind] += 1
-        if most is None or seen[kind] <= most:
+        counts[kind] += 1
+        if max_lines is None or counts[kind] <= max_lines:
             yield line
-        elif seen[kind] == most + 1:
-            yield f"… and {total[kind] - most:,} more of {kind}; --all lists them"
+        elif counts[kind] == max_lines + 1:
+            yield f"… and {totals[kind] - max_lines:,} more of {kind}; --all lists them"
 
 
 def _has_errors(checked: Mapping[str, CheckedSplit]) -> bool:
-    return any(finding.severity == "error" for one in checked.values() for finding in one.findings)
+    return any(finding.severity == "error" for split in checked.values() for finding in split.findings)
 
 
-def _as_json(folder: Path, checked: Mapping[str, CheckedSplit]) -> str:
-    def of(finding: Finding) -> dict[str, object]:
+def _to_json(folder: Path, checked: Mapping[str, CheckedSplit]) -> str:
+    def to_dict(finding: Finding) -> dict[str, object]:
         return {**asdict(finding), "path": str(finding.path)}
 
     splits = {
-        split: {
-            "annotations": str(one.path),
-            "images": str(one.images),
-            "image_count": one.image_count,
-            "annotation_count": one.annotation_count,
-            "findings": [of(finding) for finding in one.findings],
+        name: {
+            "annotations": str(split.path),
+            "images": str(split.images),
+            "image_count": split.image_count,
+            "annotation_count": split.annotation_count,
+            "findings": [to_dict(finding) for finding in split.findings],
         }
-        for split, one in checked.items()
+        for name, split in checked.items()
     }
     return json.dumps({"folder": str(folder), "splits": splits}, indent=2)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exits with status 1 if there are errors."""
     parser = argparse.ArgumentParser(
         prog="lad validate",
-        description="Check a COCO-format data set: its JSON files entry by entry, and every image.",
-        epilog="The exit status is 1 if there are errors (with --fix: if the copy still has some), else 0.",
+        description="Validate a COCO-format data set: every entry of its JSON files and every image file.",
+        epilog="Exits with status 1 if there are errors (with --fix: in the corrected copy), else 0.",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of the data set, as for -p data")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="data set folder, as for -p data")
     parser.add_argument(
         "--split",
         dest="splits",
         action="append",
         metavar="NAME",
-        help="check this one, may be repeated (default: train, val)",
+        help="split to check; may be repeated (default: train and val)",
     )
-    parser.add_argument("--fix", type=Path, metavar="OUT", help="write a corrected copy as a new folder")
+    parser.add_argument("--fix", type=Path, metavar="OUT", help="write a corrected copy as the new folder OUT")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
-    parser.add_argument("--all", action="store_true", help=f"print all lines, not {MAX_LINES} of a kind")
+    parser.add_argument("--all", action="store_true", help=f"print all findings, not only {MAX_LINES} of each kind")
     given = parser.parse_args(arguments)
-    most = None if given.all else MAX_LINES
+    max_lines = None if given.all else MAX_LINES
     try:
         checked = validate_folder(given.folder, given.splits or ("train", "val"))
         if given.json:
-            print(_as_json(given.folder, checked))
+            print(_to_json(given.folder, checked))
         else:
-            print(*report(given.folder.resolve().name, checked, most), sep="\n")
+            print(*format_report(given.folder.resolve().name, checked, max_lines), sep="\n")
         if given.fix is not None:
-            done = fix_folder(checked, given.fix)
-            checked = validate_folder(given.fix, list(checked), decode=False)  # the images were looked at
+            corrections = fix_folder(checked, given.fix)
+            checked = validate_folder(given.fix, list(checked), decode=False)  # the images were read before
             if not given.json:
-                print(*_shortened([("mended", line) for line in done], most), sep="\n")
-                print(f"written to {one_line(str(given.fix))}: {summary(given.fix.name, checked)}")
+                print(*_limit_lines([("corrections", line) for line in corrections], max_lines), sep="\n")
+                print(f"written to {one_line(str(given.fix))}: {format_summary(given.fix.name, checked)}")
     except (ValueError, OSError) as error:
         sys.exit(f"lad validate: {one_line(str(error))}")
     if _has_errors(checked):

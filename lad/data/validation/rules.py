@@ -1,4 +1,4 @@
-"""What is wrong with the entries of an instances JSON, finding by finding."""
+"""Rules that the entries of an instances JSON must meet; each violation is a `Finding`."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from lad.data.validation.entries import (
     category_name,
     clip_boxes,
     corner_boxes,
-    have_area,
+    has_area,
     image_size,
     image_sizes,
     is_box,
-    is_inside,
-    is_whole,
+    is_inside_folder,
+    is_int64,
     segmentation_problem,
 )
 from lad.utils.messages import format_path, format_value, one_line
 
 Severity = Literal["error", "warning", "note"]
-Lists = Mapping[str, list[Entry]]  # the objects in each list of a JSON
-Sizes = Mapping[int, tuple[int, int] | None]  # (height, width) by image id, None where it is not known
+Lists = Mapping[str, list[Entry]]  # entries of each section of a JSON
+Sizes = Mapping[int, tuple[int, int] | None]  # (height, width) by image id, None where unknown
 
 SECTIONS = ("categories", "images", "annotations")  # of the JSON
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -33,10 +33,17 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong with a data set.
+    """One problem of a data set.
 
-    kind: a short name that stays, such as "missing-file". path: the JSON, or the image file. entry: which list of the
-    JSON it is about and the place there, ("annotations", 12); None for the file as a whole.
+    Attributes:
+        severity: "error" for what training refuses or would learn wrongly from, "warning" for what is corrected on
+            reading or not used, "note" for what may be intended.
+        kind: Stable short name, such as "missing-file".
+        path: The JSON or the image file.
+        image_id: COCO image id, None if the problem has none.
+        annotation_id: COCO annotation id, None if the problem has none.
+        message: What is wrong.
+        entry: Section of the JSON and index in it, ("annotations", 12); None for the file as a whole.
     """
 
     severity: Severity
@@ -50,14 +57,14 @@ class Finding:
     def __str__(self) -> str:
         ids = {"images": self.image_id, "annotations": self.annotation_id}
         places = [f"{section[:-1]} {number}" for section, number in ids.items() if number is not None]
-        if self.entry is not None and ids.get(self.entry[0]) is None:  # it has no id to be found by
+        if self.entry is not None and ids.get(self.entry[0]) is None:  # without an id, the index locates it
             places.append(f"{self.entry[0]}[{self.entry[1]}]")
         where = f"{', '.join(places)}: " if places else ""
         return one_line(f"{self.severity}: {format_path(self.path)}: {where}{self.message} [{self.kind}]")
 
 
 def entry_lists(path: Path, document: Mapping[str, Any]) -> tuple[dict[str, list[Entry]], list[Finding]]:
-    """The objects in each list, and what is wrong with the lists themselves."""
+    """Return the entries of each section that are objects, and the findings about the sections themselves."""
     lists: dict[str, list[Entry]] = {}
     findings = []
     for section in SECTIONS:
@@ -70,7 +77,7 @@ def entry_lists(path: Path, document: Mapping[str, Any]) -> tuple[dict[str, list
             entries = []
         elif not entries and section != "annotations":
             findings.append(Finding("error", "empty-set", path, None, None, f"lists no {section}"))
-        lists[section] = [(place, entry) for place, entry in enumerate(entries) if isinstance(entry, dict)]
+        lists[section] = [(index, entry) for index, entry in enumerate(entries) if isinstance(entry, dict)]
         findings += [
             Finding(
                 "error",
@@ -79,17 +86,16 @@ def entry_lists(path: Path, document: Mapping[str, Any]) -> tuple[dict[str, list
                 None,
                 None,
                 f"is not an object ({format_value(entry)})",
-                (section, place),
+                (section, index),
             )
-            for place, entry in enumerate(entries)
+            for index, entry in enumerate(entries)
             if not isinstance(entry, dict)
         ]
     return lists, findings
 
 
 def check_entries(path: Path, lists: Lists) -> list[Finding]:
-    """What is wrong with the categories, images and annotations of a JSON, as far as it can be told without the files
-    of the images."""
+    """Return the findings about the categories, images and annotations of a JSON, without opening image files."""
     hw_of = image_sizes(image for _, image in lists["images"])
     return [
         *_check_categories(path, lists["categories"]),
@@ -99,9 +105,9 @@ def check_entries(path: Path, lists: Lists) -> list[Finding]:
     ]
 
 
-def about_entry(path: Path, section: str, entry: Entry, severity: Severity, kind: str, message: str) -> Finding:
-    """About an entry, with the ids that it gives."""
-    place, content = entry
+def entry_finding(path: Path, section: str, entry: Entry, severity: Severity, kind: str, message: str) -> Finding:
+    """Return a finding about an entry, with the entry's ids."""
+    index, content = entry
     image_id, annotation_id = {
         "categories": (None, None),
         "images": (content.get("id"), None),
@@ -111,31 +117,31 @@ def about_entry(path: Path, section: str, entry: Entry, severity: Severity, kind
         severity,
         kind,
         path,
-        image_id if is_whole(image_id) else None,
-        annotation_id if is_whole(annotation_id) else None,
+        image_id if is_int64(image_id) else None,
+        annotation_id if is_int64(annotation_id) else None,
         message,
-        (section, place),
+        (section, index),
     )
 
 
-def some(names: Sequence[str], most: int = 10) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def abbreviate(names: Sequence[str], limit: int = 10) -> str:
+    """Return the first names and how many more there are."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def _check_categories(path: Path, categories: Iterable[Entry]) -> Iterator[Finding]:
     ids: set[int] = set()
     id_of: dict[str, int] = {}
     for entry in categories:
-        found = partial(about_entry, path, "categories", entry)
+        finding = partial(entry_finding, path, "categories", entry)
         number, name = entry[1].get("id"), category_name(entry[1])
-        if not is_whole(number):
-            yield found("error", "bad-id", _not_whole("id", number))
+        if not is_int64(number):
+            yield finding("error", "bad-id", _not_int64("id", number))
             continue
         if number in ids:
-            yield found("error", "duplicate-category-id", f"its id, {number}, is an earlier category's")
+            yield finding("error", "duplicate-category-id", f"repeats the id of an earlier category, {number}")
         elif name in id_of:
-            yield found(
+            yield finding(
                 "warning", "same-name", f"categories {id_of[name]} and {number} are both named {format_value(name)}"
             )
         ids.add(number)
@@ -146,24 +152,24 @@ def _check_images(path: Path, images: Iterable[Entry]) -> Iterator[Finding]:
     first: dict[int, dict[str, Any]] = {}
     id_of: dict[str, Any] = {}
     for entry in images:
-        found = partial(about_entry, path, "images", entry)
+        finding = partial(entry_finding, path, "images", entry)
         image = entry[1]
         number, name = image.get("id"), image.get("file_name")
-        if not is_whole(number):
-            yield found("error", "bad-id", _not_whole("id", number))
+        if not is_int64(number):
+            yield finding("error", "bad-id", _not_int64("id", number))
         elif number in first:
-            rest = "the same" if _are_equal(image, first[number]) else "not the same"
-            yield found("error", "duplicate-image-id", f"its id is an earlier image's; the rest of it is {rest}")
+            rest = "are the same" if _are_equal(image, first[number]) else "differ"
+            yield finding("error", "duplicate-image-id", f"repeats the id of an earlier image; the other fields {rest}")
         else:
             first[number] = image
         if image_size(image) is None:
             sides = f"width {format_value(image.get('width'))}, height {format_value(image.get('height'))}"
-            yield found("error", "bad-size", f"has no width and height in whole, positive numbers ({sides})")
-        if not is_inside(name):
-            yield found("error", "bad-file-name", f"has no file_name inside the images folder ({format_value(name)})")
+            yield finding("error", "bad-size", f"its width and height are not positive integers ({sides})")
+        if not is_inside_folder(name):
+            yield finding("error", "bad-file-name", f"has no file_name inside the images folder ({format_value(name)})")
         elif str(Path(name)) in id_of:
-            yield found(
-                "warning", "duplicate-file", f"lists {name}, as image {format_value(id_of[str(Path(name))])} does"
+            yield finding(
+                "warning", "duplicate-file", f"lists {name}, as does image {format_value(id_of[str(Path(name))])}"
             )
         else:
             id_of[str(Path(name))] = number
@@ -172,91 +178,97 @@ def _check_images(path: Path, images: Iterable[Entry]) -> Iterator[Finding]:
 def _check_annotations(path: Path, lists: Lists, hw_of: Sizes) -> Iterator[Finding]:
     known = {
         "image": hw_of.keys(),
-        "category": {one["id"] for _, one in lists["categories"] if is_whole(one.get("id"))},
+        "category": {category["id"] for _, category in lists["categories"] if is_int64(category.get("id"))},
     }
     ids: set[int] = set()
     for entry in lists["annotations"]:
-        found = partial(about_entry, path, "annotations", entry)
+        finding = partial(entry_finding, path, "annotations", entry)
         annotation = entry[1]
         number, image_id, bbox = (annotation.get(key) for key in ("id", "image_id", "bbox"))
-        if not is_whole(number):
-            yield found("warning", "odd-annotation-id", _not_whole("id", number))
+        if not is_int64(number):
+            yield finding("warning", "odd-annotation-id", _not_int64("id", number))
         elif number in ids:
-            yield found("warning", "duplicate-annotation-id", "its id is an earlier annotation's")
+            yield finding("warning", "duplicate-annotation-id", "repeats the id of an earlier annotation")
         else:
             ids.add(number)
-        for of, members in known.items():
-            one = annotation.get(f"{of}_id")
-            if not is_whole(one):
-                yield found("error", "bad-id", _not_whole(f"{of}_id", one))
-            elif one not in members and members:  # no list is a finding of its own
-                yield found("error", f"unknown-{of}", f"has {of}_id {one}, which is not listed")
+        for kind, known_ids in known.items():
+            reference = annotation.get(f"{kind}_id")
+            if not is_int64(reference):
+                yield finding("error", "bad-id", _not_int64(f"{kind}_id", reference))
+            elif reference not in known_ids and known_ids:  # an empty section has a finding already
+                yield finding("error", f"unknown-{kind}", f"has {kind}_id {reference}, which is not listed")
         if not is_box(bbox):
-            yield found("error", "bad-box", f"has bbox {format_value(bbox)}; four finite numbers are needed")
+            yield finding("error", "bad-box", f"has bbox {format_value(bbox)}; expected four finite numbers")
         crowd = annotation.get("iscrowd")
         if crowd not in (None, 0, 1):
-            yield found(
+            yield finding(
                 "warning", "odd-crowd", f"has iscrowd {format_value(crowd)}, which counts as {int(bool(crowd))}"
             )
-        hw = hw_of.get(image_id) if is_whole(image_id) else None
+        hw = hw_of.get(image_id) if is_int64(image_id) else None
         problem = segmentation_problem(annotation.get("segmentation"), hw)
         if problem is not None:
-            yield found("warning", "bad-segmentation", f"has a segmentation {problem}; training does not use it")
+            yield finding("warning", "bad-segmentation", f"has a segmentation {problem}; training does not use it")
 
 
 def _check_boxes(path: Path, lists: Lists, hw_of: Sizes) -> Iterator[Finding]:
-    """What reading mends in boxes, and what has no gt after that."""
+    """Check the boxes that reading clips or drops, and whether any gts remain."""
     entries = [entry for entry in lists["annotations"] if is_box(entry[1].get("bbox"))]
     image_ids = [entry[1].get("image_id") for entry in entries]
-    sizes = [hw_of.get(one) if is_whole(one) else None for one in image_ids]
+    sizes = [hw_of.get(image_id) if is_int64(image_id) else None for image_id in image_ids]
     boxes = corner_boxes([entry[1]["bbox"] for entry in entries])
     clipped = clip_boxes(boxes, np.array([hw or (np.inf, np.inf) for hw in sizes], dtype=np.float64).reshape(-1, 2))
     is_known = np.array([hw is not None for hw in sizes], dtype=bool)
     clipped = np.where(is_known[:, None], clipped, boxes)
-    has_area, is_left = have_area(boxes), have_area(clipped)
+    is_box_with_area, is_gt = has_area(boxes), has_area(clipped)
     with np.errstate(invalid="ignore"):  # ∞ − ∞
-        leaves = (abs(boxes - clipped) > 1).any(axis=1)  # a pixel is common rounding
-    is_outside = has_area & (leaves | ~is_left) & is_known
-    for place in np.flatnonzero(is_outside | ~has_area):
-        found = partial(about_entry, path, "annotations", entries[place])
-        bbox, hw = f"has bbox {format_value(entries[place][1]['bbox'])}", sizes[place]
-        if is_outside[place] and hw is not None:
-            rest = "is clipped to it" if is_left[place] else "has no part inside, so it is no gt"
-            yield found("warning", "outside-box", f"{bbox}, which leaves its image of {hw[1]} x {hw[0]} and {rest}")
+        is_beyond = (abs(boxes - clipped) > 1).any(axis=1)  # one pixel of tolerance: rounding is common
+    is_outside = is_box_with_area & (is_beyond | ~is_gt) & is_known
+    for index in np.flatnonzero(is_outside | ~is_box_with_area):
+        finding = partial(entry_finding, path, "annotations", entries[index])
+        bbox, hw = f"has bbox {format_value(entries[index][1]['bbox'])}", sizes[index]
+        if is_outside[index] and hw is not None:
+            result = "is clipped to it" if is_gt[index] else "has no part inside, so it is not a gt"
+            message = f"{bbox}, which extends beyond its image of {hw[1]} x {hw[0]} and {result}"
+            yield finding("warning", "outside-box", message)
         else:
-            yield found("warning", "empty-box", f"{bbox}, without area, so it is no gt")
+            yield finding("warning", "empty-box", f"{bbox}, which has no area, so it is not a gt")
 
-    gts = [entries[place][1] for place in np.flatnonzero(has_area & is_left)]
+    gts = [entries[index][1] for index in np.flatnonzero(is_box_with_area & is_gt)]
     yield from _check_gts(path, lists, hw_of, [gt for gt in gts if not gt.get("iscrowd")])
-    if len(boxes) and has_area.any() and boxes.min() >= 0 and boxes.max() <= 1:
-        message = "all boxes lie in the first pixel of their image; are they fractions of it? Pixels are needed"
+    if len(boxes) and is_box_with_area.any() and boxes.min() >= 0 and boxes.max() <= 1:
+        message = (
+            "all boxes lie in the first pixel of their image: they seem to be fractions of its size; expected pixels"
+        )
         yield Finding("warning", "tiny-boxes", path, None, None, message)
 
 
 def _check_gts(path: Path, lists: Lists, hw_of: Sizes, gts: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Check that there are gts, in all images and of all categories."""
     if not gts:
         if not path.name.startswith("image_info"):
-            yield Finding("warning", "no-gts", path, None, None, "has no gt, so there is nothing to learn from it")
+            yield Finding("warning", "no-gts", path, None, None, "has no gts, so nothing can be learned from it")
         return
-    empty = hw_of.keys() - {gt["image_id"] for gt in gts if is_whole(gt.get("image_id"))}
+    empty = hw_of.keys() - {gt["image_id"] for gt in gts if is_int64(gt.get("image_id"))}
     if empty:
         message = f"{len(empty):,} of {len(hw_of):,} images have no gts (first: image {min(empty)})"
         yield Finding("note", "images-without-gts", path, None, None, message)
-    learned = {gt["category_id"] for gt in gts if is_whole(gt.get("category_id"))}
+    with_gts = {gt["category_id"] for gt in gts if is_int64(gt.get("category_id"))}
     names = [
-        category_name(one) for _, one in lists["categories"] if is_whole(one.get("id")) and one["id"] not in learned
+        category_name(category)
+        for _, category in lists["categories"]
+        if is_int64(category.get("id")) and category["id"] not in with_gts
     ]
     if names:
-        message = f"{len(names):,} of {len(lists['categories']):,} categories have no gts: {some(names)}"
+        message = f"{len(names):,} of {len(lists['categories']):,} categories have no gts: {abbreviate(names)}"
         yield Finding("note", "categories-without-gts", path, None, None, message)
 
 
-def _not_whole(key: str, value: Any) -> str:
-    return f"has no whole number '{key}' of at most 64 bits ({format_value(value)})"
+def _not_int64(key: str, value: Any) -> str:
+    return f"has no 64-bit integer '{key}' ({format_value(value)})"
 
 
-def _are_equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _are_equal(image: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     try:
-        return one == other
-    except RecursionError:
+        return image == other
+    except RecursionError:  # deeply nested fields
         return False

@@ -1,4 +1,4 @@
-"""The embedded data set is the same everywhere, its boxes are tight, and it is never found half-written."""
+"""Embedded data sets: identical everywhere, with tight boxes, and written completely or not at all."""
 
 import hashlib
 from dataclasses import replace
@@ -13,7 +13,7 @@ from lad.data.synthetic import shapes
 from lad.data.synthetic.drawing import fill, outlines
 from lad.data.synthetic.shapes import DIFFICULTIES, Layer, Shape, compose, render_shapes, shapes_folder, write_shapes
 
-PIXELS = {  # sha256 of the RGB bytes; whoever changes these raises VERSION
+PIXELS = {  # sha256 of the RGB bytes; increment VERSION when they change
     ("toy", "train", 0): "4e5a162adb79ee79d0b5f6832aa80288a8efa42ead75be779f3fdecb3df48c2e",
     ("toy", "train", 799): "9c0c4ccc7d07f223d5459a544159a7a9581dc1a587c32dfd5b3deeb85873e80d",
     ("toy", "val", 0): "f6cc6ab9c99aceb2e82aa3a07695a035ce5eb33323be2c299c6b83825cc1633e",
@@ -44,7 +44,7 @@ def canvas() -> np.ndarray:
 
 
 @pytest.mark.parametrize("key", PIXELS)
-def test_pixels_are_those_of_every_other_machine(key: tuple[str, str, int]) -> None:
+def test_pixels_are_identical_on_every_machine(key: tuple[str, str, int]) -> None:
     assert hashlib.sha256(render_shapes(*key)[0].tobytes()).hexdigest() == PIXELS[key]
 
 
@@ -57,25 +57,25 @@ def test_an_image_does_not_depend_on_those_drawn_before_it() -> None:
 
 
 @pytest.mark.parametrize(("difficulty", "classes"), [("toy", 6), ("mini", 12)])
-def test_pictures_keep_the_promises_of_their_difficulty(difficulty: str, classes: int) -> None:
-    recipe, seen = DIFFICULTIES[difficulty], set()
+def test_images_follow_the_settings_of_their_difficulty(difficulty: str, classes: int) -> None:
+    settings, categories = DIFFICULTIES[difficulty], set()
     for index in range(150):
-        image, found = render_shapes(difficulty, "train", index)
-        assert image.shape == (recipe.side, recipe.side, 3) and image.dtype == np.uint8
-        assert 1 <= len(found) <= recipe.objects[1]
-        for shape in found:
+        image, visible = render_shapes(difficulty, "train", index)
+        assert image.shape == (settings.side, settings.side, 3) and image.dtype == np.uint8
+        assert 1 <= len(visible) <= settings.objects[1]
+        for shape in visible:
             x0, y0, x1, y1 = shape.box
-            assert 0 <= x0 < x1 <= recipe.side and 0 <= y0 < y1 <= recipe.side
+            assert 0 <= x0 < x1 <= settings.side and 0 <= y0 < y1 <= settings.side
             assert shapes.MIN_PIXELS <= shape.area <= (x1 - x0) * (y1 - y0)
-            seen.add(shape.category)
-    assert seen == set(range(classes)) and len(recipe.classes) == classes
+            categories.add(shape.category)
+    assert categories == set(range(classes)) and len(settings.classes) == classes
 
 
-def test_smallest_objects_at_any_turn_are_large_enough_to_be_kept() -> None:
+def test_the_smallest_objects_are_kept_at_any_rotation() -> None:
     for name, outline in outlines().items():
-        for turn in np.linspace(0, 2 * np.pi, 30):
+        for rotation in np.linspace(0, 2 * np.pi, 30):
             corner = complex(0.35 * 8, 0.35 * 8)  # as far out as an object of 8 px is ever placed
-            _, coverage = fill(corner + 4 * outline * np.exp(1j * turn), side=256)
+            _, coverage = fill(corner + 4 * outline * np.exp(1j * rotation), side=256)
             assert (coverage >= 8).sum() >= shapes.MIN_PIXELS, name
 
 
@@ -91,39 +91,39 @@ def test_coverage_sums_to_the_area_of_the_outline() -> None:
 
 
 def test_boxes_shrink_to_what_the_object_in_front_leaves_visible() -> None:
-    image, found = compose(canvas(), [rectangle(0, 2, 4, 22, 14, 100), rectangle(1, 12, 0, 32, 20, 200)], 0.3)
-    assert found == [Shape(0, (2, 4, 12, 14), 100), Shape(1, (12, 0, 32, 20), 400)]
-    for shape, color in zip(found, (100, 200), strict=True):
+    image, visible = compose(canvas(), [rectangle(0, 2, 4, 22, 14, 100), rectangle(1, 12, 0, 32, 20, 200)], 0.3)
+    assert visible == [Shape(0, (2, 4, 12, 14), 100), Shape(1, (12, 0, 32, 20), 400)]
+    for shape, color in zip(visible, (100, 200), strict=True):
         rows, columns = np.nonzero(image[..., 0] == color)
         assert shape.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
         assert shape.area == len(rows)
 
 
-def test_hidden_objects_are_neither_painted_nor_annotated() -> None:
+def test_hidden_objects_are_neither_drawn_nor_annotated() -> None:
     hidden, front = rectangle(0, 2, 4, 22, 14, 100), rectangle(1, 7, 0, 32, 20, 200)
-    image, found = compose(canvas(), [hidden, front], 0.3)  # a quarter of the first would show
-    assert [shape.category for shape in found] == [1]
+    image, visible = compose(canvas(), [hidden, front], 0.3)  # a quarter of the first would show
+    assert [shape.category for shape in visible] == [1]
     assert not (image == 100).any()
 
 
-def test_a_hidden_object_hides_nothing_itself() -> None:
+def test_a_hidden_object_hides_no_other() -> None:
     back, hidden, front = (rectangle(i, x, 0, 20, 10, 50 * (i + 1)) for i, x in enumerate((0, 9, 10)))
-    _, found = compose(canvas(), [back, hidden, front], 0.3)
-    assert found == [Shape(0, (0, 0, 10, 10), 100), Shape(2, (10, 0, 20, 10), 100)]
+    _, visible = compose(canvas(), [back, hidden, front], 0.3)
+    assert visible == [Shape(0, (0, 0, 10, 10), 100), Shape(2, (10, 0, 20, 10), 100)]
 
 
 def test_clutter_occludes_but_is_not_annotated() -> None:
-    _, found = compose(canvas(), [rectangle(3, 0, 0, 20, 10, 100), rectangle(None, 15, 0, 30, 10, 200)], 0.3)
-    assert found == [Shape(3, (0, 0, 15, 10), 150)]
+    _, visible = compose(canvas(), [rectangle(3, 0, 0, 20, 10, 100), rectangle(None, 15, 0, 30, 10, 200)], 0.3)
+    assert visible == [Shape(3, (0, 0, 15, 10), 150)]
 
 
-def test_default_sizes_are_the_published_ones() -> None:
+def test_default_sizes_are_the_documented_ones() -> None:
     assert DIFFICULTIES["toy"].images == {"train": 800, "val": 200}
     assert DIFFICULTIES["mini"].images == {"train": 4000, "val": 1000}
 
 
 @pytest.mark.parametrize(("split", "count"), [("train", 800), ("val", 200)])
-def test_pycocotools_reads_the_set(toy: Path, split: str, count: int) -> None:
+def test_pycocotools_reads_the_data_set(toy: Path, split: str, count: int) -> None:
     coco = COCO(toy / f"instances_{split}.json")
     assert sorted(coco.imgs) == list(range(1, count + 1))
     assert len(list((toy / split).iterdir())) == count
@@ -132,12 +132,12 @@ def test_pycocotools_reads_the_set(toy: Path, split: str, count: int) -> None:
     assert all(coco.getAnnIds(areaRng=area) for area in ([0, 32**2], [32**2, 96**2], [96**2, 128**2]))
 
 
-def test_files_hold_what_was_rendered(toy: Path) -> None:
+def test_files_hold_the_rendered_images_and_boxes(toy: Path) -> None:
     coco = COCO(toy / "instances_val.json")
-    image, found = render_shapes("toy", "val", 41)
+    image, visible = render_shapes("toy", "val", 41)
     assert np.array_equal(np.asarray(Image.open(toy / "val" / coco.imgs[42]["file_name"])), image)
     annotations = coco.loadAnns(coco.getAnnIds(imgIds=[42]))
-    for annotation, shape in zip(annotations, found, strict=True):
+    for annotation, shape in zip(annotations, visible, strict=True):
         x0, y0, x1, y1 = shape.box
         assert annotation["bbox"] == [x0, y0, x1 - x0, y1 - y0]
         assert (annotation["category_id"], annotation["area"]) == (shape.category + 1, shape.area)
@@ -184,7 +184,7 @@ def test_the_first_of_two_writers_wins(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.usefixtures("three_images")
-def test_a_finished_set_is_reused(tmp_path: Path) -> None:
+def test_a_complete_data_set_is_reused(tmp_path: Path) -> None:
     folder = shapes_folder("toy", tmp_path)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert shapes_folder("toy", str(tmp_path)) == folder == tmp_path / f"toy-v{shapes.VERSION}"
@@ -192,7 +192,7 @@ def test_a_finished_set_is_reused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("three_images")
-def test_the_environment_names_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_variable_names_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAD_CACHE", str(tmp_path / "here"))
     assert shapes_folder("toy").parent == tmp_path / "here"
     assert shapes_folder("toy", tmp_path / "there").parent == tmp_path / "there"
@@ -202,7 +202,7 @@ def test_the_environment_names_the_cache(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("name", "message"), [("minny", "mean 'mini'?"), ("coco", "'toy' or 'mini'")])
-def test_an_unknown_difficulty_names_the_nearest_ones(name: str, message: str) -> None:
+def test_an_unknown_difficulty_is_refused_with_the_nearest_names(name: str, message: str) -> None:
     for call in (lambda: shapes_folder(name), lambda: render_shapes(name, "train", 0)):
         with pytest.raises(ValueError, match=message):
             call()

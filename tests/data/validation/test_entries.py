@@ -1,4 +1,4 @@
-"""Masks are judged as the COCO API reads them."""
+"""Segmentations are accepted exactly as the COCO API reads them."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from lad.data.validation.entries import segmentation_problem
 
 @settings(max_examples=200, deadline=None)
 @given(arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 300)), elements=st.integers(0, 1)))
-def test_a_mask_that_the_coco_api_writes_fits_its_image(mask):
+def test_a_mask_encoded_by_the_coco_api_fits_its_image(mask):
     encoded = coco_mask.encode(np.asfortranarray(mask))
     segmentation = {"size": encoded["size"], "counts": encoded["counts"].decode()}
     assert segmentation_problem(segmentation, mask.shape) is None
@@ -21,18 +21,18 @@ def test_a_mask_that_the_coco_api_writes_fits_its_image(mask):
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=30), st.integers(-3, 3))
-def test_the_letters_of_run_lengths_say_the_same_as_the_numbers(runs, more):
-    """The API's own letters, of runs that add up or do not."""
+def test_encoded_run_lengths_are_checked_like_the_numbers(runs, more):
+    """Encoded by the API, with a sum that fits the size or not."""
     size = [1, max(1, sum(runs) + more)]
-    letters = coco_mask.frPyObjects({"size": [1, sum(runs)], "counts": runs}, 1, sum(runs))["counts"].decode()
-    problems = {segmentation_problem({"size": size, "counts": counts}, None) for counts in (runs, letters)}
+    encoded = coco_mask.frPyObjects({"size": [1, sum(runs)], "counts": runs}, 1, sum(runs))["counts"].decode()
+    problems = {segmentation_problem({"size": size, "counts": counts}, None) for counts in (runs, encoded)}
     assert len(problems) == 1
     assert (problems == {None}) == (sum(runs) == size[1])
 
 
 @given(st.text(max_size=30))
-def test_any_text_as_run_lengths_is_judged(letters):
-    problem = segmentation_problem({"size": [3, 4], "counts": letters}, (3, 4))
+def test_any_text_as_run_lengths_is_accepted_or_refused(text):
+    problem = segmentation_problem({"size": [3, 4], "counts": text}, (3, 4))
     assert problem is None or "run lengths" in problem
 
 
@@ -59,6 +59,6 @@ def test_any_text_as_run_lengths_is_judged(letters):
         ("x", "neither polygons nor run lengths with a size"),
     ],
 )
-def test_what_does_not_fit_is_said(segmentation, problem):
-    found = segmentation_problem(segmentation, (3, 4))
-    assert found == problem if problem is None else problem in found
+def test_a_segmentation_that_does_not_fit_is_described(segmentation, problem):
+    message = segmentation_problem(segmentation, (3, 4))
+    assert message == problem if problem is None else problem in message

@@ -1,4 +1,4 @@
-"""The command that checks a data set: what it prints, its exit status, and the corrected folder."""
+"""The command `lad validate`: its output, its exit status, and the corrected folder."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from lad.data.validation.report import MAX_LINES, main
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Three pictures to train on, two to validate, annotations in their own folder."""
+    """Return a data set of three training and two validation images, annotations in a folder of their own."""
     folder = tmp_path / "shapes"
     write_shapes(folder, "toy", {"train": 3, "val": 2})
     (folder / "annotations").mkdir()
@@ -24,7 +24,7 @@ def folder(tmp_path) -> Path:
 
 
 def change(folder: Path, split: str = "train", **changes) -> dict:
-    """Of the first annotation; returns the document."""
+    """Change the first annotation and return the document."""
     path = folder / "annotations" / f"instances_{split}.json"
     document = json.loads(path.read_text())
     document["annotations"][0].update(changes)
@@ -33,14 +33,14 @@ def change(folder: Path, split: str = "train", **changes) -> dict:
 
 
 def errors(capsys, *arguments: object) -> list[str]:
-    """Lines printed by a command that ends with exit status 1."""
+    """Return the lines printed by a command that ends with exit status 1."""
     with pytest.raises(SystemExit) as ended:
-        main([str(one) for one in arguments])
+        main([str(argument) for argument in arguments])
     assert ended.value.code == 1
     return capsys.readouterr().out.splitlines()
 
 
-def test_a_sound_set_ends_well(folder, capsys):
+def test_a_valid_data_set_ends_without_error(folder, capsys):
     main([str(folder)])
     *_, summary = capsys.readouterr().out.splitlines()
     assert summary.startswith("shapes: ") and " in 5 images, " in summary and "error" not in summary
@@ -57,13 +57,13 @@ def test_errors_come_first_and_end_with_status_1(folder, capsys):
     assert lines[-1].startswith("shapes: 2 errors, 1 warning")
 
 
-def test_a_single_split_may_be_asked_for(folder, capsys):
+def test_a_single_split_can_be_checked(folder, capsys):
     (folder / "train" / "000001.png").unlink()
     main([str(folder), "--split", "val"])
     assert " in 2 images, " in capsys.readouterr().out
 
 
-def test_many_lines_of_a_kind_are_cut_unless_all_are_asked_for(folder, capsys):
+def test_only_the_first_findings_of_a_kind_are_printed_without_all(folder, capsys):
     document = change(folder)
     document["annotations"] = [{**document["annotations"][0], "id": i, "category_id": 99} for i in range(30)]
     (folder / "annotations" / "instances_train.json").write_text(json.dumps(document))
@@ -72,18 +72,18 @@ def test_many_lines_of_a_kind_are_cut_unless_all_are_asked_for(folder, capsys):
     assert sum("unknown-category" in line for line in errors(capsys, folder, "--all")) == 30
 
 
-def test_findings_can_be_had_as_json(folder, capsys):
+def test_findings_are_printed_as_json(folder, capsys):
     change(folder, category_id=99)
-    found = json.loads("\n".join(errors(capsys, folder, "--json")))
-    first = found["splits"]["train"]["findings"][0]
+    report = json.loads("\n".join(errors(capsys, folder, "--json")))
+    first = report["splits"]["train"]["findings"][0]
     assert (first["severity"], first["kind"], first["image_id"], first["annotation_id"]) == (
         "error", "unknown-category", 1, 1
     )  # fmt: skip
-    assert first["path"] == found["splits"]["train"]["annotations"] and first["entry"] == ["annotations", 0]
-    assert found["splits"]["val"]["image_count"] == 2
+    assert first["path"] == report["splits"]["train"]["annotations"] and first["entry"] == ["annotations", 0]
+    assert report["splits"]["val"]["image_count"] == 2
 
 
-def test_a_folder_that_is_not_there_is_one_line(tmp_path):
+def test_a_missing_folder_is_refused_in_one_line(tmp_path):
     with pytest.raises(SystemExit, match=r"lad validate: .*nowhere: no such folder"):
         main([str(tmp_path / "nowhere")])
 
@@ -92,49 +92,49 @@ def test_the_corrected_folder_can_be_trained_on(folder, tmp_path, capsys):
     change(folder, bbox=[-30, -30, 500, 500])
     (folder / "train" / "000000.png").unlink()
     before = {file: file.read_bytes() for file in folder.rglob("*.*") if file.is_file()}
-    main([str(folder), "--fix", str(tmp_path / "new" / "mended")])
+    main([str(folder), "--fix", str(tmp_path / "new" / "corrected")])
     assert "written to " in capsys.readouterr().out.splitlines()[-1]
     for split, number in (("train", 2), ("val", 2)):
-        images, path = find_split(tmp_path / "new" / "mended", split)
+        images, path = find_split(tmp_path / "new" / "corrected", split)
         assert path.parent.name == "annotations" and images.samefile(folder / split)
         assert len(read_annotations(path).records) == number
-    main([str(tmp_path / "new" / "mended")])
+    main([str(tmp_path / "new" / "corrected")])
     assert {file: file.read_bytes() for file in folder.rglob("*.*") if file.is_file()} == before
 
 
-def test_where_links_cannot_be_made_images_are_copied(folder, tmp_path, monkeypatch):
+def test_images_are_copied_where_links_are_not_possible(folder, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError("a required privilege is not held by the client")
 
     monkeypatch.setattr(Path, "symlink_to", refuse)
     (folder / "train" / "000001.png").unlink()
-    main([str(folder), "--fix", str(tmp_path / "mended")])
-    images, _ = find_split(tmp_path / "mended", "train")
+    main([str(folder), "--fix", str(tmp_path / "corrected")])
+    images, _ = find_split(tmp_path / "corrected", "train")
     assert not images.is_symlink() and sorted(file.name for file in images.iterdir()) == ["000000.png", "000002.png"]
-    main([str(tmp_path / "mended")])
+    main([str(tmp_path / "corrected")])
 
 
-def test_what_cannot_be_mended_still_ends_with_status_1(folder, tmp_path, capsys):
+def test_errors_that_cannot_be_corrected_end_with_status_1(folder, tmp_path, capsys):
     path = folder / "annotations" / "instances_val.json"
     path.write_text(path.read_text().replace('"circle"', '"disc"'))
-    lines = errors(capsys, folder, "--fix", tmp_path / "mended")
+    lines = errors(capsys, folder, "--fix", tmp_path / "corrected")
     assert any("categories-differ" in line for line in lines) and "1 error" in lines[-1]
 
 
-def test_a_corrected_folder_is_never_written_over_another(folder, tmp_path, capsys):
+def test_a_corrected_folder_never_overwrites_another(folder, tmp_path, capsys):
     for out in (folder, tmp_path):
-        with pytest.raises(SystemExit, match="is there already"):
+        with pytest.raises(SystemExit, match="already exists"):
             main([str(folder), "--fix", str(out)])
 
 
-def test_nothing_is_left_of_a_folder_that_cannot_be_written(folder, tmp_path):
+def test_nothing_is_written_if_a_split_cannot_be_corrected(folder, tmp_path):
     (folder / "annotations" / "instances_val.json").write_text("{")
-    with pytest.raises(SystemExit, match="mended by hand"):
-        main([str(folder), "--fix", str(tmp_path / "mended")])
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["shapes"]
+    with pytest.raises(SystemExit, match="fixed by hand"):
+        main([str(folder), "--fix", str(tmp_path / "corrected")])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shapes"]
 
 
-def test_a_name_that_a_terminal_must_not_see_is_escaped(folder, capsys):
+def test_an_unprintable_file_name_is_escaped(folder, capsys):
     document = change(folder)
     document["images"][0]["file_name"] = "\x1b[31m\n\ud800.png"
     (folder / "annotations" / "instances_train.json").write_text(json.dumps(document))
