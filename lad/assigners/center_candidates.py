@@ -39,7 +39,7 @@ def closest_to_gts(anchors: Anchors, targets: Targets, topk: int = TOPK_CLOSEST_
 
 
 def is_within_and_near(context: AssignmentContext, radius: float = CENTER_RADIUS) -> Tensor:
-    """Return which candidates [M] have their center both within the gt's box and within `radius` strides of its center."""
+    """Return which candidates [M] have their center within the gt's box and within `radius` strides of its center."""
     candidates = context.candidates
     center, box = context.anchors.center[candidates.anchor], context.targets.boxes[candidates.gt]
     return _is_within(center, box) & _is_near(center, box, context.anchors.stride[candidates.anchor], radius)

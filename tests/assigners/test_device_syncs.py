@@ -1,7 +1,7 @@
-"""Nothing between the candidates and the losses makes the host wait for a device, but for the mixture's one question.
+"""Between candidates and losses no device synchronization, except one of the mixture.
 
-Fake tensors on a CUDA device that need not be there: an operation whose result's shape, or whose course, depends on
-values raises an error, and so does a copy between host and device.
+The tensors are fake ones of a CUDA device that need not exist: an operation whose result's shape, or whose control
+flow, depends on values raises an error, and so does a copy between host and device.
 """
 
 import dataclasses
@@ -11,31 +11,31 @@ import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lad.assigners import gmm as mixture
-from lad.assigners.candidates import match_candidates
-from lad.distillation.methods import METHODS
+from lad.assigners import AssignmentContext, build_assigner, gmm
+from lad.distillation.methods import METHODS, build_method
 from lad.geometry import make_anchors
 from lad.structures import HeadOutputs
 
-WAITS = (DynamicOutputShapeException, DataDependentOutputException)
+SYNCHRONIZATIONS = (DynamicOutputShapeException, DataDependentOutputException)
 
 
-class NothingCrosses(TorchDispatchMode):
-    """Raises when a tensor is copied from one kind of device to another."""
+class NoCopies(TorchDispatchMode):
+    """Raise when a tensor is copied from one kind of device to another."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         if func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default, torch.ops.aten.lift_fresh.default):
-            devices = {one.device.type for one in (*args, result) if isinstance(one, torch.Tensor)}
+            devices = {value.device.type for value in (*args, result) if isinstance(value, torch.Tensor)}
             assert devices == {"cuda"}, f"{func} between {devices}"
         return result
 
 
-def training_step(method: str, targets) -> None:
-    anchors = make_anchors((96, 128))
-    candidates = match_candidates(anchors, targets)
+def compute_loss(method: str, targets, assigner: str = "paa") -> None:
+    host_anchors = make_anchors((96, 128))
+    rule = build_assigner(assigner)
+    host_candidates = rule.find_candidates(host_anchors, targets)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        count, cuda = len(anchors.boxes), "cuda"
+        count, cuda = len(host_anchors.boxes), "cuda"
         student, teacher = (
             HeadOutputs(
                 torch.empty(2, count, 3, device=cuda, requires_grad=True),
@@ -45,27 +45,33 @@ def training_step(method: str, targets) -> None:
             for _ in range(2)
         )
         candidates, targets = (
-            dataclasses.replace(one, **{name: value.to(cuda) for name, value in vars(one).items()})
-            for one in (candidates, targets)
+            dataclasses.replace(fields, **{name: value.to(cuda) for name, value in vars(fields).items()})
+            for fields in (host_candidates, targets)
         )
-        scene = (candidates, make_anchors.__wrapped__((96, 128), cuda), targets)
-        with NothingCrosses():
-            METHODS[method](student, teacher, *scene)
+        context = AssignmentContext(candidates, make_anchors.__wrapped__((96, 128), cuda), targets)
+        loss = build_method(method, rule)
+        with NoCopies():
+            loss(student, teacher, context)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_step_waits_for_nothing_but_the_mixtures_question(method, targets, monkeypatch):
-    with pytest.raises(WAITS):
-        training_step(method, targets)
-    monkeypatch.setattr(mixture, "ITERATIONS_BEFORE_ASKING", mixture.MAX_ITERATIONS)
-    training_step(method, targets)
+def test_a_methods_only_synchronization_is_the_mixtures_check_for_convergence(method, targets, monkeypatch):
+    with pytest.raises(SYNCHRONIZATIONS):
+        compute_loss(method, targets)
+    monkeypatch.setattr(gmm, "ITERATIONS_BEFORE_CHECK", gmm.MAX_ITERATIONS)
+    compute_loss(method, targets)
 
 
-def test_a_question_would_be_noticed(targets, monkeypatch):
-    monkeypatch.setattr(mixture, "ITERATIONS_BEFORE_ASKING", mixture.MAX_ITERATIONS)
+@pytest.mark.parametrize("assigner", ["tal", "simota", "atss"])
+def test_assigners_without_a_mixture_need_no_synchronization(assigner, targets):
+    compute_loss("baseline", targets, assigner)
+
+
+def test_any_other_synchronization_would_fail_this_test(targets, monkeypatch):
+    monkeypatch.setattr(gmm, "ITERATIONS_BEFORE_CHECK", gmm.MAX_ITERATIONS)
     monkeypatch.setattr("lad.assigners.paa.group_sizes", lambda group, number: torch.bincount(group, minlength=number))
-    with pytest.raises(WAITS):
-        training_step("baseline", targets)
+    with pytest.raises(SYNCHRONIZATIONS):
+        compute_loss("baseline", targets)
     monkeypatch.setattr("lad.assigners.paa.group_sizes", lambda group, number: torch.tensor([0] * number).to("cuda"))
     with pytest.raises(AssertionError, match="between"):
-        training_step("baseline", targets)
+        compute_loss("baseline", targets)

@@ -1,4 +1,4 @@
-"""The batched mixture against the stored reference fits and against scikit-learn itself."""
+"""The batched mixture against stored reference fits and against scikit-learn itself."""
 
 import warnings
 
@@ -13,13 +13,13 @@ from lad.assigners.gmm import fit_mixture
 from lad.assigners.paa import select_positives
 
 
-def test_reference_fits(golden):
-    """Components are identical and log-densities agree to 1e-2 in the median on every set that is not knife-edge.
+def test_fits_are_those_of_the_published_code(golden):
+    """Components are identical and log-densities agree to 1e-2 in the median on every set of costs with some spread.
 
-    Positives are compared as "the cut falls at the same cost": among samples of equal cost the reference cuts at any,
-    and exactly two foreground samples lie at equal density, so that there its choice is rounding. They are compared
-    where the reference's float32 density is good to 1e-4: on sets with one far outlier its near-collapsed component is
-    noise (off by up to 1e-1), and the peak of noise is anywhere.
+    Positives are compared as "the cut falls at the same cost": among samples of equal cost the reference cuts at any
+    of them, and two foreground samples have equal density, so that rounding makes the reference's choice. They are
+    compared where the reference's float32 density is accurate to 1e-4: with one far outlier its near-collapsed
+    component is noise (errors up to 1e-1), whose peak can be anywhere.
     """
     case = golden("gmm")
     mixture = fit_mixture(case.losses, case.count)
@@ -38,15 +38,13 @@ def test_reference_fits(golden):
     assert len(compared) > 240
     for row in compared:
         if case.num_positive[row] == 0:
-            assert (
-                positive[row].sum() == case["count"][row]
-            )  # nothing in component 0: all stay, the reference drops all
+            # Nothing in component 0: all samples are positive; the reference drops all.
+            assert positive[row].sum() == case["count"][row]
             continue
         foreground = case.losses[row][valid[row] & (case.component[row] == 0)]
         if len(foreground) == 2:
-            assert positive[row].sum() >= 1 and set(case.losses[row][positive[row]].tolist()) <= set(
-                foreground.tolist()
-            )
+            selected = case.losses[row][positive[row]].tolist()
+            assert len(selected) >= 1 and set(selected) <= set(foreground.tolist())
             continue
         last_of_reference = foreground[case.num_positive[row] - 1]
         assert case.losses[row][positive[row]].max() == last_of_reference
@@ -54,7 +52,7 @@ def test_reference_fits(golden):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 30), min_size=2, max_size=45), st.integers(0, 5))
-def test_scikit_learn_agrees(costs, padding):
+def test_fits_are_those_of_scikit_learn(costs, padding):
     costs = np.sort(np.asarray(costs))
     reference = GaussianMixture(
         2, weights_init=[0.5, 0.5], means_init=[[costs[0]], [costs[-1]]], precisions_init=[[1.0], [1.0]],
@@ -74,7 +72,7 @@ def test_scikit_learn_agrees(costs, padding):
     np.testing.assert_allclose(mixture.variance[0], reference.covariances_[:, 0], atol=1e-5)
 
 
-def test_a_row_does_not_depend_on_the_rows_beside_it():
+def test_a_row_is_fitted_as_if_it_were_alone():
     generator = torch.Generator().manual_seed(0)
     cost = torch.rand((6, 20), generator=generator).mul(5).sort(dim=1).values
     count = torch.tensor([20, 3, 1, 12, 2, 20])
@@ -87,8 +85,8 @@ def test_a_row_does_not_depend_on_the_rows_beside_it():
 
 
 @pytest.mark.parametrize("cost", [0.0, 1e-30, 1e6, 1e30, 1e200, 3e307])
-def test_any_finite_cost_gives_positives(cost):
-    """Where scikit-learn would raise, every row still has a positive."""
+def test_a_row_of_any_finite_cost_has_a_positive(cost):
+    """Also where scikit-learn raises an error."""
     row = torch.tensor([[cost, cost, cost * 2]], dtype=torch.float64)
     count = torch.tensor([3])
     positive = select_positives(fit_mixture(row, count), row, count)
@@ -99,29 +97,29 @@ def test_any_finite_cost_gives_positives(cost):
     "costs",
     [[1e308, 1e308, 1.7e308], [-1e308, 0, 1e308], [0, 1e160], [0, 0, 1e155], [1, 2, 3e154], [5e-324, 1e-310, 1]],
 )
-def test_a_mixture_of_finite_costs_is_finite(costs):
-    """Where the square of a cost, or of what lies between two, is no float64."""
+def test_the_mixture_of_finite_costs_is_finite(costs):
+    """Also where the square of a cost or of a difference overflows float64."""
     row = torch.tensor([costs], dtype=torch.float64)
     mixture = fit_mixture(row, torch.tensor([len(costs)]))
     for field in (mixture.weight, mixture.mean, mixture.variance, mixture.log_density):
         assert field.isfinite().all()
 
 
-def test_a_cost_without_measure_does_not_make_positives_of_the_others():
+def test_an_overflowing_outlier_is_not_a_positive():
     row = torch.tensor([[1.0, 1.1, 5.0, 5.1, 1e300]], dtype=torch.float64)
     count = torch.tensor([5])
     positive = select_positives(fit_mixture(row, count), row, count)
     assert positive[0, 0] and not positive[0, -1]
 
 
-def test_large_costs_keep_their_variance():
-    """In float32 the variance of costs around 1,000 drowns in rounding; here the two clusters are told apart."""
+def test_large_costs_are_separated_in_float64():
+    """In float32 rounding hides the variance of costs around 1,000; here the two clusters are separated."""
     low, high = 1000 + torch.arange(8) * 1e-2, 1010 + torch.arange(8) * 1e-2
     mixture = fit_mixture(torch.cat([low, high])[None], torch.tensor([16]))
     assert mixture.component[0].tolist() == [0] * 8 + [1] * 8
 
 
-def test_no_gts_give_an_empty_mixture():
+def test_without_gts_the_mixture_is_empty():
     mixture = fit_mixture(torch.zeros((0, 45)), torch.zeros(0, dtype=torch.int64))
     assert mixture.component.shape == (0, 45)
     assert select_positives(mixture, torch.zeros((0, 45)), torch.zeros(0, dtype=torch.int64)).shape == (0, 45)
