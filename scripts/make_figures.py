@@ -1,8 +1,8 @@
-"""Draws the reference pictures of docs/figures, one for each figure of lad.figures: `make figures`.
+"""Draw the reference images of docs/figures, one for each figure of lad.figures: `make figures`.
 
 python scripts/make_figures.py [--svg]
 
-They show the toy runs of `make run`, which it trains if they are missing, and results/. --svg: as .svg, too.
+They show the toy runs of `make run`, which are trained if they are missing, and the tables of results/.
 """
 
 import argparse
@@ -14,8 +14,14 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from lad import figures
-from lad.analysis.assignment import AssignmentAnalysis, analyze, detections_of, first_images, positives_per_level
-from lad.analysis.positives import open_picture
+from lad.analysis.assignment import (  # fmt: skip
+    AssignmentAnalysis,
+    analyze,
+    first_images,
+    get_detections,
+    load_image_batch,
+    positives_per_level,
+)
 from lad.config.evaluation import make_evaluation_config
 from lad.config.experiment import make_parameters
 from lad.data.coco import CocoDataset
@@ -31,113 +37,131 @@ from lad.figures.style import to_image
 from lad.models.detector import Detector
 from lad.structures import Batch
 
-FOLDER = Path(__file__).parent / "figures"
-RESULTS = Path(__file__).parents[1] / "results" / "toy" / "table2_soft_label_vs_lad.json"
+PROJECT = Path(__file__).parents[1]
+FOLDER = PROJECT / "docs" / "figures"
+RESULTS = PROJECT / "results" / "toy" / "table2_soft_label_vs_lad.json"
 PARAMETERS = make_parameters({"teacher": "r101"})
-# Of the validation set, images
-ASSIGNED = (118, 195)  # with small and large objects that overlap, few of them in a network's color
-DETECTED = (98, 174)  # with few detections, and one student's mistake in each
-JUDGED = (72, 107, 27, 63)  # with four kinds of mistakes
-# and an image and an object of it
-ANCHORED = (188, 1)  # too large for P3, too small for P5
-EXPLORED = (118, 0)  # claimed by the student, the teacher, and both, whose positives are clearly cheaper
+# Images of the validation set
+ASSIGNMENT_IMAGES = (118, 195)  # with small and large objects that overlap, few of them in a network's color
+DETECTION_IMAGES = (98, 174)  # with few detections, and one mistake of a student in each
+EVALUATED_IMAGES = (72, 107, 27, 63)  # with four types of errors
+# An image of the validation set and an object of it
+ANCHOR_EXAMPLE = (188, 1)  # too large for P3, too small for P5
+EXPLORER_EXAMPLE = (118, 0)  # positives of the student, the teacher and both, with clearly lower costs
 
 RESOLUTION = 144  # dots per inch
-COLORS = 255  # of a picture, which makes its file a third as large
+COLORS = 255  # of an image; a palette makes its file a third as large
 
 
 @cache
 def runs() -> dict[str, Run]:
+    """Return the teacher, the plain student and the LAD student."""
     return compare(PARAMETERS)
 
 
 @cache
 def detector(name: str) -> Detector:
+    """Return the trained network of a run."""
     return runs()[name].load_detector()
 
 
 @cache
-def pictures() -> CocoDataset:
+def validation_set() -> CocoDataset:
+    """Return the validation images."""
     return open_data(PARAMETERS)[1]
 
 
 @cache
-def judgments(images: tuple[int, ...]) -> tuple[Batch, dict[str, AssignmentAnalysis]]:
-    """Validation images, and what the networks say of them."""
-    batch = collate([pictures()[index] for index in images])
+def analyze_images(indices: tuple[int, ...]) -> tuple[Batch, dict[str, AssignmentAnalysis]]:
+    """Return a batch of validation images and each network's analysis of it."""
+    batch = collate([validation_set()[index] for index in indices])
     return batch, {name: analyze(detector(name), batch) for name in runs()}
 
 
 @cache
 def explorer() -> Explorer:
-    image, gt = EXPLORED
+    """Return the explorer of the LAD student at its example."""
+    image, gt = EXPLORER_EXAMPLE
     return explore(make_explorer_config({"run": runs()["LAD student"].folder.name, "image": image, "gt": gt}))
 
 
 @cache
-def evaluation_report() -> EvaluationReport:
+def report() -> EvaluationReport:
+    """Return the evaluation of the LAD student."""
     return evaluate_checkpoint(make_evaluation_config({"checkpoint": str(runs()["LAD student"].folder)}))
 
 
 def draw_assignments() -> Figure:
-    batch, analyses = judgments(ASSIGNED)
+    """Draw the positives of all networks."""
+    batch, analyses = analyze_images(ASSIGNMENT_IMAGES)
     return figures.draw_assignments(batch.images, batch.targets, analyses)
 
 
 def draw_levels() -> Figure:
-    many = first_images(pictures(), count=24)
-    return figures.draw_levels(positives_per_level({name: analyze(detector(name), many) for name in runs()}))
+    """Draw the number of positives per level."""
+    batch = first_images(validation_set(), count=24)
+    return figures.draw_levels(positives_per_level({name: analyze(detector(name), batch) for name in runs()}))
 
 
 def draw_anchors() -> Figure:
-    image, gt = ANCHORED
-    batch, anchors = open_picture(pictures(), image)
+    """Draw the anchors of three levels."""
+    image, gt = ANCHOR_EXAMPLE
+    batch, anchors = load_image_batch(validation_set(), image)
     return figures.draw_anchors(batch.images[0], batch.targets, anchors, gt, levels=range(3), margin=0.6)
 
 
 def draw_history() -> Figure:
-    scene = explorer().scene
-    anchors, history = scene.analyses["student"].anchors, explorer().by_epoch()
-    return figures.draw_history(scene.picture, scene.batch.targets, anchors, history, scene.gt, columns=4)
+    """Draw the positives after each epoch."""
+    view = explorer().view
+    anchors, history = view.analyses["student"].anchors, explorer().positives_by_epoch()
+    return figures.draw_history(view.pixels, view.batch.targets, anchors, history, view.gt, columns=4)
 
 
 def draw_training() -> Figure:
+    """Draw the training curves."""
     return figures.draw_training({name: run.epochs for name, run in runs().items()})
 
 
 def draw_detections() -> Figure:
-    batch, analyses = judgments(DETECTED)
-    found = {name: detections_of(one, batch) for name, one in analyses.items()}
-    return figures.draw_detections(batch.images, batch.targets, found, pictures().annotations.class_names)
+    """Draw the detections of all networks."""
+    batch, analyses = analyze_images(DETECTION_IMAGES)
+    detections = {name: get_detections(analysis, batch) for name, analysis in analyses.items()}
+    return figures.draw_detections(batch.images, batch.targets, detections, validation_set().annotations.class_names)
 
 
 def draw_evaluated() -> Figure:
-    return figures.draw_evaluated(images_with_errors(evaluation_report(), JUDGED))
+    """Draw images with their errors."""
+    return figures.draw_evaluated(images_with_errors(report(), EVALUATED_IMAGES))
 
 
 def draw_errors() -> Figure:
-    return figures.draw_errors(error_table(evaluation_report()))
+    """Draw the table of errors."""
+    return figures.draw_errors(error_table(report()))
 
 
 def draw_precision_recall() -> Figure:
-    coco_eval = evaluation_report().coco_eval
-    assert coco_eval is not None  # the toy set has its gts
+    """Draw precision over recall."""
+    coco_eval = report().coco_eval
+    assert coco_eval is not None  # the toy set has gts
     return figures.draw_precision_recall(precision_recall(coco_eval))
 
 
 def draw_comparison() -> Figure:
+    """Draw the AP of each row of a table."""
     rows = json.loads(RESULTS.read_text())["rows"]
     return figures.draw_comparison({row["title"]: [100 * run["metrics"]["AP"] for run in row["runs"]] for row in rows})
 
 
 def draw_gains() -> Figure:
+    """Draw the gains over the baseline of a table."""
     rows = {row["title"]: row for row in json.loads(RESULTS.read_text())["rows"]}
     gains = {}
     for title, row in rows.items():
         if row["against"] is not None:
-            published, against = (next(iter(one["published"].values()))["ap"] for one in (row, rows[row["against"]]))
-            ours = row["difference"]
-            gains[title] = (published - against, (ours["mean"], ours["low"], ours["high"]))
+            compared = (row, rows[row["against"]])
+            published, baseline = (next(iter(entry["published"].values()))["ap"] for entry in compared)
+            measured = row["difference"]
+            gains[title] = (published - baseline, (measured["mean"], measured["low"], measured["high"]))
     return figures.draw_gains(gains)
 
 
@@ -160,8 +184,9 @@ DRAWN: dict[str, Callable[[], Figure]] = {
 
 
 def main() -> None:
+    """Draw all reference images."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--svg", action="store_true", help="as .svg, too")
+    parser.add_argument("--svg", action="store_true", help="also write .svg files")
     given = parser.parse_args()
     for name, draw in DRAWN.items():
         figure = draw()

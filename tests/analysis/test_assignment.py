@@ -15,12 +15,13 @@ from lad.analysis.assignment import (  # fmt: skip
     load_image_batch,
     positives_per_level,
 )
+from lad.assigners.base import AssignmentContext
 from lad.assigners.candidates import match_candidates
 from lad.data.annotations import read_annotations
 from lad.data.coco import CocoDataset, find_split
 from lad.data.synthetic.shapes import write_shapes
 from lad.data.transforms import eval_transform
-from lad.distillation.methods import METHODS
+from lad.distillation.methods import baseline_loss
 from lad.models.detector import build_detector
 
 
@@ -42,9 +43,8 @@ def analyses(val_set):
 def test_the_analyzed_assignment_is_the_one_that_training_uses(val_set):
     batch = first_images(val_set, 3)
     analysis = analyze(build_detector("r18", 6, width=0.25, channels=64), batch)
-    candidates = match_candidates(analysis.anchors, batch.targets)
-    learned = METHODS["baseline"](analysis.outputs, None, candidates, analysis.anchors, batch.targets)
-    assert torch.equal(analysis.gt_index, learned.gt_index)
+    context = AssignmentContext(match_candidates(analysis.anchors, batch.targets), analysis.anchors, batch.targets)
+    assert torch.equal(analysis.gt_index, baseline_loss(analysis.outputs, None, context).gt_index)
     per_gt = torch.bincount(analysis.gt_index[analysis.gt_index >= 0], minlength=len(analysis.count))
     assert torch.equal(analysis.positive.sum(dim=1), per_gt)
     assert ((analysis.cost[:, 1:] >= analysis.cost[:, :-1]) | analysis.cost[:, 1:].isinf()).all()
