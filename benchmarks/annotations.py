@@ -1,10 +1,10 @@
-"""Starting with annotations of COCO's size: reading the JSON, and what its records cost each worker process.
+"""Reading of annotations of COCO's size: seconds, peak memory, and memory of the records in each worker process.
 
     python benchmarks/annotations.py [--rounds 3]
 
-The file is generated: as many images and gts as train2017 has, with polygons. A round reads it with lad and with
-pycocotools, in turn. Peak memory is that of a fresh process, including imports and the pages of the file that lad maps.
-A worker's memory is what it has for itself after it has looked at every record, less what one without records has.
+The file is generated, with as many images and gts as train2017, and with polygons. A round reads it with lad and
+pycocotools in turn. Peak memory is that of a fresh process, including imports and the pages of the file that lad maps.
+A worker's memory is its private memory after it has read every record, minus that of a worker without records.
 """
 
 import argparse
@@ -30,7 +30,7 @@ WORKERS = 4
 
 
 def write_instances(path: Path) -> None:
-    """Images of 640 x 480 with their gts, in the order of writing, without the whole being in memory."""
+    """Write images of 640 x 480 with their gts one by one, without holding the document in memory."""
     generator = random.Random(0)
     outlines = [
         json.dumps([[round(generator.uniform(0, 480), 2) for _ in range(2 * generator.randint(3, 40))]])
@@ -46,9 +46,9 @@ def write_instances(path: Path) -> None:
         file.write('], "annotations": [')
         for number in range(GTS):
             x, y, width, height = (side * generator.random() for side in (320, 240, 320, 240))
-            where, what = generator.randrange(IMAGES), generator.randint(1, CATEGORIES)
+            image_id, category_id = generator.randrange(IMAGES), generator.randint(1, CATEGORIES)
             file.write(", " * (number > 0))
-            file.write(gt.format(outlines[number % 1000], where, x, y, width + 1, height + 1, what, number))
+            file.write(gt.format(outlines[number % 1000], image_id, x, y, width + 1, height + 1, category_id, number))
         categories = [{"id": number, "name": f"class {number}"} for number in range(1, CATEGORIES + 1)]
         file.write(f'], "categories": {json.dumps(categories)}}}')
 
@@ -59,7 +59,7 @@ def read_with_pycocotools(path: Path) -> COCO:
 
 
 class PrivateMemory(Dataset[float]):
-    """MB that each worker shares with no other process once it has looked at all records."""
+    """Private memory of each worker in MB, after it has read all records."""
 
     def __init__(self, records: Sequence) -> None:
         self.records = records
@@ -74,11 +74,11 @@ class PrivateMemory(Dataset[float]):
 
 
 def worker_memory(records: Sequence, start_method: str) -> float:
-    """MB that the records add to a worker, the mean of all."""
+    """Return the MB that the records add to a worker, averaged over the workers."""
 
-    def mean(some: Sequence) -> float:
+    def mean(subset: Sequence) -> float:
         loader = DataLoader(
-            PrivateMemory(some), batch_size=None, num_workers=WORKERS, multiprocessing_context=start_method
+            PrivateMemory(subset), batch_size=None, num_workers=WORKERS, multiprocessing_context=start_method
         )
         return statistics.mean(loader)
 
@@ -106,8 +106,8 @@ def main() -> None:
         print(f"\n| records, in {WORKERS} workers | fork, MB each | spawn, MB each |\n|---|---:|---:|")
         records = read_annotations(path).records
         objects = tuple(records)
-        for name, some in (("flat tensors (lad)", records), ("a tuple of objects", objects)):
-            fork, spawn = (worker_memory(some, start_method) for start_method in ("fork", "spawn"))
+        for name, sequence in (("flat tensors (lad)", records), ("a tuple of objects", objects)):
+            fork, spawn = (worker_memory(sequence, start_method) for start_method in ("fork", "spawn"))
             print(f"| {name} | {fork:.0f} | {spawn:.0f} |", flush=True)
 
 

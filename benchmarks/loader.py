@@ -1,11 +1,11 @@
-"""Whether loading keeps ahead of the networks: images per second of the data loader alone, beside a training step's.
+"""Speed of the data loader alone, in images per second, and the share of padding in its batches.
 
     python benchmarks/loader.py [--short-side 800] [--long-side 1333] [--workers 0 1 2] [--images 64]
 
-Photograph-like JPEGs of COCO's sizes are written into a temporary folder, read, resized, flipped, normalized and
-collated in batches of two as in training. What a step takes is in `step.py`'s table; the CPU's loader feeds a GPU, too,
-so what matters there is images per second and worker. Also told: how much of the batches is padding, with and without
-landscape and portrait images in batches apart.
+Photograph-like JPEGs of COCO's sizes are written to a temporary folder, loaded, resized, flipped, normalized and
+collated in batches of two, as in training. Compare the images per second and worker with the time of a training step in
+the table of `step.py`: the loader should be faster. The share of padding is given with and without separate batches of
+landscape and portrait images.
 """
 
 import argparse
@@ -29,34 +29,36 @@ from lad.data.samplers import AspectRatioBatchSampler
 from lad.data.transforms import train_transform
 from lad.training.trainer import load_batches, training_sampler
 
-SIZES = ((480, 640), (427, 640), (640, 480), (640, 427), (375, 500))  # (height, width), the commonest of COCO
+SIZES = ((480, 640), (427, 640), (640, 480), (640, 427), (375, 500))  # (height, width), the most frequent of COCO
 SHARES = (0.38, 0.30, 0.14, 0.10, 0.08)
 GTS = 7
 
 
 def write_photographs(folder: Path, images: int) -> Path:
     rng = np.random.default_rng(0)
-    listed, gts = [], []
+    images_listed, gts = [], []
     for number in range(images):
         height, width = SIZES[rng.choice(len(SIZES), p=SHARES)]
         coarse = rng.integers(0, 255, (height // 20, width // 20, 3), dtype=np.uint8)
         smooth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), dtype=np.int16)
         noisy = (smooth + rng.integers(-12, 12, smooth.shape)).clip(0, 255).astype(np.uint8)
         Image.fromarray(noisy).save(folder / f"{number}.jpg", quality=90)
-        listed.append({"id": number, "file_name": f"{number}.jpg", "height": height, "width": width})
+        images_listed.append({"id": number, "file_name": f"{number}.jpg", "height": height, "width": width})
         for _ in range(GTS):
             x, y = rng.uniform(0, width / 2), rng.uniform(0, height / 2)
             gts.append({"id": len(gts), "image_id": number, "category_id": 1, "bbox": [x, y, width / 4, height / 4]})
     path = folder / "instances_train.json"
-    path.write_text(json.dumps({"images": listed, "annotations": gts, "categories": [{"id": 1, "name": "thing"}]}))
+    path.write_text(
+        json.dumps({"images": images_listed, "annotations": gts, "categories": [{"id": 1, "name": "thing"}]})
+    )
     return path
 
 
 def padding_share(dataset: CocoDataset, is_grouped: bool, batch_size: int) -> float:
-    """Pixels of the batches of an epoch that are padding / all."""
+    """Return the fraction of the pixels of an epoch's batches that are padding."""
     hw = dataset.annotations.records.hw
-    order = AspectRatioBatchSampler(hw if is_grouped else torch.ones_like(hw), batch_size, seed=0)
-    batches = [collate([dataset[draw.index] for draw in batch]) for batch in order]
+    sampler = AspectRatioBatchSampler(hw if is_grouped else torch.ones_like(hw), batch_size, seed=0)
+    batches = [collate([dataset[key.index] for key in batch]) for batch in sampler]
     pixels = sum(batch.images[:, 0].numel() for batch in batches)
     return 1 - sum(int(batch.targets.image_hw.prod(dim=1).sum()) for batch in batches) / pixels
 
@@ -85,8 +87,8 @@ def main() -> None:
                 count = sum(len(batch.images) for batch in loader)
                 seconds.append((time.perf_counter() - started) / count)
             print(f"| {workers} | {1 / statistics.median(seconds[1:]):.1f} |", flush=True)
-        apart, mixed = (padding_share(dataset, is_grouped, given.batch) for is_grouped in (True, False))
-        print(f"\nPadding is {apart:.1%} of the pixels; {mixed:.1%} if landscape and portrait shared their batches.")
+        grouped, mixed = (padding_share(dataset, is_grouped, given.batch) for is_grouped in (True, False))
+        print(f"\nPadding is {grouped:.1%} of the pixels; {mixed:.1%} if batches mixed landscape and portrait images.")
 
 
 if __name__ == "__main__":

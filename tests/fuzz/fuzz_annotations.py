@@ -1,9 +1,9 @@
-"""Atheris: any bytes as an instances JSON are annotations or one line that names the file.
+"""Coverage-guided fuzzing of the JSON reader: any bytes are read, or refused in one line that names the file.
 
     pip install atheris
-    python fuzz/fuzz_annotations.py -runs=10000      # or none: until a defect is found or it is stopped
+    python tests/fuzz/fuzz_annotations.py -runs=10000      # without -runs: until a defect or an interrupt
 
-An input that fails is written to crash-<hash>; the same command with that file's name repeats it.
+A failing input is written to crash-<hash>; the command with that file's name as argument repeats it.
 """
 
 import json
@@ -27,7 +27,7 @@ PATH = Path(tempfile.mkdtemp()) / "instances_train.json"
 
 
 def read(content: bytes) -> None:
-    """A valid document in which up to three stretches are replaced."""
+    """Read a valid document in which up to three byte ranges are replaced."""
     provider = atheris.FuzzedDataProvider(content)
     document = VALID
     for _ in range(provider.ConsumeIntInRange(1, 3)):

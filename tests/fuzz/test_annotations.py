@@ -1,4 +1,4 @@
-"""Any bytes as an instances JSON are annotations or one line that names the file."""
+"""Any bytes as an instances JSON are read, or refused in one line that names the file."""
 
 import copy
 import json
@@ -43,7 +43,7 @@ VALUES = st.recursive(
 
 @st.composite
 def documents(draw: st.DrawFn) -> bytes:
-    """A valid document with up to four places changed, now and then cut, damaged or of another encoding."""
+    """Draw a valid document with up to four changes, sometimes truncated, corrupted or in another encoding."""
     document = copy.deepcopy(VALID)
     for _ in range(draw(st.integers(0, 4))):
         change(draw, document)
@@ -56,7 +56,7 @@ def documents(draw: st.DrawFn) -> bytes:
 
 
 def change(draw: st.DrawFn, document: dict[str, Any]) -> None:
-    """Some place of the document is replaced, removed, doubled or added to."""
+    """Replace, remove, duplicate or add a value at a random place of the document."""
     at: Any = document
     while True:
         places = list(at) if isinstance(at, dict) else list(range(len(at)))
@@ -66,12 +66,12 @@ def change(draw: st.DrawFn, document: dict[str, Any]) -> None:
         if not isinstance(at[place], dict | list) or not draw(st.integers(0, 3)):
             break
         at = at[place]
-    match draw(st.sampled_from(["replace", "replace", "remove", "double", "add"])):
+    match draw(st.sampled_from(["replace", "replace", "remove", "duplicate", "add"])):
         case "replace":
             at[place] = draw(VALUES)
         case "remove":
             del at[place]
-        case "double" if isinstance(at, list):
+        case "duplicate" if isinstance(at, list):
             at.insert(place, at[place])
         case "add" if isinstance(at, dict):
             at[draw(st.sampled_from(["id", "bbox", "iscrowd", "width", "annotations", "x"]))] = draw(VALUES)
@@ -79,20 +79,22 @@ def change(draw: st.DrawFn, document: dict[str, Any]) -> None:
 
 @FUZZ
 @given(documents())
-def test_any_document_is_read_or_refused_in_a_line_that_names_the_file(tmp_path_factory, content):
+def test_any_document_is_read_or_refused_in_one_line_that_names_the_file(tmp_path_factory, content):
     check(tmp_path_factory.getbasetemp() / "instances_train.json", content)
 
 
 @FUZZ
 @given(st.one_of(VALUES.map(lambda value: json.dumps(value).encode()), st.binary(max_size=50)))
-def test_so_is_anything_else(tmp_path_factory, content):
+def test_any_bytes_are_read_or_refused_in_one_line_that_names_the_file(tmp_path_factory, content):
     check(tmp_path_factory.getbasetemp() / "instances_train.json", content)
 
 
 @pytest.mark.parametrize("place", ["info", "images", "id", "bbox", "segmentation"])
 @FUZZ
 @given(st.one_of(st.integers(900, 1000), st.sampled_from([10, 5000, 100_000])), st.sampled_from("[{"))
-def test_so_is_a_document_nested_deeply(tmp_path_factory, place, depth, bracket):
+def test_a_deeply_nested_document_is_read_or_refused_in_one_line_that_names_the_file(
+    tmp_path_factory, place, depth, bracket
+):
     opening, closing = ("[", "]") if bracket == "[" else ('{"a":', "}")
     nested = opening * depth + "1" + closing * depth
     document = copy.deepcopy(VALID)

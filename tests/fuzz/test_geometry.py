@@ -1,4 +1,4 @@
-"""Deltas and overlaps of boxes of every size and place."""
+"""Deltas and overlaps of boxes of every size and position."""
 
 import torch
 from hypothesis import given
@@ -12,7 +12,7 @@ WITH_AREA = tuple(kind for kind in KINDS if kind not in ("denormal", "one step",
 @FUZZ
 @given(scenes(kinds=WITH_AREA))
 def test_decoding_inverts_encoding(scene):
-    """Up to rounding, for a box whose sides are within the clamp of its anchor's."""
+    """Up to rounding, for boxes whose ratio of sides to the anchor's is within the clamp."""
     anchors, boxes = scene.anchors.boxes, scene.targets.boxes[:50, None]
     decoded = decode_deltas(anchors, encode_deltas(anchors, boxes))
     ratio = (boxes[..., 2:] - boxes[..., :2]).log() - (anchors[:, 2:] - anchors[:, :2]).log()
@@ -23,7 +23,7 @@ def test_decoding_inverts_encoding(scene):
 
 @FUZZ
 @given(scenes(ABSURD))
-def test_any_deltas_decode_to_boxes_with_their_corners_in_order(scene):
+def test_any_deltas_decode_to_boxes_with_corners_in_order(scene):
     hw = scene.targets.image_hw[:, None]
     boxes = decode_deltas(scene.anchors.boxes, scene.outputs.box_deltas)
     assert boxes.isfinite().all() and (boxes[..., 2:] >= boxes[..., :2]).all()
@@ -34,16 +34,16 @@ def test_any_deltas_decode_to_boxes_with_their_corners_in_order(scene):
 
 @FUZZ
 @given(scenes(ABSURD))
-def test_overlaps_are_fractions_and_their_losses_numbers(scene):
-    """Of predicted boxes with gts, and of gts with one another, in either order."""
+def test_iou_is_a_fraction_and_the_giou_loss_is_bounded(scene):
+    """Of predicted boxes with gts, and of gts with each other, in either order."""
     boxes = decode_deltas(scene.anchors.boxes, scene.outputs.box_deltas)[scene.targets.image[:50]]  # [T, A, 4]
     gts = scene.targets.boxes[:50]
-    for one, other in ((boxes, gts[:, None]), (gts, gts[:, None])):
-        iou, loss = box_iou(one, other), box_giou_loss(one, other)
+    for first, second in ((boxes, gts[:, None]), (gts, gts[:, None])):
+        iou, loss = box_iou(first, second), box_giou_loss(first, second)
         assert ((iou >= 0) & (iou <= 1 + 1e-5)).all()
         assert ((loss >= -1e-5) & (loss <= 2 + 1e-5)).all()
-        torch.testing.assert_close(box_iou(other, one), iou, rtol=0, atol=1e-6)
-        torch.testing.assert_close(box_giou_loss(other, one), loss, rtol=0, atol=1e-5)
+        torch.testing.assert_close(box_iou(second, first), iou, rtol=0, atol=1e-6)
+        torch.testing.assert_close(box_giou_loss(second, first), loss, rtol=0, atol=1e-5)
 
 
 @FUZZ

@@ -1,4 +1,4 @@
-"""What an image and its boxes go through together, and how they become a batch."""
+"""Transforms and collating of images with boxes of every kind."""
 
 import torch
 from hypothesis import given
@@ -16,7 +16,7 @@ INSIDE = tuple(kind for kind in KINDS if kind != "outside")
 
 @st.composite
 def pictures(draw: st.DrawFn) -> tuple[tv_tensors.Image, tv_tensors.BoundingBoxes]:
-    """An image of any shape and boxes of every kind in it."""
+    """Draw an image of any shape with boxes of every kind."""
     hw, generator = (draw(SIDE), draw(SIDE)), draw(seeds())
     kinds = draw(st.lists(st.sampled_from(INSIDE), max_size=3))
     corners = torch.cat([torch.zeros(0, 4), *(boxes_of(kind, 3, hw, generator) for kind in kinds)])
@@ -28,8 +28,8 @@ def pictures(draw: st.DrawFn) -> tuple[tv_tensors.Image, tv_tensors.BoundingBoxe
 @given(
     pictures(), st.lists(st.integers(32, 128), min_size=1, max_size=3), st.integers(0, 64), st.sampled_from([0, 0.5, 1])
 )
-def test_boxes_stay_in_their_image_in_order(picture, short_sides, longer, flip):
-    """Up to rounding: a border times a ratio of sides is the new border but for its last digit."""
+def test_boxes_stay_inside_their_image_with_corners_in_order(picture, short_sides, longer, flip):
+    """Up to rounding of an edge times the ratio of sides."""
     image, boxes = picture
     long_side = max(short_sides) + longer
     resized, moved, is_flipped = train_transform(short_sides, long_side, flip)(image, boxes, False)
@@ -47,8 +47,8 @@ def test_boxes_stay_in_their_image_in_order(picture, short_sides, longer, flip):
 
 @FUZZ
 @given(pictures())
-def test_a_mirror_of_a_mirror_is_the_image_and_its_boxes(picture):
-    """Boxes up to the rounding of a coordinate of the image's width."""
+def test_flipping_twice_restores_the_image_and_its_boxes(picture):
+    """Boxes up to rounding of coordinates as large as the image's width."""
     image, boxes = picture
     flip = RandomFlip(1)
     twice_image, twice, is_flipped = flip(*flip(image, boxes, False))
@@ -58,7 +58,7 @@ def test_a_mirror_of_a_mirror_is_the_image_and_its_boxes(picture):
 
 @st.composite
 def painted(draw: st.DrawFn) -> tuple[tv_tensors.Image, tv_tensors.BoundingBoxes]:
-    """A white box of whole pixels on black."""
+    """Draw a white box of whole pixels on black."""
     height, width = draw(SIDE), draw(SIDE)
     y0, x0 = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
     y1, x1 = draw(st.integers(y0 + 1, height)), draw(st.integers(x0 + 1, width))
@@ -70,15 +70,17 @@ def painted(draw: st.DrawFn) -> tuple[tv_tensors.Image, tv_tensors.BoundingBoxes
 
 @FUZZ
 @given(painted(), st.integers(32, 128), st.integers(0, 128), st.booleans())
-def test_a_box_moves_with_what_it_bounds(picture, short_side, longer, flip):
-    """To a pixel: the rows and columns at least half as bright as the brightest reach as far as the box. Of a box that
-    shrinks below a pixel nothing may be left, since images are resized without averaging, as the published
-    checkpoints' were."""
+def test_a_box_moves_with_its_object(picture, short_side, longer, flip):
+    """To one pixel: rows and columns at least half as bright as the brightest extend as far as the box.
+
+    A box that shrinks below a pixel may vanish, since images are resized without antialiasing, as for the published
+    checkpoints.
+    """
     image, box = eval_transform(short_side, short_side + longer, flip)(*picture)
     colors = image.as_subclass(torch.Tensor) * torch.tensor(IMAGENET_STD)[:, None, None]
     brightness = (colors + torch.tensor(IMAGENET_MEAN)[:, None, None]).mean(dim=0)
-    least = max(0.5 / 255, float(brightness.max()) / 2)
-    rows, columns = ((brightness.amax(dim=other) > least).nonzero().flatten() for other in (1, 0))
+    threshold = max(0.5 / 255, float(brightness.max()) / 2)
+    rows, columns = ((brightness.amax(dim=other) > threshold).nonzero().flatten() for other in (1, 0))
     x0, y0, x1, y1 = box.as_subclass(torch.Tensor)[0].tolist()
     if len(rows) == 0:
         assert x1 - x0 <= 1 or y1 - y0 <= 1
@@ -89,22 +91,22 @@ def test_a_box_moves_with_what_it_bounds(picture, short_side, longer, flip):
 
 @st.composite
 def samples(draw: st.DrawFn) -> list[Sample]:
-    generator, found = draw(seeds()), []
+    generator, drawn = draw(seeds()), []
     for number in range(draw(st.integers(1, 4))):
         hw = draw(SIDE), draw(SIDE)
         kinds = draw(st.lists(st.sampled_from(INSIDE), max_size=2))
         boxes = torch.cat([torch.zeros(0, 4), *(boxes_of(kind, 2, hw, generator) for kind in kinds)])
         labels = torch.randint(CLASSES, (len(boxes),), generator=generator)
         original = draw(SIDE), draw(SIDE)
-        found.append(
+        drawn.append(
             Sample(torch.rand(3, *hw, generator=generator), boxes, labels, number, original, draw(st.booleans()))
         )
-    return found
+    return drawn
 
 
 @FUZZ
 @given(samples())
-def test_a_batch_is_its_samples_and_zeros(given_samples):
+def test_a_batch_holds_its_samples_zero_padded(given_samples):
     batch = collate(given_samples)
     assert all(side % 32 == 0 for side in batch.padded_hw)
     assert_is(batch, given_samples)
@@ -114,7 +116,7 @@ def test_a_batch_is_its_samples_and_zeros(given_samples):
 
 @FUZZ
 @given(samples(), st.data())
-def test_some_images_of_a_batch_are_a_batch_of_theirs(given_samples, data):
+def test_a_selection_of_a_batch_holds_the_selected_samples(given_samples, data):
     rows = sorted(data.draw(st.sets(st.integers(0, len(given_samples) - 1))))
     taken = collate(given_samples).take(rows)
     assert_is(taken, [given_samples[row] for row in rows])
@@ -128,9 +130,9 @@ def assert_is(batch: Batch, expected: list[Sample]) -> None:
         _, height, width = sample.image.shape
         assert torch.equal(batch.images[row, :, :height, :width], sample.image)
         assert batch.images[row].count_nonzero() == sample.image.count_nonzero()
-        here = batch.targets.image == row
-        assert torch.equal(batch.targets.boxes[here], sample.boxes)
-        assert torch.equal(batch.targets.labels[here], sample.labels)
+        is_of_row = batch.targets.image == row
+        assert torch.equal(batch.targets.boxes[is_of_row], sample.boxes)
+        assert torch.equal(batch.targets.labels[is_of_row], sample.labels)
         assert batch.targets.image_hw[row].tolist() == [height, width]
         assert tuple(batch.original_hw[row].tolist()) == sample.original_hw
         assert batch.image_id[row] == sample.image_id and batch.is_flipped[row] == sample.is_flipped
