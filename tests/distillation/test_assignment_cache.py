@@ -1,9 +1,9 @@
-"""A teacher's assignments on disk: what comes back is what was made, whatever happens to the file."""
+"""The cache of a teacher's assignments returns what the teacher made, whatever happens to its files."""
 
 import pytest
 import torch
 
-from lad.assigners.base import PAA, own_assignment
+from lad.assigners import PAA, assign_by_predictions
 from lad.data.collate import collate
 from lad.distillation.assignment_cache import RECORD, AssignmentCache
 from lad.geometry import make_anchors
@@ -25,66 +25,68 @@ def batch_of(*samples: Sample):
 
 
 class Teacher:
-    """Assigns by outputs that depend on the image alone; remembers which ones it was asked about."""
+    """Assigns by outputs that depend on the image alone; records the images that it was called with."""
 
     def __init__(self) -> None:
-        self.asked: list[int] = []
+        self.images: list[int] = []
 
     def __call__(self, batch) -> torch.Tensor:
         ids = batch.image_id.tolist()
-        self.asked += ids
+        self.images += ids
         anchors = make_anchors(batch.padded_hw)
-        parts = [torch.Generator().manual_seed(one) for one in ids]
+        generators = [torch.Generator().manual_seed(image_id) for image_id in ids]
         shapes = ((len(anchors.boxes), 1), (len(anchors.boxes), 4))
-        logits, deltas = (torch.stack([torch.randn(shape, generator=one) for one in parts]) for shape in shapes)
-        return own_assignment(PAA, HeadOutputs(logits, deltas / 4, None), anchors, batch.targets)
+        logits, deltas = (
+            torch.stack([torch.randn(shape, generator=generator) for generator in generators]) for shape in shapes
+        )
+        return assign_by_predictions(PAA(), HeadOutputs(logits, deltas / 4, None), anchors, batch.targets)
 
 
-def test_what_is_recalled_is_what_the_teacher_said_and_it_is_asked_once(tmp_path):
+def test_a_cached_assignment_is_the_teachers_and_the_teacher_runs_once(tmp_path):
     teacher, cache = Teacher(), AssignmentCache(tmp_path, KEY)
     batch, anchors = batch_of(sample(5, 3), sample(2**40, 0), sample(7, 12, hw=(60, 90)))
     expected = Teacher()(batch)
     assert (expected >= 0).sum() > 20 and (expected == -2).any()
     for _ in range(2):
         assert torch.equal(cache.get(batch, anchors, teacher), expected)
-    assert teacher.asked == [5, 2**40, 7] and len(cache) == 3
+    assert teacher.images == [5, 2**40, 7] and len(cache) == 3
 
 
-def test_only_new_images_are_asked_about_and_a_flipped_one_is_new(tmp_path):
+def test_the_teacher_runs_on_new_images_only_and_a_flipped_one_is_new(tmp_path):
     teacher, cache = Teacher(), AssignmentCache(tmp_path, KEY)
     cache.get(*batch_of(sample(1, 2), sample(2, 2)), teacher)
     batch, anchors = batch_of(sample(3, 4), sample(1, 2, is_flipped=True), sample(2, 2), sample(1, 2))
     assert torch.equal(cache.get(batch, anchors, teacher), Teacher()(batch))
-    assert teacher.asked == [1, 2, 3, 1]
+    assert teacher.images == [1, 2, 3, 1]
 
 
-def test_an_image_in_a_batch_with_more_padding_keeps_its_positives_in_their_places(tmp_path):
+def test_with_more_padding_an_image_keeps_its_positives_at_the_same_anchors(tmp_path):
     cache = AssignmentCache(tmp_path, KEY)
     small, anchors = batch_of(sample(1, 3))
-    first = cache.get(small, anchors, Teacher())
-    large, more_anchors = batch_of(sample(9, 2, hw=(200, 300)), sample(1, 3))
-    again = cache.get(large, more_anchors, Teacher())[1]
+    first = cache.get(small, anchors, Teacher())[0]
+    large, larger_anchors = batch_of(sample(9, 2, hw=(200, 300)), sample(1, 3))
+    second = cache.get(large, larger_anchors, Teacher())[1]
     gts_before = len(large.targets.boxes) - 3
 
-    def places(gt_index, anchors) -> set:
-        (found,) = (gt_index >= 0).nonzero(as_tuple=True)
-        boxes = anchors.boxes[found].tolist()
-        return {(*box, gt) for box, gt in zip(boxes, gt_index[found].tolist(), strict=True)}
+    def positives(gt_index, anchors, first_gt: int = 0) -> set:
+        (rows,) = (gt_index >= 0).nonzero(as_tuple=True)
+        boxes, gts = anchors.boxes[rows].tolist(), (gt_index[rows] - first_gt).tolist()
+        return {(*box, gt) for box, gt in zip(boxes, gts, strict=True)}
 
-    expected = {(*place[:4], place[4] + gts_before) for place in places(first[0], anchors)}
-    assert places(again, more_anchors) == expected and len(expected) > 5
-    assert (again == -2).sum() > 0
+    expected = positives(first, anchors)
+    assert positives(second, larger_anchors, gts_before) == expected and len(expected) > 5
+    assert (second == -2).sum() > 0
 
 
-def test_a_new_process_takes_up_what_was_written(tmp_path):
+def test_a_new_process_reads_the_records_of_an_earlier_one(tmp_path):
     batch, anchors = batch_of(sample(1, 3), sample(2, 5))
     expected = AssignmentCache(tmp_path, KEY).get(batch, anchors, Teacher())
     cache, teacher = AssignmentCache(tmp_path, KEY), Teacher()
-    assert torch.equal(cache.get(batch, anchors, teacher), expected) and teacher.asked == []
+    assert torch.equal(cache.get(batch, anchors, teacher), expected) and teacher.images == []
 
 
 @pytest.mark.parametrize("lost", [1, 5, 30])
-def test_what_a_killed_process_left_half_written_is_made_again(tmp_path, lost):
+def test_a_record_that_a_killed_process_left_incomplete_is_made_again(tmp_path, lost):
     batch, anchors = batch_of(sample(1, 3), sample(2, 5))
     expected = AssignmentCache(tmp_path, KEY).get(batch, anchors, Teacher())
     path = tmp_path / "assignments.0.bin"
@@ -92,10 +94,10 @@ def test_what_a_killed_process_left_half_written_is_made_again(tmp_path, lost):
     path.write_bytes(whole[:-lost])
     cache, teacher = AssignmentCache(tmp_path, KEY), Teacher()
     assert torch.equal(cache.get(batch, anchors, teacher), expected)
-    assert teacher.asked == [2] and path.read_bytes() == whole
+    assert teacher.images == [2] and path.read_bytes() == whole
 
 
-def test_a_changed_byte_is_noticed(tmp_path):
+def test_a_record_with_a_changed_byte_is_made_again(tmp_path):
     batch, anchors = batch_of(sample(1, 3), sample(2, 5))
     expected = AssignmentCache(tmp_path, KEY).get(batch, anchors, Teacher())
     path = tmp_path / "assignments.0.bin"
@@ -103,24 +105,24 @@ def test_a_changed_byte_is_noticed(tmp_path):
     content[-3] ^= 1
     path.write_bytes(content)
     cache, teacher = AssignmentCache(tmp_path, KEY), Teacher()
-    assert torch.equal(cache.get(batch, anchors, teacher), expected) and teacher.asked == [2]
+    assert torch.equal(cache.get(batch, anchors, teacher), expected) and teacher.images == [2]
 
 
-def test_processes_read_each_others_files_between_epochs(tmp_path):
+def test_processes_read_each_others_records_between_epochs(tmp_path):
     first, second = (AssignmentCache(tmp_path, KEY, rank) for rank in (0, 1))
     batch, anchors = batch_of(sample(1, 3))
     expected = first.get(batch, anchors, Teacher())
     second.refresh()
     teacher = Teacher()
-    assert torch.equal(second.get(batch, anchors, teacher), expected) and teacher.asked == []
+    assert torch.equal(second.get(batch, anchors, teacher), expected) and teacher.images == []
     second.get(*batch_of(sample(2, 3)), teacher)
     first.refresh()
     assert len(first) == 2
-    assert len(AssignmentCache(tmp_path, KEY)) == 2  # one process goes on where there were two
+    assert len(AssignmentCache(tmp_path, KEY)) == 2  # one process resumes a run of two
 
 
-def test_of_an_image_that_two_processes_saw_at_once_each_keeps_its_own_first_sight(tmp_path):
-    """As the devices may in an epoch that does not divide; a restarted process reads the same as before."""
+def test_each_process_keeps_its_own_record_of_an_image_that_two_processes_cached(tmp_path):
+    """Two devices may get the same image where an epoch does not divide; a restarted process reads the same record."""
     first, second = (AssignmentCache(tmp_path, KEY, rank) for rank in (0, 1))
     batch, anchors = batch_of(sample(1, 3))
 
@@ -138,18 +140,19 @@ def test_of_an_image_that_two_processes_saw_at_once_each_keeps_its_own_first_sig
 
 
 @pytest.mark.parametrize("changed", KEY)
-def test_another_key_is_refused_and_named(tmp_path, changed):
+def test_a_file_of_another_key_or_without_one_is_refused_by_name(tmp_path, changed):
     AssignmentCache(tmp_path, KEY)
     with pytest.raises(ValueError, match=rf"assignments\.0\.bin: holds assignments made with {changed}=.*has 'new'"):
         AssignmentCache(tmp_path, {**KEY, changed: "new"})
     for content in (b"\x80nonsense", b"[1, 2]\n", b""):
         (tmp_path / "assignments.0.bin").write_bytes(content)
-        with pytest.raises(ValueError, match=r"assignments\.0\.bin: damaged"):
+        with pytest.raises(
+            ValueError, match=r"assignments\.0\.bin: corrupted; delete it, and the teacher makes its assignments again"
+        ):
             AssignmentCache(tmp_path, KEY)
 
 
-def test_it_is_compact(tmp_path):
-    """A few dozen small integers for an image."""
+def test_a_record_takes_17_bytes_and_9_for_each_positive(tmp_path):
     cache = AssignmentCache(tmp_path, KEY)
     samples = [sample(number, 7) for number in range(8)]
     batch, anchors = batch_of(*samples)
@@ -158,8 +161,8 @@ def test_it_is_compact(tmp_path):
     assert (tmp_path / "assignments.0.bin").stat().st_size == header + 8 * 17 + 9 * positives
 
 
-def test_a_record_of_more_positives_than_the_file_holds_is_none(tmp_path):
-    """Cut short, or made so: memory for it is never asked for."""
+def test_a_record_of_more_positives_than_the_file_holds_is_dropped(tmp_path):
+    """No memory is allocated for its positives, whether the file was truncated or made to look so."""
     AssignmentCache(tmp_path, {})
     path = tmp_path / "assignments.0.bin"
     whole = path.read_bytes()
