@@ -62,7 +62,9 @@ def test_every_notebook_parameter_is_a_parameter_typed_and_explained(path):
         if "lad.explorer.config" in source
         else Parameters
     )
-    own = {"settings", "seeds", "train"} if "lad.paper.tables" in source else {"settings"}
+    own = {"settings", *re.findall(r'switches=\[\\"(\w+)\\"\]', source)} | (
+        {"seeds"} if "lad.paper.tables" in source else set()
+    )
     first = next(cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code")
     lines = [line.rstrip("\n") for line in first["source"]]
     for line in lines:

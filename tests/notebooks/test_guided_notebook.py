@@ -40,4 +40,4 @@ def test_it_explains_each_term_before_a_picture_needs_it():
     terms += ["cost", "focal loss", "GIoU loss", "cut", "teacher", "student"]
     places = [told.index(f"**{term}**") for term in terms]
     assert places == sorted(places)
-    assert told.count("**ExplorerConfig at**") == 5 and "$" not in told
+    assert told.count("**Look at**") == 5 and "$" not in told
