@@ -212,7 +212,7 @@ epochs, 3.3 more than alone.""",
 The plain ResNet-50, the Swin-B teacher, and the ResNet-50 that it taught; seed 0, the first validation images.""",
                 """\
 from lad.analysis.assignment import analyze, first_images
-from lad.experiments.runner import open_data
+from lad.experiments.setup import open_data
 
 names = {"plain student": "R50", "teacher": "Swin-B, the teacher", "taught student": "R50 taught by Swin-B"}
 runs = {name: results.run(title) for name, title in names.items()}
