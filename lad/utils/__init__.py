@@ -1,1 +1,1 @@
-"""Utilities: atomic file writes, progress output and messages."""
+"""Utilities: atomic file writes, options, paths, progress output and messages."""
