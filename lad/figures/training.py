@@ -47,8 +47,8 @@ def draw_training(
         ax.tick_params(labelsize=9)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.spines[["top", "right"]].set_visible(False)
-        if key in ZERO_BASED:
-            ax.set_ylim(bottom=0)
+        if key in ZERO_BASED and ax.lines:
+            ax.set_ylim(0, 1.05 * ax.dataLim.y1 or 1)
         if not ax.lines:  # a cached teacher has no costs, for instance
             ax.text(0.5, 0.5, "not logged", transform=ax.transAxes, ha="center", va="center", color=NEITHER)
     filled = [ax for ax in axes if ax.lines]

@@ -36,6 +36,12 @@ def test_training_draws_any_logged_numbers_in_a_color_for_each_run():
     assert [text.get_text() for text in legend.get_texts()] == list("abcd")
 
 
+def test_an_axis_from_zero_has_room_above_its_highest_point():
+    epochs = [{"epoch": 1, "AP": 0.60, "agreement": 0.0}, {"epoch": 2, "AP": 0.61, "agreement": 0.0}]
+    ap, agreement = render(figures.draw_training({"a": epochs}, {"AP": "AP", "agreement": "agreement"})).axes
+    assert ap.get_ylim() == (0, 1.05 * 0.61) and agreement.get_ylim() == (0, 1)
+
+
 def test_a_panel_without_data_says_not_logged():
     ax, empty = render(figures.draw_training({"a": [{"epoch": 1, "cls": 1.0}]}, {"cls": "loss", "cost": "cost"})).axes
     assert not ax.texts and [text.get_text() for text in empty.texts] == ["not logged"]
