@@ -121,7 +121,7 @@ def test_the_baseline_learns_the_students_own_assignment_with_boxes_weighted_by_
         (solad_loss, {"cls", "box", "iou", "soft_cls", "soft_box", "soft_iou"}),
     ],
 )
-def test_the_terms_of_a_method_are_the_papers_on_the_assignment_of_its_frozen_teacher(
+def test_a_method_with_a_frozen_teacher_learns_its_assignment_by_the_papers_terms(
     method, names, student, teacher, context
 ):
     frozen = HeadOutputs(*(field.detach() for field in teacher))

@@ -39,9 +39,7 @@ def test_focal_kl_is_zero_where_student_and_teacher_agree_and_finite_at_the_extr
 @pytest.mark.parametrize(
     ("name", "weights_and_min_iou"), [("softlabel", (10, 10, 1.3, 0.1)), ("solad", (2, 10, 1.3, 0.5))]
 )
-def test_terms_and_gradients_are_those_of_the_published_code(
-    golden, scene, name, cls_weight, iou_weight, box_weight, min_iou
-):
+def test_terms_and_gradients_are_those_of_the_published_code(golden, scene, name, weights_and_min_iou):
     expected, (student, *rest) = golden("soft_label"), scene
     losses = soft_label_loss(student, *rest, *weights_and_min_iou)
     for term, reference in (("soft_cls", "cls"), ("soft_box", "bbox"), ("soft_iou", "centerness")):
