@@ -94,7 +94,7 @@ def _readable_outputs(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
             if output.data.pop(WIDGET_TYPE, None) and set(output.data) <= {"text/plain"}:
                 if PROGRESS_BAR in output.data.get("text/plain", ""):
                     continue
-                output.data = {"text/markdown": "*Interactive: open the notebook to use this widget.*"}
+                output.data = {"text/markdown": "*Interactive: open the notebook to use it.*"}
             if not set(SHOWN_TYPES) & set(output.data):
                 continue
         yield output

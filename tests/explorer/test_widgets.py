@@ -430,7 +430,7 @@ def test_an_impossible_choice_shows_a_message_and_every_control_goes_back(contro
         controls.run.value = "broken-run"
     finally:
         shutil.rmtree(folder / "runs" / "broken-run")
-    assert "params.json: is not of this version" in controls.message.value
+    assert "params.json: was written by another version" in controls.message.value
     assert not changed(before, contents(controls)) and not changed(chosen, choices(controls))
 
 

@@ -64,9 +64,9 @@ def test_run_titles_are_unique(trained):
 
 def test_the_differences_table_has_only_differing_parameters(trained):
     table = differences_table(open_runs(trained))
-    assert list(table.columns) == ["method", "teacher", "seed", "epochs", "teacher_epochs"]
+    assert list(table.columns) == ["teacher", "teacher_epochs", "method", "seed", "epochs"]
     (lad_student,) = (name for name in table.index if "-lad-" in name)
-    assert list(table.loc[lad_student]) == ["lad", "r18", "0", "1", "2"]
+    assert list(table.loc[lad_student]) == ["r18", "2", "lad", "0", "1"]
     alone = dict(list(open_runs(trained).items())[:1])
     assert {"method", "student", "epochs"} <= set(differences_table(alone).columns)
 
