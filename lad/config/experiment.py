@@ -260,16 +260,24 @@ def merge_profile_values(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**given_values(profiles.get(profile, {}), Parameters), **known}
 
 
-def read_parameters(file: Path) -> Parameters:
+def read_parameters(file: Path, changes: Mapping[str, Any] | None = None) -> Parameters:
     """Read parameters from a run's params.json, which holds them all, or from a YAML file as in params/.
+
+    Args:
+        file: A file of either kind.
+        changes: Values in place of the YAML file's.
 
     Raises:
         ValueError: The file cannot be read or a parameter is wrong; names the file.
     """
     is_json = file.suffix == ".json"
-    given = {} if is_json else read_values(file)
+    given = {} if is_json else {**read_values(file), **(changes or {})}
     try:
-        return Parameters(**json.loads(file.read_text(encoding="utf-8"))) if is_json else make_parameters(given)
+        if not is_json:
+            return make_parameters(given)
+        if changes:
+            raise ValueError("holds all parameters of a run, which cannot be changed; use a YAML file")
+        return Parameters(**json.loads(file.read_text(encoding="utf-8")))
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror})") from None
     except ValidationError as error:

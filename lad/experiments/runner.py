@@ -19,6 +19,7 @@ from lightning.fabric import Fabric
 from torch.distributed import is_torchelastic_launched
 
 from lad.config.experiment import Parameters, read_parameters
+from lad.config.yaml_file import read_value
 from lad.data.coco import CocoDataset
 from lad.data.transforms import transform_cache_key
 from lad.distillation.assignment_cache import CACHE_FILES, AssignmentCache
@@ -258,9 +259,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Run one experiment; under torchrun or fabric run, as one of its processes.",
     )
     parser.add_argument("file", type=Path, help="a run's params.json, or a YAML of parameters as in params/")
-    file = parser.parse_args(arguments).file
+    parser.add_argument(
+        "-p", dest="changes", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="set a parameter, for instance -p profile coco_1x; may be repeated",
+    )  # fmt: skip
+    given = parser.parse_args(arguments)
     try:
-        run_experiment(read_parameters(file))
+        changes = {name: read_value(name, text) for name, text in given.changes}
+        run_experiment(read_parameters(given.file, changes))
     except ValueError as error:
         parser.exit(1, f"{error}\n")
 

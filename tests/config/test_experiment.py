@@ -216,6 +216,39 @@ def test_parameters_are_read_from_a_runs_file_and_from_what_people_write(tmp_pat
     assert read_parameters(tmp_path / "params.json") == read_parameters(tmp_path / "mine.yaml") == parameters
 
 
+def test_values_given_beside_a_file_take_precedence_but_a_runs_file_is_complete(tmp_path):
+    (tmp_path / "row.yaml").write_text("epochs: 3\n")
+    (tmp_path / "params.json").write_text("{}")
+    assert read_parameters(tmp_path / "row.yaml", {"epochs": 5, "profile": "mini"}).epochs == 5
+    with pytest.raises(ValueError, match=r"params\.json: holds all parameters of a run, which cannot be changed"):
+        read_parameters(tmp_path / "params.json", {"epochs": 5})
+
+
+def test_a_file_serves_every_profile_with_exceptions_that_given_values_override():
+    row = {"method": "baseline", "student": "r101", "profiles": {"toy": {"epochs": 14}, "mini": {"epochs": 48}}}
+    assert make_parameters(row).epochs == 14
+    assert make_parameters({**row, "profile": "mini"}).epochs == 48
+    assert make_parameters({**row, "profile": "coco_1x"}).epochs == 12  # the profile's own
+    assert make_parameters({**row, "profile": "mini", "epochs": 3}).epochs == 3
+    assert make_parameters({**row, "epochs": None}).epochs == 14  # a notebook's None means "not given"
+
+
+@pytest.mark.parametrize(
+    ("profiles", "message"),
+    [
+        ({"toi": {"epochs": 1}}, "parameter 'profiles' = 'toi' is not one of toy, mini, coco_1x, coco_2x_ms"),
+        ({"coco_1x": {"epoch": 1}}, "profiles, coco_1x: parameter 'epoch' is unknown; did you mean 'epochs'?"),
+        ({"toy": 12}, "parameter 'profiles' = {'toy': 12} must map profiles to parameters, as in {toy: {epochs: 12}}"),
+        ([], "parameter 'profiles' = [] must map profiles to parameters"),
+        ({"toy": {"epochs": 0}}, "parameter 'epochs' = 0: input should be greater than or equal to 1"),
+    ],
+)
+def test_wrong_exceptions_of_profiles_are_one_line(profiles, message):
+    with pytest.raises(ValueError) as caught:
+        make_parameters({"profiles": profiles})
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
