@@ -1,16 +1,46 @@
-"""Reference cases and real data that the tests share."""
+"""What tests share: one thread for each of several processes, reference cases, real data, finished tiny runs."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before NumPy and torch are imported, and for the processes that tests start
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from lad.structures import Targets
 
-GOLDEN = Path(__file__).parent / "golden"
-REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+if TYPE_CHECKING:
+    from lad.experiments.run_store import Run
+
+TESTS = Path(__file__).parent
+GOLDEN = TESTS / "golden"
+REAL_DATA = Path(os.environ.get("LAD_TEST_DATA", TESTS.parents[1] / "shared" / "data"))
+MARKED_FOLDERS = {"browser": "browser", "notebooks": "notebook"}
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of folders, and keep each file's tests in one of several processes, where its fixtures are.
+
+    Files marked `spread` have a few tests of several seconds each; these may run in different processes.
+    """
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in MARKED_FOLDERS:
+            item.add_marker(MARKED_FOLDERS[folder])
+        if folder == "browser":  # one browser and one JupyterLab
+            item.add_marker(pytest.mark.xdist_group("browser"))
+        elif not (item.get_closest_marker("spread") or item.get_closest_marker("xdist_group")):
+            item.add_marker(pytest.mark.xdist_group(item.location[0]))
 
 
 class Case(dict):
@@ -34,10 +64,47 @@ def real_data() -> Callable[[str], Path]:
     def find(name: str) -> Path:
         folder = REAL_DATA / name
         if not folder.exists():
-            pytest.skip(f"the real data set {name} is not at {REAL_DATA}")
+            pytest.skip(f"the real data set {name} is not in {REAL_DATA}; set LAD_TEST_DATA to the folder that has it")
         return folder
 
     return find
+
+
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Makes a folder, by a function, in the first of several processes to ask for it; all of them read it, none writes."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+
+    def folder_of(name: str, make: Callable[[Path], None]) -> Path:
+        folder, complete = shared / name, shared / f"{name}.complete"
+        shared.mkdir(exist_ok=True)
+        with FileLock(shared / f"{name}.lock"):
+            if not complete.exists():
+                make(folder)
+                complete.touch()
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def shapes(make_once) -> Path:
+    """The toy shapes, small: twelve images to train on and six to evaluate."""
+    from lad.data.synthetic.shapes import write_shapes
+
+    return make_once("shapes", lambda folder: write_shapes(folder, "toy", {"train": 12, "val": 6}))
+
+
+@pytest.fixture(scope="session")
+def trained_runs(make_once, shapes) -> "dict[str, Run]":
+    """Finished runs to read, in one folder, oldest first: "plain", "without epochs", "teacher" and "lad" of two epochs.
+
+    A test that writes into a run's folder copies it first.
+    """
+    from runs import open_runs, train_runs
+
+    return open_runs(make_once("runs", lambda folder: train_runs(shapes, folder)))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Small runs in processes of their own, and what can happen to them."""
+"""Small runs in processes of their own, and faults injected into them."""
 
 import contextlib
 import multiprocessing
@@ -6,11 +6,14 @@ import os
 import random
 import resource
 import signal
+import time
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from lad.config.experiment import Parameters, make_parameters
-from lad.data.synthetic.shapes import write_shapes
+from runs import tiny
+
+from lad.config.experiment import Parameters
 from lad.experiments.run_store import Run, find_run
 from lad.experiments.runner import run_experiment
 from lad.training.checkpoint import checkpoints
@@ -18,47 +21,52 @@ from lad.training.checkpoint import checkpoints
 # Torch is imported once, in a server; each process is a fork of it, there in an instant.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["lad.experiments.runner"])
+TIMEOUT = 300.0  # seconds for a run to end, on a busy machine
 
 
-def write_pictures(folder: Path) -> Path:
-    """Twelve to train on, six to judge."""
-    write_shapes(folder, "toy", {"train": 12, "val": 6})
-    return folder
-
-
-def tiny(pictures: Path, out: Path, **changes) -> Parameters:
-    """Three epochs of three steps; LAD that remembers its teacher, which is trained first."""
-    return make_parameters(
-        {
-            "data": str(pictures), "out": str(out), "method": "lad", "student": "r18", "teacher": "r18", "epochs": 3,
-            "cache_teacher": True, "batch_size": 4, "short_sides": [128], "test_short_side": 128, "long_side": 128,
-            "accelerator": "cpu", "checkpoint_every": 1, **changes,
-        }
-    )  # fmt: skip
+def cached_lad(data: Path, out: Path, **changes: object) -> Parameters:
+    """Return the parameters of LAD with a cached teacher, which is trained first: three epochs of three steps each,
+    with a checkpoint after every step."""
+    lad = {"method": "lad", "teacher": "r18", "epochs": 3, "cache_teacher": True, "checkpoint_every": 1}
+    return tiny(data, out, **{**lad, **changes})
 
 
 def start(parameters: Parameters) -> BaseProcess:
+    """Start the run in a process."""
     process = SERVER.Process(target=_quietly_run, args=(parameters,))
     process.start()
     return process
 
 
 def _quietly_run(parameters: Parameters) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # heard also where the tests run under nohup
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # handled also where the tests run under nohup
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         run_experiment(parameters)
 
 
+def wait_until(condition: Callable[[], object], is_running: Callable[[], bool]) -> None:
+    """Wait until the condition holds or the process has ended.
+
+    Raises:
+        TimeoutError: The process runs on and the condition does not hold for minutes.
+    """
+    deadline = time.monotonic() + TIMEOUT
+    while not condition() and is_running():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {TIMEOUT:.0f} s in vain")
+        time.sleep(0.01)
+
+
 def outcome(run: Run) -> dict[str, object]:
-    """All that has to be the same, whatever happened: the bytes of the weights, the metrics but for times."""
+    """Return all that must not depend on faults: the bytes of the weights, and the metrics without times."""
     epochs = [{name: value for name, value in line.items() if "seconds" not in name} for line in run.epochs]
     return {"weights": run.weights_file().read_bytes(), "epochs": epochs, "metrics": run.metrics}
 
 
 def finish(parameters: Parameters) -> dict[str, object]:
-    """Run what is left, undisturbed."""
+    """Train the rest of a run undisturbed and return its outcome."""
     process = start(parameters)
-    process.join()
+    process.join(timeout=TIMEOUT)
     assert process.exitcode == 0
     run = find_run(parameters)
     assert run is not None
@@ -66,8 +74,17 @@ def finish(parameters: Parameters) -> dict[str, object]:
 
 
 def kill_at_random(parameters: Parameters, times: int, dice: random.Random, longest: float = 1.0) -> list[Parameters]:
-    """Start the run and kill it, this many times, at any moment; where it was done before, another begins in a folder
-    of its own. Returns all of them, to be finished."""
+    """Start the run and kill it at a random time, again and again; when it finishes earlier, start another one.
+
+    Args:
+        parameters: Of the run.
+        times: Kills.
+        dice: Chooses the times.
+        longest: Seconds from a start to a kill, at most.
+
+    Returns:
+        The runs that were started, each in a folder of its own; the last is unfinished.
+    """
     runs = [parameters]
     while times:
         process = start(runs[-1])
@@ -83,13 +100,13 @@ def kill_at_random(parameters: Parameters, times: int, dice: random.Random, long
 
 
 def fill_the_disk(process: BaseProcess, room: int) -> None:
-    """Let no file of the process grow beyond `room` bytes any more: a write then ends in the middle."""
+    """Let no file of the process grow beyond `room` bytes from now on, so that a write ends in the middle."""
     with contextlib.suppress(ProcessLookupError):
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
 
 
 def damage(path: Path, dice: random.Random) -> None:
-    """Cut it off, turn a bit, or overwrite a stretch with zeros."""
+    """Truncate a file, flip a bit, or overwrite a stretch with zeros."""
     content = bytearray(path.read_bytes())
     place = dice.randrange(len(content))
     match dice.randrange(3):
@@ -102,10 +119,15 @@ def damage(path: Path, dice: random.Random) -> None:
     path.write_bytes(content)
 
 
+def folder_of(parameters: Parameters) -> Path:
+    """Return the folder of a run."""
+    return Path(parameters.out) / parameters.run_name
+
+
 def newest_checkpoint(parameters: Parameters) -> Path | None:
-    """Of the run itself, or of its teacher while that is trained."""
-    for one in (parameters, *([parameters.of_teacher()] if parameters.teacher else [])):
-        found = checkpoints(Path(parameters.out) / one.run_name)
-        if found:
-            return found[0]
+    """Return the newest checkpoint of the run, or of its teacher while that is trained."""
+    for each in (parameters, *([parameters.of_teacher()] if parameters.teacher else [])):
+        paths = checkpoints(folder_of(each))
+        if paths:
+            return paths[0]
     return None

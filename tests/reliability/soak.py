@@ -22,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+
+sys.path.append(str(Path(__file__).parents[1]))  # of runs.py, which faults.py uses
 from faults import SERVER, damage, fill_the_disk, finish, newest_checkpoint, outcome
 
 from lad.config.experiment import Parameters, make_parameters

@@ -1,0 +1,69 @@
+"""Tiny runs: the parameters that make a run take a second, and finished runs without any training."""
+
+import json
+import random
+from pathlib import Path
+from unittest import mock
+
+from lad.config.experiment import Parameters, make_parameters
+from lad.evaluation.coco_eval import METRICS
+from lad.experiments import runner
+from lad.experiments.run_store import RESULTS_FILE, Run, open_run
+from lad.training.trainer import append_metrics, save_epoch
+
+TINY = {
+    "method": "baseline", "student": "r18", "epochs": 2, "batch_size": 4, "accelerator": "cpu",
+    "short_sides": [128], "test_short_side": 128, "long_side": 128,
+}  # fmt: skip
+
+
+def tiny(data: Path | str, out: Path, **changes: object) -> Parameters:
+    """Return the parameters of a baseline run of two epochs on small images, but for the changes."""
+    return make_parameters({**TINY, "data": str(data), "out": str(out), **changes})
+
+
+def train_runs(data: Path, folder: Path) -> None:
+    """Train runs for many tests to read: a plain one, one without saved epochs, and LAD with its teacher."""
+    out = folder / "runs"
+    lad = tiny(data, out, method="lad", teacher="r18", seed=3)
+    parameters = {"plain": tiny(data, out, seed=1), "without epochs": tiny(data, out, seed=2, save_epochs=False)}
+    parameters |= {"teacher": lad.of_teacher(), "lad": lad}
+    names = {}
+    for second, (name, each) in enumerate(parameters.items()):
+        run = runner.run_experiment(each)
+        names[name] = str(run.folder)
+        results = {**run.results, "finished": f"2020-01-01T00:00:0{second}+00:00"}  # they may finish within one second
+        (run.folder / RESULTS_FILE).write_text(json.dumps(results))
+    (folder / "names.json").write_text(json.dumps(names))
+
+
+def open_runs(folder: Path) -> dict[str, Run]:
+    """Return the runs of `train_runs` by name."""
+    return {name: open_run(Path(path)) for name, path in json.loads((folder / "names.json").read_text()).items()}
+
+
+def fabricate(parameters: Parameters) -> Run:
+    """Return a finished run, and its teacher's, with networks as they were initialized and made-up metrics.
+
+    All but the training is the package's own, so that the folder is what a trained run leaves.
+    """
+    with mock.patch.object(runner, "train", _made_up):
+        return runner.run_experiment(parameters)
+
+
+def _made_up(parameters, network, _teacher, _train_set, _val_set, _fabric, folder, *_rest, **_options):
+    """Write what `train` writes: a line and the weights of every epoch. Return the metrics of the last."""
+    dice = random.Random(parameters.run_name)
+    names = (*METRICS, *(f"teacher_{name}" for name in METRICS))
+    if parameters.save_epochs:
+        save_epoch(folder, network, 0)
+    metrics = {}
+    for epoch in range(1, parameters.epochs + 1):
+        metrics = {name: dice.uniform(0.2, 0.6) for name in names}
+        losses = {name: dice.uniform(1, 2) / epoch for name in ("loss", "cls", "box", "iou", "grad_norm")}
+        shares = {name: dice.random() for name in ("agreement", "teacher_chosen")}
+        line = {"epoch": epoch, "lr": parameters.lr, **losses, **shares, "positives_per_gt": 9.0, "seconds": 1.0}
+        append_metrics(folder, line | metrics)
+        if parameters.save_epochs:
+            save_epoch(folder, network, epoch)
+    return metrics
