@@ -72,7 +72,7 @@ def real_data() -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def make_once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
-    """Makes a folder, by a function, in the first of several processes to ask for it; all of them read it, none writes."""
+    """Makes a folder in the first of several processes to ask for it; all of them read it, and none writes."""
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
 

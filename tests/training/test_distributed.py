@@ -1,4 +1,4 @@
-"""Several devices do what one does: two processes on halves of a batch learn as one process on the whole."""
+"""Several devices do what one does: two processes on halves of a batch get the gradients of one on the whole."""
 
 import os
 import socket
@@ -6,39 +6,41 @@ from pathlib import Path
 
 import pytest
 import torch
-from faults import SERVER, write_pictures
+from faults import SERVER, TIMEOUT
 from lightning.fabric import Fabric
 
 from lad.config.experiment import Parameters, make_parameters
 from lad.distillation.cost_selection import COST_SELECTIONS
-from lad.distillation.methods import CO_LEARNING, METHODS, METHODS_WITH_TEACHER
-from lad.experiments.runner import new_detector, open_data
+from lad.distillation.methods import METHODS
+from lad.experiments.setup import new_detector, open_data
 from lad.models.detector import Detector
 from lad.models.student_teacher import StudentTeacherPair
 from lad.structures import Batch, Targets
 from lad.training.step import training_step
-from lad.training.trainer import _judge, evaluation_batches, load_batches
+from lad.training.trainer import _evaluate, evaluation_batches, load_batches
+
+pytestmark = pytest.mark.xdist_group("devices")
 
 CLASSES = ("circle", "square", "triangle")
 RANKS = 2
 
 
 def parameters_of(method: str, **changes) -> Parameters:
-    taught = {"teacher": "r18"} if method in METHODS_WITH_TEACHER else {}
+    taught = {"teacher": "r18"} if METHODS[method].needs_teacher else {}
     return make_parameters({"method": method, "student": "r18", "accelerator": "cpu", **taught, **changes})
 
 
 def networks(parameters: Parameters) -> tuple[Detector | StudentTeacherPair, Detector | None]:
-    """Reproducible, and with the BatchNorm statistics that they have: a device's own would depend on its images."""
+    """Return the same networks each time, in eval mode: else BatchNorm statistics would depend on a device's images."""
     torch.manual_seed(0)
     student, teacher = (new_detector(parameters, CLASSES).eval() for _ in range(2))
-    if parameters.method in CO_LEARNING:
+    if METHODS[parameters.method].trains_teacher:
         return StudentTeacherPair(student, teacher), None
     return student, teacher.requires_grad_(False) if parameters.teacher else None
 
 
 def four_images(gts: tuple[int, int, int, int]) -> Batch:
-    """Of two sizes, with this many gts each."""
+    """Return a batch of images of two sizes, with this many gts each."""
     generator = torch.Generator().manual_seed(1)
     image = torch.arange(4).repeat_interleave(torch.tensor(gts))
     corner, size = (torch.rand(len(image), 2, generator=generator) for _ in range(2))
@@ -50,23 +52,24 @@ def four_images(gts: tuple[int, int, int, int]) -> Batch:
 
 
 def half(batch: Batch, rank: int) -> Batch:
+    """Return the images of one process, with their gts."""
     rows = torch.arange(4)[rank::RANKS]
-    mine = torch.isin(batch.targets.image, rows)
-    old = batch.targets
-    targets = Targets(old.boxes[mine], old.labels[mine], old.image[mine] // RANKS, old.image_hw[rows])
+    whole = batch.targets
+    is_here = torch.isin(whole.image, rows)
+    targets = Targets(whole.boxes[is_here], whole.labels[is_here], whole.image[is_here] // RANKS, whole.image_hw[rows])
     return Batch(batch.images[rows], targets, rows, batch.original_hw[rows], batch.is_flipped[rows])
 
 
 def gradients(parameters: Parameters, batch: Batch, fabric: Fabric) -> dict[str, torch.Tensor]:
+    """Return the gradients of a step, by the parameter's name."""
     network, teacher = networks(parameters)
     model = fabric.setup_module(network)
-    learned, _, _ = training_step(parameters, model, teacher, None, batch, fabric)
-    fabric.backward(torch.stack(list(learned.terms.values())).sum())
-    return {name: one.grad for name, one in network.named_parameters() if one.grad is not None}
+    fabric.backward(training_step(parameters, model, batch, fabric, teacher).total())
+    return {name: weight.grad for name, weight in network.named_parameters() if weight.grad is not None}
 
 
 def as_rank(rank: int, port: int, work, *arguments) -> None:
-    """In a process of its own: one of two that know of each other."""
+    """Do the work as one of two processes that exchange gradients."""
     os.environ.update(
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(RANKS), LOCAL_WORLD_SIZE=str(RANKS), GROUP_RANK="0",
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_RUN_ID="test",
@@ -78,6 +81,7 @@ def as_rank(rank: int, port: int, work, *arguments) -> None:
 
 
 def on_two_processes(work, *arguments) -> None:
+    """Do the work in two processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -85,13 +89,14 @@ def on_two_processes(work, *arguments) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(timeout=120)
+        process.join(timeout=TIMEOUT)
     assert [process.exitcode for process in processes] == [0, 0]
 
 
 CASES = [(method, {}) for method in METHODS] + [
     (method, {"cost_selection": cost_selection})
-    for method in CO_LEARNING
+    for method in METHODS
+    if METHODS[method].trains_teacher
     for cost_selection in COST_SELECTIONS
     if cost_selection != "std_mean"
 ]
@@ -104,11 +109,12 @@ GTS = {
 
 
 def write_gradients(rank: int, fabric: Fabric, folder: Path) -> None:
+    """Write the gradients of all cases, in one of two processes."""
     torch.manual_seed(rank)
     for method, changes in CASES:
         for name, gts in GTS.items():
-            found = gradients(parameters_of(method, **changes), half(four_images(gts), rank), fabric)
-            torch.save(found, folder / f"{method}-{changes.get('cost_selection')}-{name}-{rank}.pt")
+            of_half = gradients(parameters_of(method, **changes), half(four_images(gts), rank), fabric)
+            torch.save(of_half, folder / f"{method}-{changes.get('cost_selection')}-{name}-{rank}.pt")
 
 
 @pytest.fixture(scope="module")
@@ -121,41 +127,42 @@ def of_halves(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("gts", GTS)
 @pytest.mark.parametrize(("method", "changes"), CASES, ids=lambda case: case if isinstance(case, str) else None)
-def test_two_processes_on_halves_learn_as_one_on_the_whole(method, changes, gts, of_halves):
+def test_two_processes_on_halves_have_the_gradients_of_one_on_the_whole(method, changes, gts, of_halves):
     whole = gradients(parameters_of(method, **changes), four_images(GTS[gts]), Fabric(accelerator="cpu", devices=1))
     for rank in range(RANKS):
-        found = torch.load(of_halves / f"{method}-{changes.get('cost_selection')}-{gts}-{rank}.pt", weights_only=True)
-        assert found.keys() == whole.keys()
-        size = torch.stack([one.norm() for one in whole.values()]).norm()
+        file = of_halves / f"{method}-{changes.get('cost_selection')}-{gts}-{rank}.pt"
+        of_half = torch.load(file, weights_only=True)
+        assert of_half.keys() == whole.keys()
+        size = torch.stack([gradient.norm() for gradient in whole.values()]).norm()
         for name, gradient in whole.items():
-            torch.testing.assert_close(found[name], gradient, rtol=0, atol=1e-5 * float(size), msg=name)
+            torch.testing.assert_close(of_half[name], gradient, rtol=0, atol=1e-5 * float(size), msg=name)
 
 
-def evaluate_split(rank: int, fabric: Fabric, pictures: Path, folder: Path) -> None:
-    parameters = parameters_of("baseline", data=str(pictures), devices=RANKS)
+def evaluate_split(rank: int, fabric: Fabric, data: Path, folder: Path) -> None:
+    """Write the metrics and the images of one of two processes."""
+    parameters = parameters_of("baseline", data=str(data), devices=RANKS)
     _, val_set = open_data(parameters)
-    torch.manual_seed(rank)  # networks that differ in what DDP does not keep equal
+    torch.manual_seed(rank)  # networks whose buffers differ, which DDP leaves so
     network, _ = networks(parameters)
     for buffer in network.buffers():
         if buffer.is_floating_point():
             buffer += rank
     order = evaluation_batches(val_set, parameters, fabric)
-    metrics = _judge(network, load_batches(val_set, order, parameters, fabric), val_set, fabric, "pycocotools")
-    torch.save({"metrics": metrics, "images": [one for batch in order for one in batch]}, folder / f"{rank}.pt")
+    metrics = _evaluate(network, load_batches(val_set, order, parameters, fabric), val_set, fabric, "pycocotools")
+    torch.save({"metrics": metrics, "images": [image for batch in order for image in batch]}, folder / f"{rank}.pt")
 
 
-def test_each_image_is_judged_once_and_the_numbers_are_those_of_one_process(tmp_path):
-    pictures = write_pictures(tmp_path / "pictures")
-    on_two_processes(evaluate_split, pictures, tmp_path)
+def test_each_image_is_evaluated_once_and_the_metrics_are_those_of_one_process(shapes, tmp_path):
+    on_two_processes(evaluate_split, shapes, tmp_path)
     parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(RANKS)]
-    images = [one for part in parts for one in part["images"]]
+    images = [image for part in parts for image in part["images"]]
     assert sorted(images) == list(range(6))
 
-    parameters, fabric = parameters_of("baseline", data=str(pictures)), Fabric(accelerator="cpu", devices=1)
+    parameters, fabric = parameters_of("baseline", data=str(shapes)), Fabric(accelerator="cpu", devices=1)
     _, val_set = open_data(parameters)
     network, _ = networks(parameters)
     batches = load_batches(val_set, evaluation_batches(val_set, parameters, fabric), parameters, fabric)
-    alone = _judge(network, batches, val_set, fabric, "pycocotools")
+    alone = _evaluate(network, batches, val_set, fabric, "pycocotools")
     assert alone["AR100"] > 0
     for part in parts:
         assert part["metrics"] == pytest.approx(alone, abs=1e-9, nan_ok=True)
