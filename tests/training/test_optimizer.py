@@ -1,4 +1,4 @@
-"""The schedule and the optimizer."""
+"""The learning rate schedule and the optimizer."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ def rates(**given) -> list[float]:
     return [learning_rate(parameters, epoch, step, 100) for epoch in range(parameters.epochs) for step in range(100)]
 
 
-def test_the_1x_schedule_is_the_papers():
+def test_the_1x_schedule_is_that_of_the_paper():
     """SGD .01, linear warm-up over 500 steps from × .001, ÷ 10 after epochs 8 and 11."""
     lr = rates(profile="coco_1x")
     assert lr[0] == pytest.approx(1e-5) and lr[250] == pytest.approx(0.01 * (0.001 + 0.999 / 2)) and lr[500] == 0.01
@@ -22,13 +22,13 @@ def test_the_1x_schedule_is_the_papers():
     assert {round(rate, 10) for rate in lr[1100:]} == {0.0001}
 
 
-def test_the_2x_schedule_decays_after_16_and_22():
+def test_the_2x_schedule_decays_after_epochs_16_and_22():
     lr = rates(profile="coco_2x_ms")
     assert lr[1599] == 0.01 and lr[1600] == pytest.approx(1e-3)
     assert lr[2199] == pytest.approx(1e-3) and lr[2200] == pytest.approx(1e-4)
 
 
-def test_the_cosine_falls_to_zero_and_a_short_run_warms_up_for_at_most_half_of_it():
+def test_the_cosine_schedule_falls_to_zero_and_warm_up_takes_at_most_half_of_a_run():
     lr = rates(epochs=4, warmup=50)
     assert max(lr) <= 2e-3 and lr[-1] < 1e-6 and lr[200] == pytest.approx(1e-3)
     assert lr[60:] == sorted(lr[60:], reverse=True)
@@ -36,17 +36,17 @@ def test_the_cosine_falls_to_zero_and_a_short_run_warms_up_for_at_most_half_of_i
     assert short.index(max(short)) == 50
 
 
-def test_adamw_spares_normalization_and_biases():
+def test_adamw_does_not_decay_normalization_weights_and_biases():
     detector = build_detector("r18", 3, width=0.25, channels=64)
-    decayed, spared = build_optimizer(make_parameters({}), list(detector.parameters())).param_groups
-    assert decayed["weight_decay"] == 0.05 and spared["weight_decay"] == 0
+    decayed, not_decayed = build_optimizer(make_parameters({}), list(detector.parameters())).param_groups
+    assert decayed["weight_decay"] == 0.05 and not_decayed["weight_decay"] == 0
     assert all(parameter.dim() > 1 for parameter in decayed["params"])
-    assert all(parameter.dim() <= 1 for parameter in spared["params"])
+    assert all(parameter.dim() <= 1 for parameter in not_decayed["params"])
 
 
 @pytest.mark.parametrize(("precision", "fused"), [("32-true", True), ("bf16-mixed", True), ("16-mixed", False)])
 @pytest.mark.parametrize("profile", ["toy", "coco_1x"])
-def test_the_optimizer_is_fused_where_gradients_are_not_scaled(precision, fused, profile):
+def test_the_optimizer_is_fused_unless_gradients_are_scaled(precision, fused, profile):
     weights = [torch.nn.Parameter(torch.ones(2, 2))]
     optimizer = build_optimizer(make_parameters({"profile": profile, "precision": precision}), weights)
     assert optimizer.defaults["fused"] is fused

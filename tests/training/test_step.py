@@ -1,126 +1,243 @@
-"""One step: from a batch to losses, by whichever method, and down their gradient."""
+"""A training step: losses by every method, assigner and option, and the update of the weights."""
 
 import copy
+from collections.abc import Iterator
+from typing import ClassVar
 
 import pytest
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.plugins.precision import MixedPrecision
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
-from lad.assigners.candidates import match_candidates
+from lad.assigners import ASSIGNERS, Assigner, AssignmentContext, build_assigner, register_assigner
+from lad.assigners.center_candidates import resolve_conflicts, within_gts
+from lad.assigners.cost import predicted_iou
 from lad.config.experiment import make_parameters
 from lad.distillation.assignment_cache import AssignmentCache
-from lad.distillation.methods import METHODS
+from lad.distillation.methods import METHODS, MethodLoss, build_method, lad_loss, register_method
 from lad.geometry import make_anchors
-from lad.models.detector import build_detector
 from lad.models.student_teacher import StudentTeacherPair
 from lad.structures import Batch
 from lad.training.optimizer import build_optimizer
 from lad.training.step import optimizer_step, training_step
+from lad.utils.options import OPTIONS
+
+HW = (96, 128)
 
 
-@pytest.fixture
-def fabric() -> Fabric:
-    return Fabric(accelerator="cpu", devices=1)
-
-
-@pytest.fixture
-def batch(targets) -> Batch:
-    torch.manual_seed(0)
-    image_id, is_flipped = torch.tensor([7, 8]), torch.tensor([False, True])
-    return Batch(torch.randn(2, 3, 96, 128), targets, image_id, targets.image_hw, is_flipped)
-
-
-def networks():
-    torch.manual_seed(1)
-    return (build_detector("r18", 3, 0.25, channels=64).eval() for _ in range(2))
+def context_of(batch: Batch, assigner: Assigner) -> AssignmentContext:
+    anchors = make_anchors(HW)
+    return AssignmentContext(assigner.find_candidates(anchors, batch.targets), anchors, batch.targets)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_batch_is_learned_as_the_method_says(method, batch, fabric):
-    student, teacher = networks()
-    anchors = make_anchors((96, 128))
-    scene = (match_candidates(anchors, batch.targets), anchors, batch.targets)
-    expected = METHODS[method](student(batch.images), teacher(batch.images), *scene)
-    model = fabric.setup_module(StudentTeacherPair(student, teacher) if method == "colad" else student)
-    asked = teacher if method in ("lad", "soft_label", "solad") else None
-    learned, _, seen = training_step(make_parameters({"method": method}), model, asked, None, batch, fabric)
-    assert seen is None and torch.equal(learned.gt_index, expected.gt_index)
+def test_the_losses_of_a_step_are_the_methods(method, batch, fabric, make_detectors):
+    student, teacher = make_detectors()
+    assigner = build_assigner("paa")
+    outputs = (student(batch.images), teacher(batch.images))
+    expected = build_method(method, assigner)(*outputs, context_of(batch, assigner))
+    entry = METHODS[method]
+    model = fabric.setup_module(StudentTeacherPair(student, teacher) if entry.trains_teacher else student)
+    frozen_teacher = teacher if entry.needs_teacher and not entry.trains_teacher else None
+    result = training_step(make_parameters({"method": method}), model, batch, fabric, frozen_teacher)
+    assert result.statistics is None and torch.equal(result.loss.gt_index, expected.gt_index)
+    assert set(result.outputs) == ({"student", "teacher"} if entry.needs_teacher else {"student"})
+    assert result.loss.terms.keys() == expected.terms.keys()
     for name, term in expected.terms.items():
-        torch.testing.assert_close(learned.terms[name], term, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(result.loss.terms[name], term, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(result.total(), sum(expected.terms.values()), rtol=1e-5, atol=1e-6)
 
 
-def test_a_remembered_teacher_gives_the_same_losses_and_no_costs(batch, fabric, tmp_path):
-    student, teacher = networks()
+@pytest.mark.parametrize("assigner", ASSIGNERS)
+def test_a_step_uses_the_assigner_of_the_parameters(assigner, batch, fabric, make_detectors):
+    student, _ = make_detectors()
+    rule = build_assigner(assigner)
+    expected = build_method("baseline", rule)(student(batch.images), None, context_of(batch, rule))
+    parameters = make_parameters({"method": "baseline", "assigner": assigner})
+    result = training_step(parameters, fabric.setup_module(student), batch, fabric, with_statistics=True)
+    assert torch.equal(result.loss.gt_index, expected.gt_index) and (result.loss.gt_index >= 0).any()
+    assert result.statistics["agreement"] == 1
+
+
+def test_assigner_options_change_the_hash_and_the_assignment(batch, fabric, make_detectors):
+    student, _ = make_detectors()
+    model = fabric.setup_module(student)
+    default, wider = (
+        make_parameters({"method": "baseline", **options}) for options in ({}, {"assigner_options": {"topk": 13}})
+    )
+    assert default.hash != wider.hash
+    before, after = (training_step(parameters, model, batch, fabric).loss.gt_index for parameters in (default, wider))
+    assert not torch.equal(before, after)
+    assigner = build_assigner("paa", {"topk": 13})
+    expected = build_method("baseline", assigner)(student(batch.images), None, context_of(batch, assigner))
+    assert torch.equal(after, expected.gt_index)
+
+
+def test_method_options_change_the_hash_and_the_loss(batch, fabric, make_detectors):
+    student, teacher = make_detectors()
+    model = fabric.setup_module(student)
+    default, heavier = (
+        make_parameters({"method": "solad", **options}) for options in ({}, {"method_options": {"cls_weight": 5}})
+    )
+    assert default.hash != heavier.hash
+    before, after = (
+        training_step(parameters, model, batch, fabric, teacher).loss.terms for parameters in (default, heavier)
+    )
+    torch.testing.assert_close(after["soft_cls"], before["soft_cls"] * 5 / 2)
+    assert all(torch.equal(after[name], before[name]) for name in before if name != "soft_cls")
+
+
+def test_a_cached_assignment_gives_the_same_losses_without_costs(batch, fabric, tmp_path, make_detectors):
+    student, teacher = make_detectors()
     model, parameters = fabric.setup_module(student), make_parameters({"method": "lad"})
-    asked, _, seen = training_step(parameters, model, teacher, None, batch, fabric, observed=True)
+    uncached = training_step(parameters, model, batch, fabric, teacher, with_statistics=True)
+    assert {"teacher", "student"} == set(uncached.outputs) and "cost_mean" in uncached.statistics
     cache = AssignmentCache(tmp_path, {})
     for _ in range(2):
-        learned, _, seen_too = training_step(parameters, model, teacher, cache, batch, fabric, observed=True)
-        assert all(torch.equal(learned.terms[name], term) for name, term in asked.terms.items())
-        assert seen_too["agreement"] == seen["agreement"] and "cost_mean" in seen and "cost_mean" not in seen_too
-    teacher.forward = pytest.fail  # it is not asked a second time
-    training_step(parameters, model, teacher, cache, batch, fabric)
+        cached = training_step(parameters, model, batch, fabric, teacher, cache, with_statistics=True)
+        assert all(torch.equal(cached.loss.terms[name], term) for name, term in uncached.loss.terms.items())
+        assert cached.statistics["agreement"] == uncached.statistics["agreement"]
+        assert "cost_mean" not in cached.statistics and set(cached.outputs) == {"student"}
+    teacher.forward = pytest.fail  # the teacher does not run a second time
+    training_step(parameters, model, batch, fabric, teacher, cache)
+
+
+@pytest.fixture
+def largest_overlap() -> Iterator[str]:
+    """The name of an assigner that is registered for one test."""
+    name = "largest_overlap"
+
+    @register_assigner(name)
+    @dataclass(frozen=True, config=OPTIONS)
+    class LargestOverlap(Assigner):
+        title: ClassVar[str] = "largest overlap"
+        min_overlap: float = Field(default=0.0, ge=0, lt=1)
+
+        def find_candidates(self, anchors, targets):
+            return within_gts(anchors, targets)
+
+        def score(self, outputs, context):
+            return -predicted_iou(outputs, context.candidates, context.anchors, context.targets)[:, None]
+
+        def assign(self, candidate_scores, context):
+            overlap = -candidate_scores[:, 0]
+            return resolve_conflicts(overlap > self.min_overlap, overlap, context)
+
+    yield name
+    del ASSIGNERS[name]
+
+
+@pytest.mark.parametrize("method", ["baseline", "lad"])
+def test_a_registered_assigner_trains_with_its_options(method, largest_overlap, batch, fabric, make_detectors):
+    student, teacher = make_detectors()
+    given = {"method": method, "assigner": largest_overlap, "optimizer": "sgd"}
+    with pytest.raises(ValueError, match="'min_overlapp' is unknown for assigner 'largest_overlap'; did you mean"):
+        make_parameters({**given, "assigner_options": {"min_overlapp": 0.5}})
+    model, optimizer = fabric.setup(student, build_optimizer(make_parameters(given), list(student.parameters())))
+    positives = []
+    for min_overlap in (0.0, 0.3):
+        parameters = make_parameters({**given, "assigner_options": {"min_overlap": min_overlap}})
+        frozen_teacher = teacher if method == "lad" else None
+        result = training_step(parameters, model, batch, fabric, frozen_teacher, with_statistics=True)
+        norm, _ = optimizer_step(parameters, model, optimizer, result.total(), fabric)
+        positives.append(int((result.loss.gt_index >= 0).sum()))
+        assert norm > 0 and result.statistics["agreement"] >= 0
+    assert positives[0] > positives[1] > 0
+
+
+@pytest.fixture
+def half_lad() -> Iterator[str]:
+    """The name of a method that is registered for one test."""
+    name = "half_lad"
+
+    @dataclass(frozen=True, config=OPTIONS)
+    class HalfOptions:
+        factor: float = Field(default=0.5, ge=0, le=1)
+
+    @register_method(name, "half LAD", options=HalfOptions, needs_teacher=True, learns_assignment=True)
+    def half_loss(student, teacher, context, assigner, options):
+        loss = lad_loss(student, teacher, context, assigner)
+        return MethodLoss({key: options.factor * term for key, term in loss.terms.items()}, loss.gt_index, loss.cost)
+
+    yield name
+    del METHODS[name]
+
+
+def test_a_registered_method_trains_with_its_options(half_lad, batch, fabric, make_detectors):
+    student, teacher = make_detectors()
+    model = fabric.setup_module(student)
+    full = training_step(make_parameters({"method": "lad"}), model, batch, fabric, teacher)
+    default, quarter = (
+        make_parameters({"method": half_lad, **options}) for options in ({}, {"method_options": {"factor": 0.25}})
+    )
+    assert default.teacher is not None and default.method_options == {"factor": 0.5} and default.hash != quarter.hash
+    for parameters, factor in ((default, 0.5), (quarter, 0.25)):
+        result = training_step(parameters, model, batch, fabric, teacher, with_statistics=True)
+        torch.testing.assert_close(result.total(), factor * full.total())
+    with pytest.raises(ValueError, match=r"^assigner 'atss' does not use predictions"):
+        make_parameters({"method": half_lad, "assigner": "atss"})
 
 
 @pytest.mark.parametrize("clip_grad", [0, 0.5])
-def test_a_gradient_is_clipped_if_the_run_says_so_and_its_norm_told_as_it_was(clip_grad, fabric):
-    weight = torch.nn.Linear(3, 1, bias=False)
-    before = copy.deepcopy(weight.weight)
+def test_the_gradient_is_clipped_to_clip_grad_and_its_norm_before_clipping_is_returned(clip_grad, fabric):
+    layer = torch.nn.Linear(3, 1, bias=False)
+    before = copy.deepcopy(layer.weight)
     parameters = make_parameters(
         {"clip_grad": clip_grad, "optimizer": "sgd", "lr": 0.1, "weight_decay": 0, "method": "baseline"}
     )
-    model, optimizer = fabric.setup(weight, build_optimizer(parameters, list(weight.parameters())))
-    norm, overflowed = optimizer_step(
-        parameters, model, optimizer, model(torch.tensor([[3.0, 4.0, 0.0]])).sum(), fabric
-    )
+    model, optimizer = fabric.setup(layer, build_optimizer(parameters, list(layer.parameters())))
+    loss = model(torch.tensor([[3.0, 4.0, 0.0]])).sum()
+    norm, overflowed = optimizer_step(parameters, model, optimizer, loss, fabric)
     assert norm == pytest.approx(5) and not overflowed
-    moved = (before - weight.weight).norm().item()
-    assert moved == pytest.approx(0.1 * (clip_grad or 5), rel=1e-4)
+    distance = (before - layer.weight).norm().item()
+    assert distance == pytest.approx(0.1 * (clip_grad or 5), rel=1e-4)
 
 
-def half(scale: float) -> Fabric:
-    """Half precision's scaler, which this machine's processor has, too."""
+def half_precision(scale: float) -> Fabric:
+    """Return a fabric with the gradient scaler of half precision, which also runs on the CPU."""
     scaler = torch.amp.GradScaler("cpu", init_scale=scale)
     return Fabric(accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu", scaler))
 
 
-def stepped(fabric: Fabric, factor: float):
-    """A step on a loss of weights × factor; returns the weights before and after, and what `descend` did."""
-    weight = torch.nn.Linear(2, 1, bias=False)
+def update(fabric: Fabric, factor: float):
+    """Take a step on the loss weights · factor; return the weights before and after, the norm and the overflow."""
+    layer = torch.nn.Linear(2, 1, bias=False)
     parameters = make_parameters({"method": "baseline", "lr": 0.1, "optimizer": "sgd"})
-    model, optimizer = fabric.setup(weight, torch.optim.SGD(weight.parameters(), lr=0.1))
-    before = weight.weight.detach().clone()
-    norm, overflowed = optimizer_step(parameters, model, optimizer, (weight.weight * factor).sum(), fabric)
-    return before, weight.weight.detach(), norm, overflowed
+    model, optimizer = fabric.setup(layer, torch.optim.SGD(layer.parameters(), lr=0.1))
+    before = layer.weight.detach().clone()
+    norm, overflowed = optimizer_step(parameters, model, optimizer, (layer.weight * factor).sum(), fabric)
+    return before, layer.weight.detach(), norm, overflowed
 
 
-def test_an_overflow_of_half_precision_learns_nothing_and_the_scaler_scales_less():
-    fabric = half(scale=2.0**120)
-    before, after, norm, overflowed = stepped(fabric, factor=1e6)
+def test_after_an_overflow_of_half_precision_the_update_is_skipped_and_the_scale_lowered():
+    fabric = half_precision(scale=2.0**120)
+    before, after, norm, overflowed = update(fabric, factor=1e6)
     assert overflowed and norm == 0 and torch.equal(before, after)
     assert fabric.strategy.precision.state_dict()["scale"] == 2.0**119
 
 
-def test_without_an_overflow_half_precision_learns():
-    before, after, norm, overflowed = stepped(half(scale=1024.0), factor=2.0)
+def test_without_an_overflow_half_precision_updates_the_weights():
+    before, after, norm, overflowed = update(half_precision(scale=1024.0), factor=2.0)
     assert not overflowed and norm == pytest.approx(8**0.5) and not torch.equal(before, after)
 
 
 @pytest.mark.parametrize(
-    ("fabric_of", "loss_of", "message"),
+    ("make_fabric", "loss_of", "message"),
     [
         (lambda: Fabric(accelerator="cpu", devices=1), lambda weight: (weight * torch.nan).sum(), "loss"),
         (lambda: Fabric(accelerator="cpu", devices=1), lambda weight: (weight - 1).sqrt().sum(), "gradient"),
-        (lambda: half(scale=1024.0), lambda weight: (weight * torch.inf).sum(), "loss"),
-        (lambda: half(scale=2.0**-11), lambda weight: (weight - 1).sqrt().sum(), "gradient"),
+        (lambda: half_precision(scale=1024.0), lambda weight: (weight * torch.inf).sum(), "loss"),
+        (lambda: half_precision(scale=2.0**-11), lambda weight: (weight - 1).sqrt().sum(), "gradient"),
     ],
+    ids=["loss", "gradient", "loss in half precision", "gradient in half precision"],
 )
-def test_what_is_not_finite_is_never_learned(fabric_of, loss_of, message):
-    """The slope of a square root is infinite at 0."""
-    fabric, weights = fabric_of(), torch.nn.ParameterList([torch.ones(2)])
+def test_a_loss_or_gradient_that_is_not_finite_raises_and_leaves_the_weights(make_fabric, loss_of, message):
+    """The derivative of a square root is infinite at 0."""
+    fabric, weights = make_fabric(), torch.nn.ParameterList([torch.ones(2)])
     model, optimizer = fabric.setup(weights, torch.optim.SGD(weights.parameters(), lr=0.1))
     parameters = make_parameters({"method": "baseline", "clip_grad": 0})
-    with pytest.raises(FloatingPointError, match=f"the {message} is no longer finite"):
+    with pytest.raises(FloatingPointError, match=f"^the {message} is not finite$"):
         optimizer_step(parameters, model, optimizer, loss_of(weights[0]), fabric)
     assert weights[0].tolist() == [1, 1]

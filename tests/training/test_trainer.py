@@ -1,15 +1,132 @@
-"""Metrics on disk, and what an epoch's sums tell."""
+"""Training an epoch: its progress, sums, checkpoints and failures; and metrics on disk."""
 
 import json
 import math
+import signal
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import torch
+from lightning.fabric import Fabric
 
-from lad.training.trainer import append_metrics, read_metrics
+from lad.config.experiment import make_parameters
+from lad.structures import Batch
+from lad.training.checkpoint import Progress, checkpoints, load_checkpoint
+from lad.training.failed_step import read_failed_step
+from lad.training.interrupt import Interrupt
+from lad.training.optimizer import build_optimizer, learning_rate
+from lad.training.trainer import (
+    STATISTIC,
+    STATISTICS_EVERY,
+    Trainer,
+    append_metrics,
+    epoch_file,
+    read_metrics,
+    save_epoch,
+    train_epoch,
+)
 
 
-def test_metrics_are_json_even_where_a_number_is_not_finite(tmp_path):
+@pytest.fixture
+def make_trainer(fabric: Fabric, make_detectors, tmp_path) -> Callable[..., Trainer]:
+    """A function from parameters to the trainer of a new run, in the test's folder."""
+
+    def make(steps: int, **given) -> Trainer:
+        parameters = make_parameters({"method": "baseline", "epochs": 2, **given})
+        network, _ = make_detectors()
+        model, optimizer = fabric.setup(network, build_optimizer(parameters, list(network.parameters())))
+        return Trainer(parameters, network, model, optimizer, fabric, tmp_path, steps)
+
+    return make
+
+
+def weights_of(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in trainer.network.state_dict().items()}
+
+
+def test_an_epoch_sums_losses_and_counts_and_every_tenth_steps_statistics(make_trainer, batch):
+    steps = STATISTICS_EVERY + 1
+    progress = train_epoch(make_trainer(steps), [batch] * steps, Progress(1), Interrupt())
+    assert (progress.epoch, progress.step) == (1, steps)
+    sums = {name: float(value) for name, value in progress.sums.items()}
+    assert sums["gts"] == 3 * steps and sums["positives"] >= 3 * steps and sums[STATISTIC] == 2
+    assert sums["loss"] == pytest.approx(sums["cls"] + sums["box"] + sums["iou"], rel=1e-5)
+    assert sums[STATISTIC + "agreement"] == pytest.approx(2)
+    assert all(math.isfinite(value) for value in sums.values()) and "overflows" not in sums
+
+
+def test_every_step_has_the_learning_rate_of_the_schedule(make_trainer, batch):
+    trainer = make_trainer(2)
+    train_epoch(trainer, [batch] * 2, Progress(1), Interrupt())
+    expected = learning_rate(trainer.parameters, 1, 1, 2)
+    assert trainer.learning_rate(1, 1) == expected
+    assert all(group["lr"] == expected for group in trainer.optimizer.param_groups)
+
+
+def test_an_interrupted_epoch_ends_after_its_step_and_resumes_to_the_same_weights(make_trainer, batch):
+    whole = make_trainer(3)
+    expected = train_epoch(whole, [batch] * 3, Progress(), Interrupt())
+
+    interrupted, interrupt = make_trainer(3), Interrupt()
+
+    def batches():
+        yield batch
+        interrupt.number = signal.SIGTERM
+        yield batch
+        pytest.fail("another batch was loaded after the interrupt")
+
+    progress = train_epoch(interrupted, batches(), Progress(), interrupt)
+    assert (progress.epoch, progress.step) == (0, 2)
+    interrupted.save_checkpoint(progress)
+
+    resumed = make_trainer(3)
+    progress = load_checkpoint(resumed.folder, resumed.network, resumed.optimizer, resumed.fabric)
+    progress = train_epoch(resumed, [batch], progress, Interrupt())
+    assert (progress.epoch, progress.step) == (0, 3)
+    assert all(torch.equal(progress.sums[name], value) for name, value in expected.sums.items())
+    resumed_weights = weights_of(resumed)
+    assert all(torch.equal(resumed_weights[name], value) for name, value in weights_of(whole).items())
+
+
+def test_a_checkpoint_is_written_every_so_many_steps_but_not_after_the_last(make_trainer, batch):
+    trainer = make_trainer(4, checkpoint_every=2)
+    train_epoch(trainer, [batch] * 4, Progress(), Interrupt())
+    (path,) = checkpoints(trainer.folder)
+    assert path.name.startswith("checkpoint-00000-0000002-")
+
+
+def test_a_step_with_a_loss_that_is_not_finite_is_saved_and_named(make_trainer, batch):
+    trainer = make_trainer(2)
+    bad = Batch(batch.images * torch.inf, batch.targets, batch.image_id, batch.original_hw, batch.is_flipped)
+    with pytest.raises(
+        ValueError, match=r"the loss is not finite in epoch 1, step 2 \(images \[7, 8\]\); lower lr"
+    ) as error:
+        train_epoch(trainer, [batch, bad], Progress(), Interrupt())
+    path = Path(str(error.value).split("lad replay ")[1])
+    state, saved = read_failed_step(path)
+    assert (state["epoch"], state["step"]) == (0, 1) and state["parameters"] == trainer.parameters.model_dump()
+    assert torch.equal(saved.image_id, batch.image_id) and set(state["outputs"]) == {"student"}
+    parameters = dict(trainer.network.named_parameters())
+    assert all(torch.equal(state["model"][name], weight) for name, weight in parameters.items())
+
+
+def test_the_weights_of_an_epoch_are_saved_under_its_number(make_trainer):
+    trainer = make_trainer(1)
+    save_epoch(trainer.folder, trainer.network, 3)
+    assert epoch_file(trainer.folder, 3).is_file() and epoch_file(trainer.folder, 3).name == "0003.safetensors"
+    assert epoch_file(trainer.folder, 3, "teacher").name == "0003.teacher.safetensors"
+
+
+def test_metrics_are_json_even_if_a_number_is_not_finite(tmp_path):
     append_metrics(tmp_path, {"epoch": 1, "APl": math.nan, "loss": 0.5})
     append_metrics(tmp_path, {"epoch": 2, "grad_norm": math.inf})
     assert read_metrics(tmp_path) == [{"epoch": 1, "APl": None, "loss": 0.5}, {"epoch": 2, "grad_norm": None}]
     json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0], parse_constant=pytest.fail)
+
+
+def test_corrupted_metrics_raise_one_line_that_names_the_file(tmp_path):
+    assert read_metrics(tmp_path) == []
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n{"epo')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl: corrupted; delete its broken lines"):
+        read_metrics(tmp_path)
