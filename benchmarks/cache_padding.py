@@ -17,9 +17,10 @@ from measure import machine
 from lad.config.experiment import make_parameters
 from lad.distillation.assignment_cache import AssignmentCache
 from lad.distillation.statistics import jaccard
-from lad.experiments.runner import open_data, run_experiment
+from lad.experiments.runner import run_experiment
+from lad.experiments.setup import open_data
 from lad.geometry import make_anchors
-from lad.models.fuse_batchnorm import fold_batchnorm
+from lad.models.fuse_batchnorm import fuse_batchnorm
 from lad.training.step import teacher_assignment
 from lad.training.trainer import load_batches, training_sampler
 
@@ -46,7 +47,7 @@ def main() -> None:
             }
         )  # fmt: skip
         run = run_experiment(parameters)
-        teacher = fold_batchnorm(run.load_detector()).to(memory_format=torch.channels_last)
+        teacher = fuse_batchnorm(run.load_detector()).to(memory_format=torch.channels_last)
         assign = teacher_assignment(parameters, teacher, fabric)
         train_set, _ = open_data(parameters)
         order = training_sampler(train_set, parameters, fabric)

@@ -22,9 +22,9 @@ from lad.config.experiment import Parameters, make_parameters
 from lad.data.collate import collate
 from lad.data.transforms import train_transform
 from lad.distillation.assignment_cache import AssignmentCache
-from lad.experiments.runner import new_detector, open_data
+from lad.experiments.setup import new_detector, open_data
 from lad.geometry import make_anchors
-from lad.models.fuse_batchnorm import fold_batchnorm
+from lad.models.fuse_batchnorm import fuse_batchnorm
 from lad.training.checkpoint import Progress
 from lad.training.interrupt import StopRequest
 from lad.training.optimizer import build_optimizer
@@ -46,7 +46,7 @@ def main() -> None:
     train_set, _ = open_data(lad)
     names = train_set.annotations.class_names
     torch.manual_seed(0)
-    student, teacher = new_detector(lad, names), fold_batchnorm(new_detector(lad.of_teacher(), names))
+    student, teacher = new_detector(lad, names), fuse_batchnorm(new_detector(lad.of_teacher(), names))
     teacher.to(memory_format=torch.channels_last)
     losses: dict[str, dict[str, float]] = {}
 

@@ -28,7 +28,7 @@ from lad.distillation.assignment_cache import AssignmentCache
 from lad.distillation.methods import baseline
 from lad.geometry import make_anchors
 from lad.models.detector import build_detector
-from lad.models.fuse_batchnorm import fold_batchnorm
+from lad.models.fuse_batchnorm import fuse_batchnorm
 from lad.models.student_teacher import StudentTeacherPair
 from lad.structures import Batch, HeadOutputs
 from lad.training.optimizer import build_optimizer
@@ -49,7 +49,7 @@ def steps(given: argparse.Namespace, fabric: Fabric, folder: Path) -> dict[str, 
     """The tasks by name."""
     torch.manual_seed(0)
     batch = random_batch(given.batch, (given.height, given.width), given.gts)
-    teacher = fold_batchnorm(build_detector(given.teacher, CLASSES)).to(
+    teacher = fuse_batchnorm(build_detector(given.teacher, CLASSES)).to(
         fabric.device, memory_format=torch.channels_last
     )
 

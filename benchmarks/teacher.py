@@ -16,7 +16,7 @@ from measure import alternate, machine, median_ratio
 from torch import nn
 
 from lad.models.detector import build_detector
-from lad.models.fuse_batchnorm import fold_batchnorm
+from lad.models.fuse_batchnorm import fuse_batchnorm
 
 
 def forward(
@@ -44,7 +44,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.manual_seed(0)
     plain = build_detector(given.teacher, 80).eval().to(given.device)
-    last, folded = (make(plain).to(memory_format=torch.channels_last) for make in (copy.deepcopy, fold_batchnorm))
+    last, folded = (make(plain).to(memory_format=torch.channels_last) for make in (copy.deepcopy, fuse_batchnorm))
     images = torch.randn(given.batch, 3, given.height, given.width, device=given.device)
     images_last = images.contiguous(memory_format=torch.channels_last)
     tasks = {

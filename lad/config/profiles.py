@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from lad.models.backbones.registry import BACKBONES
+
 SLIM = {"width": 0.25, "channels": 64}
 
 FROM_SCRATCH = {"weights": "none", "frozen_stages": -1, "norm_eval": False}
@@ -13,13 +15,6 @@ ADAMW = {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.05, "schedule": "co
 SGD = {"optimizer": "sgd", "lr": 0.01, "weight_decay": 1e-4, "schedule": "step", "warmup": 500, "clip_grad": 0.0}
 
 COCO_SIZE = {"test_short_side": 800, "long_side": 1333}
-
-SWIN = {
-    "optimizer": "adamw",
-    "lr": 1e-4,
-    "weight_decay": 0.05,
-    "warmup": 1000,
-}  # in place of SGD, as for Swin published
 
 PROFILES: dict[str, dict[str, Any]] = {
     "toy": {
@@ -50,6 +45,12 @@ OWN_DATA_SIZES = {
 
 
 def profile_of(profile: str, backbone: str) -> dict[str, Any]:
-    """The profile's defaults for this backbone: a Swin is not trained by SGD."""
+    """Return a profile's defaults for a backbone, whose own recipe, if it has one, replaces SGD settings.
+
+    Args:
+        profile: A key of `PROFILES`.
+        backbone: A key of `BACKBONES`; for any other text the profile's own defaults are returned.
+    """
     defaults = PROFILES[profile]
-    return {**defaults, **SWIN} if backbone.startswith("swin") and defaults["optimizer"] == "sgd" else defaults
+    has_recipe = backbone in BACKBONES and defaults["optimizer"] == "sgd"
+    return {**defaults, **BACKBONES[backbone].recipe} if has_recipe else defaults

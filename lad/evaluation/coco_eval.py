@@ -20,7 +20,7 @@ from torch import nn
 from lad.data.annotations import CocoAnnotations
 from lad.geometry import make_anchors
 from lad.inference.postprocess import detect
-from lad.inference.tta import joined
+from lad.inference.tta import concatenate_detections
 from lad.structures import Batch, Detections
 from lad.utils.messages import invalid_choice_message
 
@@ -213,7 +213,7 @@ def predict_batches(
 
 def _to_cpu(detections: Sequence[Detections]) -> list[Detections]:
     """Copy the detections of all images to the CPU at once, since each copy synchronizes with the device."""
-    whole, counts = joined(detections), [len(of_image.scores) for of_image in detections]
+    whole, counts = concatenate_detections(detections), [len(of_image.scores) for of_image in detections]
     fields = (field.cpu().split(counts) for field in (whole.boxes, whole.scores, whole.labels))
     return [Detections(*image) for image in zip(*fields, strict=True)]
 

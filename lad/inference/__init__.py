@@ -1,4 +1,4 @@
-"""Inference: post-processing, prediction, test-time augmentation and ONNX export."""
+"""Inference: prediction, post-processing, test-time augmentation and ONNX export."""
 
 from lad.inference.postprocess import detect
 from lad.inference.predictor import predict

@@ -1,4 +1,4 @@
-"""From head outputs to detections: top candidates, class-wise NMS and score voting."""
+"""Post-processing: head outputs → detections, by top candidates, class-wise NMS and score voting."""
 
 import torch
 from torch import Tensor
@@ -27,16 +27,27 @@ def detect(
     nms_iou: float = NMS_IOU,
     max_detections: int = MAX_DETECTIONS,
 ) -> list[Detections]:
-    """Detections of each of the N images.
-
-    image_hw: [N, 2] unpadded (height, width) of the resized images, to which boxes are clipped. Boxes come in pixels
-    of the resized image; in the original's when `scale` [N, 2], the (width, height) factors that were used in
-    resizing, or `original_hw` [N, 2], which implies them, is given. vote: score voting after the NMS.
+    """Compute the detections of each of N images.
 
     Source: PAA (Kim and Lee, ECCV 2020); order of the steps and thresholds as in OpenMMLab's PAAHead.
+
+    Args:
+        outputs: Outputs of the head over A anchors.
+        anchors: The anchors.
+        image_hw: Unpadded (height, width) [N, 2] of the resized images, to which boxes are clipped.
+        original_hw: (height, width) [N, 2] of the original images. If given, boxes are in their pixels.
+        scale: (width, height) factors [N, 2] of the resizing. If given, boxes are in pixels of the original images; by
+            default the factors follow from `original_hw`.
+        vote: Whether boxes are refined by score voting after the NMS.
+        min_score: Score that a detection must exceed.
+        nms_iou: IoU above which NMS suppresses a box of the same class.
+        max_detections: Maximal number of detections of an image.
+
+    Returns:
+        Detections of each image, best first.
     """
     candidates = score_candidates(outputs, anchors, image_hw, original_hw, scale, min_score)
-    return [suppress(one, vote, nms_iou, max_detections) for one in candidates]
+    return [suppress(image_candidates, vote, nms_iou, max_detections) for image_candidates in candidates]
 
 
 @torch.no_grad()
@@ -48,11 +59,13 @@ def score_candidates(
     scale: Tensor | None = None,
     min_score: float = MIN_SCORE,
 ) -> list[Detections]:
-    """Every box and class of each image that scores above `min_score`, before any NMS and in no order, out of each
-    level's 1000 best anchors. Arguments and pixels as in `detect`."""
-    # A score rises with its logit: each anchor's highest says which anchors to keep, and only those are scored in full.
+    """Return the candidates of each image before NMS, unordered, from each level's 1000 best anchors.
+
+    A candidate is a pair of a box and a class with a score above `min_score`. The arguments are those of `detect`.
+    """
+    # Scores are monotonic in the logits: an anchor's maximal logit selects it, and only selected anchors are scored.
     best = class_scores(outputs._replace(cls_logits=outputs.cls_logits.amax(dim=-1, keepdim=True)))  # [N, A, 1]
-    keep = _best_of_each_level(best.squeeze(-1), anchors)  # [N, K]
+    keep = _topk_per_level(best.squeeze(-1), anchors)  # [N, K]
     image = torch.arange(len(keep), device=keep.device)[:, None]
     kept = HeadOutputs._make(field if field is None else field[image, keep] for field in outputs)
     score = class_scores(kept)  # [N, K, C]
@@ -75,14 +88,14 @@ def score_candidates(
 def suppress(
     candidates: Detections, vote: bool = True, nms_iou: float = NMS_IOU, max_detections: int = MAX_DETECTIONS
 ) -> Detections:
-    """Class-wise NMS of one image's candidates, the best of what remains and, with `vote`, score voting."""
+    """Apply class-wise NMS and, with `vote`, score voting to one image's candidates; return the best, best first."""
     best = batched_nms(candidates.boxes, candidates.scores, candidates.labels, nms_iou)[:max_detections]
     boxes = vote_boxes(candidates, best) if vote else candidates.boxes[best]
     return Detections(boxes, candidates.scores[best], candidates.labels[best])
 
 
 def class_scores(outputs: HeadOutputs) -> Tensor:
-    """Scores [N, A, C] of each anchor's box: sqrt(σ(cls)·σ(iou)), or σ(cls) for a head without the IoU branch."""
+    """Compute scores [N, A, C]: sqrt(σ(cls)·σ(iou)), or σ(cls) for a head without the IoU branch."""
     probability = outputs.cls_logits.float().sigmoid()
     if outputs.iou_logits is None:
         return probability
@@ -90,10 +103,18 @@ def class_scores(outputs: HeadOutputs) -> Tensor:
 
 
 def vote_boxes(candidates: Detections, kept: Tensor) -> Tensor:
-    """Boxes [D, 4] of the `kept` [D] candidates, each replaced by the mean of the candidates of its class with
-    IoU > .01, weighted by score · exp(−(1 − IoU)² / .025).
+    """Replace each kept box by the weighted mean of all candidates of its class with IoU > 0.01.
 
-    Differs from OpenMMLab: a box without area overlaps nothing and stays as it is; there it becomes NaN.
+    The weights are score · exp(−(1 − IoU)² / 0.025).
+
+    Differs from OpenMMLab: a box without area overlaps nothing and is unchanged; in OpenMMLab it becomes NaN.
+
+    Args:
+        candidates: All M candidates of an image.
+        kept: Indices [D] of the candidates that NMS keeps.
+
+    Returns:
+        Boxes [D, 4].
     """
     boxes = candidates.boxes[kept]
     iou = box_iou(boxes[:, None], candidates.boxes)  # [D, M]
@@ -104,10 +125,10 @@ def vote_boxes(candidates: Detections, kept: Tensor) -> Tensor:
     return torch.where(has_voters[:, None], voted, boxes)
 
 
-def _best_of_each_level(score: Tensor, anchors: Anchors) -> Tensor:
-    """Anchors [N, K] of each level's 1000 best `score` [N, A]."""
-    kept, first = [], 0
-    for count, on_level in zip(anchors.level_counts, score.split(anchors.level_counts, dim=1), strict=True):
-        kept.append(first + on_level.topk(min(TOP_PER_LEVEL, count), dim=1).indices)
-        first += count
+def _topk_per_level(score: Tensor, anchors: Anchors) -> Tensor:
+    """Return the indices [N, K] of the anchors with each level's 1000 highest scores [N, A]."""
+    kept, start = [], 0
+    for count, level_score in zip(anchors.level_counts, score.split(anchors.level_counts, dim=1), strict=True):
+        kept.append(start + level_score.topk(min(TOP_PER_LEVEL, count), dim=1).indices)
+        start += count
     return torch.cat(kept, dim=1)

@@ -1,6 +1,6 @@
-"""From images of any kind and size to boxes in their own pixels."""
+"""Prediction: images of any kind and size → boxes in pixels of these images."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -16,12 +16,12 @@ from lad.data.images import load_image, to_rgb
 from lad.data.transforms import eval_transform
 from lad.geometry import make_anchors
 from lad.inference.postprocess import MAX_DETECTIONS, MIN_SCORE, NMS_IOU, score_candidates, suppress
-from lad.inference.tta import TTAView, joined, seen_in_original, soft_vote
+from lad.inference.tta import TTAView, concatenate_detections, soft_vote, to_original_image
 from lad.models.detector import Detector
 from lad.structures import Batch, Detections, Sample
 
 Merge = Literal["nms", "soft_vote"]
-MAX_PIXELS = 8 * 800 * 1344  # through the network at once, unless a single image has more
+MAX_PIXELS = 8 * 800 * 1344  # per forward pass, unless a single image has more
 
 
 @torch.no_grad()
@@ -36,77 +36,92 @@ def predict(
     nms_iou: float = NMS_IOU,
     max_detections: int = MAX_DETECTIONS,
 ) -> list[Detections]:
-    """Detections of each image, best first, in pixels of the image as given.
+    """Detect the objects of images of any kind and size.
 
-    images: one or many, of any sizes, each a path, a PIL image, an array [H, W, 3] or [H, W], or a tensor [3, H, W];
-    bytes 0 … 255, or floats in [0, 1]. A file's EXIF rotation is applied; a PIL image is taken as it is. Images are put
-    together only where they are padded to the same size, so that no image's boxes depend on the others. batch_size:
-    images read, and at most put together, at once.
+    Images are batched only if they are padded to the same size, so that the boxes of an image do not depend on the
+    other images.
 
-    views: at which sizes to look; by default once, at the size the detector was trained for. merge: "nms" puts the
-    candidates of all views into one NMS; "soft_vote" runs NMS in each view and merges by soft box voting.
+    Args:
+        detector: The detector; it runs on its own device and is left in eval mode.
+        images: One image or several, each a path, a PIL image, an array [H, W, 3] or [H, W], or a tensor [3, H, W],
+            with uint8 values or floats in [0, 1]. A file's EXIF rotation is applied; a PIL image is used as it is.
+        batch_size: Maximal number of images that are read, and batched, at once.
+        views: Sizes and mirrorings for test-time augmentation; by default the single size of the detector's
+            configuration.
+        merge: "nms": one NMS over the candidates of all views. "soft_vote": NMS in each view, then soft box voting.
+        vote: Whether boxes are refined by score voting after the NMS.
+        min_score: Score that a detection must exceed.
+        nms_iou: IoU above which NMS suppresses a box of the same class.
+        max_detections: Maximal number of detections of an image.
 
-    The detector is used on the device it is on and is left in eval mode. Raises ValueError for what is no image.
+    Returns:
+        Detections of each image, best first, in pixels of the image as given.
+
+    Raises:
+        ValueError: If an argument is invalid or an image cannot be read.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be 1 or more")
-    several = [images] if _is_one_image(images) else images
-    if not isinstance(several, Iterable):
-        raise ValueError(f"images: a {type(images).__name__}; give an image or several")
+    images = [images] if _is_one_image(images) else images
+    if not isinstance(images, Iterable):
+        raise ValueError(f"images is a {type(images).__name__}; pass one image or several")
     if merge not in ("nms", "soft_vote"):
         raise ValueError(f"merge='{merge}' is not one of nms, soft_vote")
-    size = detector.configuration
-    views = tuple(views) or (TTAView(size.short_side, size.long_side),)
+    configuration = detector.configuration
+    views = tuple(views) or (TTAView(configuration.short_side, configuration.long_side),)
     detector.eval()
     detections: list[Detections] = []
-    many = iter(several)
-    while chunk := list(islice(many, batch_size)):
-        pixels = [_pixels(image, len(detections) + place) for place, image in enumerate(chunk)]
-        found: list[list[Detections]] = [[] for _ in pixels]  # of each image, by view
+    remaining = iter(images)
+    while chunk := list(islice(remaining, batch_size)):
+        pixels = [_to_pixels(image, len(detections) + index) for index, image in enumerate(chunk)]
+        by_image: list[list[Detections]] = [[] for _ in pixels]  # candidates of each image, one entry per view
         for view in views:
-            for place, candidates in _look(detector, pixels, view, min_score):
+            for index, candidates in _view_candidates(detector, pixels, view, min_score):
                 if merge == "soft_vote":
                     candidates = suppress(candidates, vote, nms_iou, max_detections)
-                found[place].append(candidates)
-        if merge == "soft_vote":
-            detections += [soft_vote(joined(one), min_score=min_score, max_detections=max_detections) for one in found]
-        else:
-            detections += [suppress(joined(one), vote, nms_iou, max_detections) for one in found]
+                by_image[index].append(candidates)
+        for candidates in map(concatenate_detections, by_image):
+            if merge == "soft_vote":
+                detections.append(soft_vote(candidates, min_score=min_score, max_detections=max_detections))
+            else:
+                detections.append(suppress(candidates, vote, nms_iou, max_detections))
     return detections
 
 
-def _look(
+def _view_candidates(
     detector: Detector, pixels: Sequence[Tensor], view: TTAView, min_score: float
-) -> Iterable[tuple[int, Detections]]:
-    """The candidates of each image in a view, with the image's place in `pixels`."""
+) -> Iterator[tuple[int, Detections]]:
+    """Yield the index of each image in `pixels` with its candidates in a view, in pixels of the image."""
     device = next(detector.parameters()).device
     transform = eval_transform(view.short_side, view.long_side, view.flip)
-    samples = [_sample(transform(tv_tensors.Image(one)), place, one) for place, one in enumerate(pixels)]
-    largest = max((sample.image[0].numel() for sample in samples), default=1)
+    samples = [_to_sample(transform(tv_tensors.Image(image)), index, image) for index, image in enumerate(pixels)]
+    max_numel = max((sample.image[0].numel() for sample in samples), default=1)
     for indices in batches_of_one_size(
-        [sample.image.shape[-2:] for sample in samples], batch_size=max(1, MAX_PIXELS // largest)
+        [sample.image.shape[-2:] for sample in samples], batch_size=max(1, MAX_PIXELS // max_numel)
     ):
         batch = collate([samples[index] for index in indices]).to(device)
-        found = score_candidates(
+        batch_candidates = score_candidates(
             detector(batch.images.contiguous(memory_format=torch.channels_last)),
             make_anchors(batch.padded_hw, device),
             batch.targets.image_hw,
             original_hw=batch.original_hw,
             min_score=min_score,
         )
-        for row, candidates in enumerate(found):
-            yield int(batch.image_id[row]), _seen(candidates, view, batch, row)
+        for row, candidates in enumerate(batch_candidates):
+            yield int(batch.image_id[row]), _undo_view(candidates, view, batch, row)
 
 
-def _seen(candidates: Detections, view: TTAView, batch: Batch, row: int) -> Detections:
+def _undo_view(candidates: Detections, view: TTAView, batch: Batch, row: int) -> Detections:
+    """Map the candidates of one image of a batch to the original image, on the CPU."""
     height, width = (batch.targets.image_hw[row] / batch.original_hw[row]).tolist()
     on_cpu = Detections(candidates.boxes.cpu(), candidates.scores.cpu(), candidates.labels.cpu())
-    return seen_in_original(on_cpu, view, (width, height), int(batch.original_hw[row, 1]))
+    return to_original_image(on_cpu, view, (width, height), int(batch.original_hw[row, 1]))
 
 
-def _sample(image: Tensor, place: int, original: Tensor) -> Sample:
+def _to_sample(image: Tensor, index: int, original: Tensor) -> Sample:
+    """Make a sample without gts of a transformed image."""
     hw = (original.shape[-2], original.shape[-1])
-    return Sample(image.as_subclass(Tensor), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), place, hw)
+    return Sample(image.as_subclass(Tensor), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), index, hw)
 
 
 def _is_one_image(images: Any) -> bool:
@@ -114,31 +129,33 @@ def _is_one_image(images: Any) -> bool:
     return is_array or isinstance(images, str | Path | Image.Image)
 
 
-def _loaded(image: Image.Image, number: int) -> np.ndarray:
+def _to_rgb(image: Image.Image, number: int) -> np.ndarray:
+    """Convert a PIL image to an array [H, W, 3]."""
     try:
         return to_rgb(image)
-    except (OSError, ValueError) as error:  # files are read as late as this
-        raise ValueError(f"image {number}: cannot be read ({error})") from None
+    except (OSError, ValueError) as error:  # PIL decodes an opened file only now
+        raise ValueError(f"image {number} cannot be read ({error})") from None
 
 
-def _pixels(image: Any, number: int) -> Tensor:
-    """An image as a tensor [3, H, W], bytes or floats in [0, 1]."""
+def _to_pixels(image: Any, number: int) -> Tensor:
+    """Convert an image of any kind to a tensor [3, H, W], uint8 or floats in [0, 1]."""
     if isinstance(image, str | Path):
         image = load_image(Path(image))
     elif isinstance(image, Image.Image):
-        image = _loaded(image, number)
-    given = list(getattr(image, "shape", ()))
+        image = _to_rgb(image, number)
+    given_shape = list(getattr(image, "shape", ()))
     if isinstance(image, np.ndarray):
         image = np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
         image = torch.from_numpy(np.ascontiguousarray(image)).movedim(-1, 0)
     if not isinstance(image, Tensor):
-        raise ValueError(f"image {number}: a {type(image).__name__}; give a path, a PIL image, an array or a tensor")
+        raise ValueError(f"image {number} is a {type(image).__name__}; pass a path, a PIL image, an array or a tensor")
     if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
         raise ValueError(
-            f"image {number}: has shape {given}; an array must be [H, W, 3] or [H, W], a tensor [3, H, W], none empty"
+            f"image {number} has shape {given_shape}; an array must be [H, W, 3] or [H, W], a tensor [3, H, W], and "
+            "neither may be empty"
         )
     if image.dtype == torch.uint8:
         return image
     if not image.is_floating_point() or not (image.isfinite().all() and image.min() >= 0 and image.max() <= 1):
-        raise ValueError(f"image {number}: {image.dtype} values must be bytes (uint8, 0 … 255) or floats in [0, 1]")
+        raise ValueError(f"image {number} ({image.dtype}): values must be uint8 or floats in [0, 1]")
     return image.float()

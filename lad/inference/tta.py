@@ -1,5 +1,6 @@
-"""Test-time augmentation: an image seen at several sizes and mirrored, and how the boxes of all views are merged."""
+"""Test-time augmentation: views of an image at several sizes, mirrored or not, and how their boxes are merged."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,87 +17,114 @@ SOFT_VOTE_IOU = 0.66
 
 @dataclass(frozen=True)
 class TTAView:
-    """One way to look at an image: resized to `short_side` unless `long_side` would be passed, mirrored or not. Of what
-    is found, boxes whose side (√area, in pixels of this view) lies between smallest and largest are kept."""
+    """A view of an image, and the range of boxes that are kept from it.
+
+    Attributes:
+        short_side: Length in pixels to which the short side is resized, unless `long_side` would be exceeded.
+        long_side: Maximal length of the long side, in pixels.
+        flip: Whether the image is mirrored horizontally.
+        min_box_side: Minimal side (√area) of a box that is kept, in pixels of the view.
+        max_box_side: Maximal side of a box that is kept.
+    """
 
     short_side: int
     long_side: int
     flip: bool = False
-    smallest: float = 0
-    largest: float = math.inf
+    min_box_side: float = 0
+    max_box_side: float = math.inf
 
     def __post_init__(self) -> None:
         if self.short_side < 1 or self.long_side < 1:
-            raise ValueError(f"a view of {self.short_side} by {self.long_side} pixels would show nothing")
-        if not 0 <= self.smallest < self.largest:
-            raise ValueError(f"a view from {self.smallest} to {self.largest} pixels would keep no box")
+            raise ValueError(f"view of {self.short_side} by {self.long_side} pixels: both sides must be 1 or more")
+        if not 0 <= self.min_box_side < self.max_box_side:
+            raise ValueError(
+                f"view with box sides from {self.min_box_side} to {self.max_box_side} pixels: no box would be kept"
+            )
 
 
-def flipped_too(views: Sequence[TTAView]) -> tuple[TTAView, ...]:
-    """Each view, and mirrored."""
-    return tuple(
-        TTAView(v.short_side, v.long_side, flip, v.smallest, v.largest) for v in views for flip in (False, True)
-    )
+def with_flips(views: Sequence[TTAView]) -> tuple[TTAView, ...]:
+    """Return each view, followed by the same view mirrored."""
+    return tuple(dataclasses.replace(view, flip=flip) for view in views for flip in (False, True))
 
 
-# The thirteen sizes, mirrored too, of multi-scale testing in ATSS (Zhang et al., CVPR 2020) and PAA, whose strongest
-# rows merge them by soft voting: small views look for large objects, large views for small ones.
-ATSS_TTA_VIEWS = flipped_too(
+# The 13 sizes, each also mirrored, of multi-scale testing in ATSS (Zhang et al., CVPR 2020) and PAA, merged by soft
+# voting for their best results: small views keep large objects, large views keep small ones.
+ATSS_TTA_VIEWS = with_flips(
     [
         TTAView(800, 1333),
-        *(TTAView(side, 1333, smallest=96) for side in (400, 500)),
-        *(TTAView(side, 1333, smallest=64) for side in (600, 640, 700)),
+        *(TTAView(side, 1333, min_box_side=96) for side in (400, 500)),
+        *(TTAView(side, 1333, min_box_side=64) for side in (600, 640, 700)),
         *(TTAView(side, 3000) for side in (900, 1000)),
-        *(TTAView(side, 3000, largest=256) for side in (1100, 1200)),
-        *(TTAView(side, 3000, largest=192) for side in (1300, 1400)),
-        TTAView(1800, 3000, largest=96),
+        *(TTAView(side, 3000, max_box_side=256) for side in (1100, 1200)),
+        *(TTAView(side, 3000, max_box_side=192) for side in (1300, 1400)),
+        TTAView(1800, 3000, max_box_side=96),
     ]
 )
 
 
-def seen_in_original(found: Detections, view: TTAView, scale: tuple[float, float], original_width: int) -> Detections:
-    """What a view found, in pixels of the original image apart from the mirroring, without the boxes that the view
-    leaves to others and mirrored back. scale: (width, height) factors of the view's resizing."""
-    side = (box_area(found.boxes) * scale[0] * scale[1]).sqrt()
-    keep = (side >= view.smallest) & (side <= view.largest)
-    boxes = found.boxes[keep]
+def to_original_image(
+    detections: Detections, view: TTAView, scale: tuple[float, float], original_width: int
+) -> Detections:
+    """Undo a view's mirroring and drop the boxes outside its range.
+
+    Args:
+        detections: A view's detections, in pixels of the original image but still mirrored.
+        view: The view.
+        scale: (width, height) factors of the view's resizing.
+        original_width: Width of the original image, in pixels.
+    """
+    side = (box_area(detections.boxes) * scale[0] * scale[1]).sqrt()
+    keep = (side >= view.min_box_side) & (side <= view.max_box_side)
+    boxes = detections.boxes[keep]
     if view.flip:
         boxes = torch.stack([original_width - boxes[:, 2], boxes[:, 1], original_width - boxes[:, 0], boxes[:, 3]], 1)
-    return Detections(boxes, found.scores[keep], found.labels[keep])
+    return Detections(boxes, detections.scores[keep], detections.labels[keep])
 
 
-def joined(found: Sequence[Detections]) -> Detections:
-    """The boxes of several views of one image in one list, in no order."""
+def concatenate_detections(several: Sequence[Detections]) -> Detections:
+    """Return the detections of several views or images as one, in the given order."""
     return Detections(
-        torch.cat([one.boxes for one in found]),
-        torch.cat([one.scores for one in found]),
-        torch.cat([one.labels for one in found]),
+        torch.cat([detections.boxes for detections in several]),
+        torch.cat([detections.scores for detections in several]),
+        torch.cat([detections.labels for detections in several]),
     )
 
 
 @torch.no_grad()
 def soft_vote(
-    found: Detections, iou: float = SOFT_VOTE_IOU, min_score: float = MIN_SCORE, max_detections: int = MAX_DETECTIONS
+    detections: Detections,
+    iou: float = SOFT_VOTE_IOU,
+    min_score: float = MIN_SCORE,
+    max_detections: int = MAX_DETECTIONS,
 ) -> Detections:
-    """Soft box voting of one image's detections, in any order.
+    """Merge one image's detections by soft box voting, class by class.
 
-    Class by class the best box gathers those that overlap it by more than `iou` and becomes their mean, weighted by
-    score, with its own score; each gathered box stays too, where its score times (1 − IoU with the best) is still at
-    least `min_score`. Then the next best of the rest does the same.
+    The best box forms a cluster with the boxes that overlap it by more than `iou`. It becomes the cluster's mean,
+    weighted by score, and keeps its score. The other boxes of the cluster are kept too if their score times (1 − IoU
+    with the best box) is at least `min_score`. The best of the remaining boxes forms the next cluster.
 
     Source: multi-scale testing of ATSS (Zhang et al., CVPR 2020), as in PAA's repository.
+
+    Args:
+        detections: Detections in any order.
+        iou: IoU above which a box joins a cluster.
+        min_score: Minimal softened score of a box that is kept beside the cluster's mean.
+        max_detections: Maximal number of detections.
+
+    Returns:
+        The merged detections, best first.
     """
-    best = batched_nms(found.boxes, found.scores, found.labels, iou)  # [K], best first: the boxes that gather
-    overlap = box_iou(found.boxes[best][:, None], found.boxes)  # [K, D]
-    overlap[torch.arange(len(best)), best] = 1.0  # a box without area gathers itself, too
-    reaches = (overlap > iou) & (found.labels[best][:, None] == found.labels)
-    is_mine = reaches & (reaches.cumsum(dim=0) == 1)  # a box goes to the first that reaches it
-    weight = found.scores * is_mine
-    voted = weight @ found.boxes / weight.sum(dim=1, keepdim=True)
-    softened = found.scores * (1 - (overlap * is_mine).sum(dim=0))
+    best = batched_nms(detections.boxes, detections.scores, detections.labels, iou)  # [K], best first: cluster centers
+    overlap = box_iou(detections.boxes[best][:, None], detections.boxes)  # [K, D]
+    overlap[torch.arange(len(best)), best] = 1.0  # a box without area belongs to its own cluster, too
+    reaches = (overlap > iou) & (detections.labels[best][:, None] == detections.labels)
+    is_member = reaches & (reaches.cumsum(dim=0) == 1)  # a box belongs to the first cluster that reaches it
+    weight = detections.scores * is_member
+    voted = weight @ detections.boxes / weight.sum(dim=1, keepdim=True)
+    softened = detections.scores * (1 - (overlap * is_member).sum(dim=0))
     stays = (softened >= min_score) & (softened > 0)
-    boxes = torch.cat([voted, found.boxes[stays]])
-    scores = torch.cat([found.scores[best], softened[stays]])
-    labels = torch.cat([found.labels[best], found.labels[stays]])
+    boxes = torch.cat([voted, detections.boxes[stays]])
+    scores = torch.cat([detections.scores[best], softened[stays]])
+    labels = torch.cat([detections.labels[best], detections.labels[stays]])
     order = scores.argsort(descending=True, stable=True)[:max_detections]
     return Detections(boxes[order], scores[order], labels[order])

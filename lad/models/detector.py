@@ -6,15 +6,25 @@ from torch import Tensor, nn
 
 from lad.models.backbones.registry import BACKBONES, Backbone, build_backbone, load_backbone_weights
 from lad.models.fpn import FPN
-from lad.models.heads.paa import HEADS, MIN_CHANNELS, NORM_GROUPS, PAAHead
+from lad.models.heads.paa import MIN_CHANNELS, NORM_GROUPS
+from lad.models.heads.registry import HEADS
 from lad.structures import HeadOutputs
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a network is built from and how it wants its images: all that its weights do not say.
+    """Everything about a detector that its weights do not contain.
 
-    class_names: of labels 0 … C−1; empty if they are not known. short_side, long_side: of test images in pixels.
+    Attributes:
+        backbone: A key of `BACKBONES`.
+        num_classes: Number of classes C.
+        width: Factor on the backbone's numbers of channels.
+        head: A key of `HEADS`.
+        iou_branch: Whether the head predicts IoUs.
+        channels: Number of channels of the pyramid and the head.
+        class_names: Names of labels 0 … C−1; empty if unknown.
+        short_side: Short side of test images, in pixels.
+        long_side: Maximal long side of test images, in pixels.
     """
 
     backbone: str
@@ -29,14 +39,19 @@ class Configuration:
 
 
 class Detector(nn.Module):
-    """images [N, 3, H, W], normalized and padded to a multiple of 32 → `HeadOutputs` over the anchors of (H, W)."""
+    """A detector on prepared batches; `lad.predict(detector, images)` takes images of any kind and size."""
 
-    def __init__(self, backbone: Backbone, fpn: FPN, head: PAAHead, configuration: Configuration) -> None:
+    def __init__(self, backbone: Backbone, fpn: FPN, head: nn.Module, configuration: Configuration) -> None:
         super().__init__()
         self.backbone, self.fpn, self.head = backbone, fpn, head
         self.configuration = configuration
 
     def forward(self, images: Tensor) -> HeadOutputs:
+        """Compute the head's outputs over the anchors of (H, W).
+
+        Args:
+            images: [N, 3, H, W], normalized and padded to multiples of 32.
+        """
         return self.head(self.fpn(self.backbone(images)))
 
 
@@ -52,14 +67,23 @@ def build_detector(
     frozen_stages: int = -1,
     norm_eval: bool = False,
 ) -> Detector:
-    """A PAA detector.
+    """Build a detector.
 
-    backbone: one of `BACKBONES`. width: factor on the backbone's channels. head, iou_branch: see `PAAHead`. channels:
-    of the pyramid and the head, a multiple of 32 from 64 on. weights: "none", "imagenet" or a local file of a
-    classification network. frozen_stages, norm_eval: see `ResNet`; the paper's setting is 1 and True with ImageNet
-    weights.
+    The paper's setting is frozen_stages=1 and norm_eval=True with ImageNet weights.
 
-    Raises ValueError for a name or number that does not fit, and when weights cannot be had.
+    Args:
+        backbone: A key of `BACKBONES`.
+        num_classes: Number of classes.
+        width: Factor on the backbone's numbers of channels.
+        head: A key of `HEADS`.
+        iou_branch: Whether the head predicts IoUs.
+        channels: Number of channels of the pyramid and the head: 64 or another multiple of 32.
+        weights: "none", "imagenet", or the path of a classification network's weights.
+        frozen_stages: −1 none, 0 the stem, 1 … 4 the stem and as many stages are not trained.
+        norm_eval: Whether BatchNorm always uses its stored statistics.
+
+    Raises:
+        ValueError: If a name is unknown, a number is out of range, or the weights cannot be loaded.
     """
     if backbone not in BACKBONES:
         raise ValueError(f"backbone '{backbone}' is unknown; choose one of {', '.join(BACKBONES)}")
@@ -74,9 +98,10 @@ def build_detector(
     body = build_backbone(backbone, width, frozen_stages, norm_eval)
     if weights != "none":
         load_backbone_weights(body, backbone, weights)
+    from_scratch = weights == "none"
     return Detector(
         body,
         FPN(body.out_channels, channels),
-        PAAHead(channels, num_classes, head, iou_branch, from_scratch=weights == "none"),
+        HEADS[head].build(channels, num_classes, iou_branch=iou_branch, from_scratch=from_scratch),
         Configuration(backbone, num_classes, width, head, iou_branch, channels),
     )

@@ -7,7 +7,12 @@ from torch.nn import functional as F
 
 
 class FPN(nn.Module):
-    """Lateral 1x1 convs and a top-down sum, a 3x3 conv on each level, then P6 and P7 by 3x3 convs of stride 2."""
+    """Lateral 1x1 convolutions and a top-down sum, a 3x3 convolution on each level, then P6 and P7 by strided ones.
+
+    Args:
+        in_channels: Numbers of channels of C3, C4 and C5.
+        channels: Number of channels of each of P3 … P7.
+    """
 
     def __init__(self, in_channels: Sequence[int], channels: int) -> None:
         super().__init__()
@@ -20,7 +25,7 @@ class FPN(nn.Module):
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """C3, C4, C5 → P3 … P7, all with the same number of channels."""
+        """Compute P3 … P7 from C3, C4 and C5."""
         laterals = [conv(feature) for conv, feature in zip(self.lateral, features, strict=True)]
         merged = [laterals[-1]]
         for lateral in reversed(laterals[:-1]):

@@ -1,4 +1,4 @@
-"""A network that only looks needs no BatchNorm of its own: its convolutions can do the scaling."""
+"""Fusing BatchNorm into convolutions, for networks that are only evaluated."""
 
 import copy
 from itertools import pairwise
@@ -10,13 +10,15 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def fold_batchnorm(network: Network) -> Network:
-    """A frozen copy in eval mode, in which every BatchNorm that directly follows a convolution is part of it. Its
-    outputs are the same but for rounding."""
-    folded = copy.deepcopy(network).eval()
-    for parent in list(folded.modules()):
+def fuse_batchnorm(network: Network) -> Network:
+    """Return a frozen copy in eval mode with every BatchNorm fused into the convolution directly before it.
+
+    Outputs are the same up to rounding.
+    """
+    fused = copy.deepcopy(network).eval()
+    for parent in list(fused.modules()):
         for (name, convolution), (next_name, norm) in pairwise(list(parent.named_children())):
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(parent, name, fuse_conv_bn_eval(convolution, norm))
                 setattr(parent, next_name, nn.Identity())
-    return folded.requires_grad_(False)
+    return fused.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Checkpoint names: OpenMMLab's PAA and LAD detectors ↔ ours."""
+"""OpenMMLab's PAA and LAD checkpoints: loading, and writing under its names."""
 
 import re
 from collections.abc import Mapping
@@ -8,51 +8,26 @@ import torch
 from torch import Tensor
 
 from lad.geometry import STRIDES
-from lad.models.detector import Detector
+from lad.models.backbones.registry import BACKBONES
+from lad.models.detector import Configuration, Detector
+from lad.models.heads.registry import HEADS
 from lad.models.safe_load import WRAPPERS
 
 Part = Literal["student", "teacher", "ema"]
 PARTS: tuple[Part, ...] = ("student", "teacher", "ema")
+Rules = tuple[tuple[str, str], ...]  # (pattern of our names, OpenMMLab's name); the first full match counts
 
-# Ours → OpenMMLab's, the first that fits. A tower's layer i is conv, GroupNorm, ReLU at 3i, 3i+1, 3i+2. A Swin's
-# features are the embedding, then stages at odd places with the patch mergings between them.
-RULES: tuple[tuple[str, str], ...] = (
-    (r"backbone\.features\.0\.0\.(.+)", r"backbone.patch_embed.projection.\1"),
-    (r"backbone\.features\.0\.2\.(.+)", r"backbone.patch_embed.norm.\1"),
-    *((rf"backbone\.features\.{2 * i + 2}\.(.+)", rf"backbone.stages.{i}.downsample.\1") for i in range(3)),
-    *(
-        (rf"backbone\.features\.{2 * i + 1}\.(\d+)\.{own}\.(.+)", rf"backbone.stages.{i}.blocks.\1.{theirs}.\2")
-        for i in range(4)
-        for own, theirs in (
-            ("norm1", "norm1"),
-            ("attn", "attn.w_msa"),
-            ("norm2", "norm2"),
-            (r"mlp\.0", "ffn.layers.0.0"),
-            (r"mlp\.3", "ffn.layers.1"),
-        )
-    ),
-    (r"backbone\.norms\.(\d)\.(.+)", r"backbone.norm\1.\2"),
-    (r"backbone\.(.+)", r"backbone.\1"),
+FPN_RULES: Rules = (
     (r"fpn\.lateral\.(\d)\.(.+)", r"neck.lateral_convs.\1.conv.\2"),
     (r"fpn\.output\.(\d)\.(.+)", r"neck.fpn_convs.\1.conv.\2"),
     *((rf"fpn\.extra\.{i}\.(.+)", rf"neck.fpn_convs.{3 + i}.conv.\1") for i in range(2)),
-    *((rf"head\.(cls|reg)_tower\.{3 * i}\.(.+)", rf"bbox_head.\1_convs.{i}.conv.\2") for i in range(4)),
-    *((rf"head\.(cls|reg)_tower\.{3 * i + 1}\.(.+)", rf"bbox_head.\1_convs.{i}.gn.\2") for i in range(4)),
-    (r"head\.(cls|reg)\.(.+)", r"bbox_head.atss_\1.\2"),
-    (r"head\.iou\.(.+)", r"bbox_head.atss_centerness.\1"),
-    (r"head\.auxiliary\.coefficients\.(.+)", r"bbox_head.coeff_conv.\1"),
-    (r"head\.auxiliary\.objectness\.(.+)", r"bbox_head.objectness.\1"),
-    (r"head\.auxiliary\.bias\.(.+)", r"bbox_head.obj_bias.\1"),
 )
-SCALE = "head.scale"  # one tensor here, one per level there
+SCALE = "head.scale"  # one tensor here, one per level in OpenMMLab
 SCALE_NAMES = tuple(f"bbox_head.scales.{level}.scale" for level in range(len(STRIDES)))
 CLASSIFIER = ("head.cls.weight", "head.cls.bias")
-MERGING = re.compile(r"backbone\.features\.[246]\.(norm|reduction)\.")
-# Follow from the architecture, count batches, or serve no level: files may lack them. The others are no network.
-MAY_LACK = ("num_batches_tracked", "relative_position_index", "norms.0.weight", "norms.0.bias")
+CLASSIFIER_NAME = "bbox_head.atss_cls.weight"
 NOT_NETWORK = ("data_preprocessor.",)
-# The published heads create these branches even where their forward pass does not use them.
-UNUSED_OBJECTNESS, UNUSED_IOU = "bbox_head.objectness.", "bbox_head.atss_centerness."
+UNUSED_IOU = "bbox_head.atss_centerness."  # published heads have it even where they were trained without it
 
 
 def load_openmmlab_state(
@@ -60,36 +35,38 @@ def load_openmmlab_state(
 ) -> None:
     """Load an OpenMMLab PAA or LAD checkpoint (2.x or 3.x, or the paper's own) into `detector`, in place.
 
-    state: its state dict, alone or under "state_dict"; a prefix `module.` is dropped. part: which network of it:
-    "student", "teacher" (names that start with `teacher_`) or "ema" (`ema_`, the other copy of a network that was
-    averaged: OpenMMLab 2.x saves the averages under the plain names and the raw weights under these). new_classifier:
-    where the numbers of classes differ, keep the detector's own, freshly initialized classifier.
+    Args:
+        detector: The detector; unchanged if an error is raised.
+        state: The checkpoint's state dict, alone or under "state_dict"; a prefix `module.` is dropped.
+        part: The network to load: "student"; "teacher", names that start with `teacher_`; or "ema", names that start
+            with `ema_`: the other copy of a network with averaged weights. OpenMMLab 2.x saves the averages under the
+            plain names and the raw weights under these.
+        new_classifier: Whether the detector keeps its freshly initialized classifier if the numbers of classes differ.
 
-    Raises ValueError, with every name listed, if a name is unknown or missing or a shape differs; then nothing was
-    loaded.
+    Raises:
+        ValueError: If a name is unknown or missing or a shape differs; the message lists all of them.
     """
-    theirs = part_of(state, part)
-    ours = detector.state_dict()
-    loaded: dict[str, Tensor] = {}
-    problems: list[str] = []
-    own_name_of = {openmmlab_name(name): name for name in ours if name != SCALE}
-    scales = [theirs[name] for name in SCALE_NAMES if name in theirs and theirs[name].numel() == 1]
-    if len(scales) == len(SCALE_NAMES):
-        loaded[SCALE] = torch.stack([scale.reshape(()) for scale in scales])
-    unused = (UNUSED_OBJECTNESS,) * (detector.head.kind == "cop") + (UNUSED_IOU,) * (detector.head.iou is None)
-    for name, value in theirs.items():
-        if name.startswith(unused):
+    tensors = part_of(state, part)
+    own_state = detector.state_dict()
+    configuration = detector.configuration
+    layout, head = BACKBONES[configuration.backbone].openmmlab, HEADS[configuration.head]
+    rules = name_rules(configuration)
+    own_names = {openmmlab_name(name, rules): name for name in own_state if name != SCALE}
+    unused = tuple(f"bbox_head.{name}" for name in head.openmmlab_unused)
+    unused += () if configuration.iou_branch else (UNUSED_IOU,)
+    loaded, problems = _load_scales(tensors) if SCALE in own_state else ({}, [])
+    for name, value in tensors.items():
+        if name.startswith(unused) or (name in SCALE_NAMES and SCALE in own_state):
             continue
-        if name in SCALE_NAMES:
-            if value.numel() != 1:
-                problems.append(f"{name} has shape {list(value.shape)}, expected []")
-            continue
-        own_name = own_name_of.get(re.sub(r"conv2_offset\.", "conv2.conv_offset.", name))
+        own_name = own_names.get(_current_name(name, layout.aliases))
         if own_name is None:
             problems.append(f"unknown name {name}")
             continue
-        own = ours[own_name]
-        value = own if own_name.endswith("relative_position_index") else _from_theirs(own_name, value)
+        own = own_state[own_name]
+        if layout.derived and own_name.endswith(layout.derived):
+            value = own
+        elif own_name.startswith("backbone."):
+            value = layout.decode(own_name.removeprefix("backbone."), value)
         is_other_classifier = own_name in CLASSIFIER and own.shape[1:] == value.shape[1:] and own.shape != value.shape
         if is_other_classifier and new_classifier:
             value = own
@@ -97,28 +74,43 @@ def load_openmmlab_state(
             remedy = "; new_classifier=True keeps a fresh classifier" if is_other_classifier else ""
             problems.append(f"{name} has shape {list(value.shape)}, expected {list(own.shape)}{remedy}")
         loaded[own_name] = value
-    missing = [name for name in ours if name not in loaded and not name.endswith(MAY_LACK) and name != SCALE]
-    problems += [f"nothing for {name}" for name in (*missing, *(name for name in SCALE_NAMES if name not in theirs))]
+    may_lack = ("num_batches_tracked", SCALE, *layout.optional, *layout.derived)
+    problems += [f"missing {name}" for name in own_state if name not in loaded and not name.endswith(may_lack)]
     if problems:
-        backbone = detector.configuration.backbone
-        raise ValueError(f"the OpenMMLab checkpoint does not fit this detector ({backbone}): {', '.join(problems)}")
-    detector.load_state_dict({**ours, **loaded})
+        raise ValueError(
+            f"the OpenMMLab checkpoint does not fit this detector ({configuration.backbone}): {', '.join(problems)}"
+        )
+    detector.load_state_dict({**own_state, **loaded})
 
 
 def to_openmmlab_state(detector: Detector) -> dict[str, Tensor]:
-    """The detector's weights under OpenMMLab's names, for its PAA and LAD detectors: loading, reversed."""
+    """Return the detector's state dict under OpenMMLab's names, for its PAA and LAD detectors."""
+    layout = BACKBONES[detector.configuration.backbone].openmmlab
+    rules = name_rules(detector.configuration)
     state: dict[str, Tensor] = {}
     for name, value in detector.state_dict().items():
         if name == SCALE:
             state |= dict(zip(SCALE_NAMES, value.unbind(), strict=True))
+        elif name.startswith("backbone."):
+            state[openmmlab_name(name, rules)] = layout.encode(name.removeprefix("backbone."), value)
         else:
-            state[openmmlab_name(name)] = _to_theirs(name, value)
+            state[openmmlab_name(name, rules)] = value
     return state
 
 
-def openmmlab_name(own_name: str) -> str:
-    """OpenMMLab's name of one of our tensors; the name itself where it has none."""
-    for pattern, replacement in RULES:
+def name_rules(configuration: Configuration) -> Rules:
+    """Return the rules that rename this detector's tensors to OpenMMLab's names."""
+    backbone, head = BACKBONES[configuration.backbone].openmmlab.rules, HEADS[configuration.head].openmmlab_rules
+    return (
+        *((rf"backbone\.(?:{pattern})", f"backbone.{name}") for pattern, name in backbone),
+        *FPN_RULES,
+        *((rf"head\.(?:{pattern})", f"bbox_head.{name}") for pattern, name in head),
+    )
+
+
+def openmmlab_name(own_name: str, rules: Rules) -> str:
+    """Return OpenMMLab's name of one of our tensors; the name itself if no rule matches."""
+    for pattern, replacement in rules:
         match = re.fullmatch(pattern, own_name)
         if match:
             return match.expand(replacement)
@@ -126,7 +118,11 @@ def openmmlab_name(own_name: str) -> str:
 
 
 def part_of(state: Mapping[str, Any], part: Part) -> dict[str, Tensor]:
-    """The tensors of one network of an OpenMMLab checkpoint, prefixes dropped. Raises ValueError if there is none."""
+    """Return the tensors of one network of an OpenMMLab checkpoint, without prefixes.
+
+    Raises:
+        ValueError: If the checkpoint does not contain this network.
+    """
     if part not in PARTS:
         raise ValueError(f"part='{part}' is not one of {', '.join(PARTS)}")
     for wrapper in WRAPPERS:
@@ -139,28 +135,29 @@ def part_of(state: Mapping[str, Any], part: Part) -> dict[str, Tensor]:
         if not name.startswith(NOT_NETWORK):
             parts[prefixed[1] if prefixed else "student"][name[prefixed.end() :] if prefixed else name] = value
     if not parts[part]:
-        found = " or ".join(f"part='{name}'" for name, tensors in parts.items() if tensors) or "no network"
-        raise ValueError(f"the OpenMMLab checkpoint holds no {part}; it holds {found}")
+        available = " or ".join(f"part='{name}'" for name, tensors in parts.items() if tensors) or "no network"
+        raise ValueError(f"the OpenMMLab checkpoint contains no {part}; it contains {available}")
     if part != "ema":
         return parts[part]
-    # 2.x writes these names without dots: the plain ones tell where they were.
+    # OpenMMLab 2.x writes these names without dots; the plain names show where the dots belong.
     dotted = {name.replace(".", "_"): name for name in parts["student"]}
     return {dotted.get(name, name): value for name, value in parts["ema"].items()}
 
 
-def _from_theirs(own_name: str, value: Tensor) -> Tensor:
-    """Patch mergings there order a patch's four pixels within each channel, row by row; ours come pixel by pixel, with
-    all channels, column by column."""
-    if not MERGING.match(own_name) or value.shape[-1] % 4:
-        return value
-    patches = value.unflatten(-1, (-1, 4)).transpose(-1, -2)[..., [0, 2, 1, 3], :]  # [.., pixel, channel]
-    return patches.flatten(-2)
+def _load_scales(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Stack the scales of all levels; also return what is wrong with them."""
+    problems = [
+        f"{name} has shape {list(tensors[name].shape)}, expected []" if name in tensors else f"missing {name}"
+        for name in SCALE_NAMES
+        if name not in tensors or tensors[name].numel() != 1
+    ]
+    if problems:
+        return {}, problems
+    return {SCALE: torch.stack([tensors[name].reshape(()) for name in SCALE_NAMES])}, []
 
 
-def _to_theirs(own_name: str, value: Tensor) -> Tensor:
-    if own_name.endswith("relative_position_index"):
-        side = int(value.numel() ** 0.5)
-        return value.reshape(side, side)
-    if not MERGING.match(own_name):
-        return value
-    return value.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :].transpose(-1, -2).flatten(-2)
+def _current_name(name: str, aliases: Rules) -> str:
+    """Return OpenMMLab's current name of a tensor that an older version may have named differently."""
+    for pattern, replacement in aliases:
+        name = re.sub(pattern, replacement, name)
+    return name

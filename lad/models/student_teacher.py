@@ -1,4 +1,4 @@
-"""Two detectors that train together, as co-learning needs them."""
+"""Two detectors that are trained together, for co-learning."""
 
 from torch import Tensor, nn
 
@@ -7,11 +7,12 @@ from lad.structures import HeadOutputs
 
 
 class StudentTeacherPair(nn.Module):
-    """images → the outputs of both networks: one module for the optimizer, the checkpoint and distributed training."""
+    """Both networks as one module, for the optimizer, the checkpoint and distributed training."""
 
     def __init__(self, student: Detector, teacher: Detector) -> None:
         super().__init__()
         self.student, self.teacher = student, teacher
 
     def forward(self, images: Tensor) -> tuple[HeadOutputs, HeadOutputs]:
+        """Compute (student's, teacher's) outputs of images [N, 3, H, W]."""
         return self.student(images), self.teacher(images)

@@ -17,7 +17,7 @@ from lad.config.yaml_file import read_value, read_values
 from lad.distillation.cost_selection import COST_SELECTIONS
 from lad.distillation.methods import METHODS
 from lad.models.backbones.registry import BACKBONES
-from lad.models.heads.paa import HEADS
+from lad.models.heads.registry import HEADS
 
 LONGEST = 5000  # characters of a line
 

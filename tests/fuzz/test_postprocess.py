@@ -1,4 +1,4 @@
-"""Detections of any outputs, and of a few against plain loops."""
+"""Detections of random outputs keep their invariants and equal those of plain loops."""
 
 import numpy as np
 import torch
@@ -14,50 +14,51 @@ SCORES = st.sampled_from([0.0, 1e-6, 0.05, 0.5, 0.999])
 
 @FUZZ
 @given(scenes(ABSURD), SCORES, st.sampled_from([0.0, 0.5, 0.6, 1.0]), st.integers(1, 100), st.booleans(), st.data())
-def test_detections_are_few_sorted_and_in_their_image(scene, min_score, nms_iou, most, vote, data):
-    """Up to rounding: a voted box is a mean of boxes, and a mean of equal numbers may differ from them in its last
-    digit."""
+def test_detections_are_limited_sorted_and_inside_their_image(scene, min_score, nms_iou, max_detections, vote, data):
+    """Inside up to rounding: a voted box is a mean of boxes, and the mean of equal numbers may differ from them in the
+    last digit."""
     hw = scene.targets.image_hw
     sides = st.lists(st.integers(1, 300), min_size=2, max_size=2)
     original = data.draw(st.none() | st.lists(sides, min_size=len(hw), max_size=len(hw)).map(torch.tensor))
-    found = detect(scene.outputs, scene.anchors, hw, original, None, vote, min_score, nms_iou, most)
-    assert len(found) == len(hw)
-    for one, limit in zip(found, (hw if original is None else original).flip(1).repeat(1, 2), strict=True):
-        assert len(one.boxes) == len(one.scores) == len(one.labels) <= most
-        assert (one.boxes >= 0).all() and (one.boxes <= limit * (1 + 1e-5)).all()  # and not NaN
-        assert (one.boxes[:, 2:] >= one.boxes[:, :2] - 1e-3).all()
-        assert (one.scores > min_score).all() and (one.scores <= 1).all() and (one.scores.diff() <= 0).all()
-        assert ((one.labels >= 0) & (one.labels < scene.outputs.cls_logits.shape[2])).all()
+    detections = detect(scene.outputs, scene.anchors, hw, original, None, vote, min_score, nms_iou, max_detections)
+    assert len(detections) == len(hw)
+    for of_image, limit in zip(detections, (hw if original is None else original).flip(1).repeat(1, 2), strict=True):
+        boxes, scores, labels = of_image.boxes, of_image.scores, of_image.labels
+        assert len(boxes) == len(scores) == len(labels) <= max_detections
+        assert (boxes >= 0).all() and (boxes <= limit * (1 + 1e-5)).all()  # and not NaN
+        assert (boxes[:, 2:] >= boxes[:, :2] - 1e-3).all()
+        assert (scores > min_score).all() and (scores <= 1).all() and (scores.diff() <= 0).all()
+        assert ((labels >= 0) & (labels < scene.outputs.cls_logits.shape[2])).all()
 
 
 @FUZZ
 @given(scenes((1.0, 2.0), sides=(33, 64)), st.sampled_from([0.3, 0.6]), st.integers(1, 30), st.booleans())
-def test_detections_are_those_of_plain_loops(scene, nms_iou, most, vote):
-    """Where no two boxes overlap by just the limits of NMS and voting, and no two scores are equal: there rounding may
-    decide either way."""
+def test_detections_equal_those_of_plain_loops(scene, nms_iou, max_detections, vote):
+    """Scenes with an IoU at the threshold of NMS or voting, or with equal scores, are skipped: rounding decides."""
     hw, outputs = scene.targets.image_hw, scene.outputs
-    outputs = outputs._replace(cls_logits=outputs.cls_logits - 3)  # a few dozen boxes an image
+    outputs = outputs._replace(cls_logits=outputs.cls_logits - 3)  # a few dozen boxes per image
     scores = class_scores(outputs)
     boxes = decode_deltas(scene.anchors.boxes, outputs.box_deltas, clip_hw=hw[:, None])
-    found = detect(outputs, scene.anchors, hw, vote=vote, nms_iou=nms_iou, max_detections=most)
-    for image, one in enumerate(found):
+    detections = detect(outputs, scene.anchors, hw, vote=vote, nms_iou=nms_iou, max_detections=max_detections)
+    for image, of_image in enumerate(detections):
         anchor, label = (scores[image] > 0.05).nonzero(as_tuple=True)
         expected = by_loops(
             boxes[image, anchor].double().numpy(),
             scores[image, anchor, label].numpy(),
             label.numpy(),
             nms_iou,
-            most,
+            max_detections,
             vote,
         )
-        np.testing.assert_allclose(one.boxes, expected[0], atol=2e-3)
-        np.testing.assert_allclose(one.scores, expected[1], rtol=1e-6)
-        np.testing.assert_array_equal(one.labels, expected[2])
+        np.testing.assert_allclose(of_image.boxes, expected[0], atol=2e-3)
+        np.testing.assert_allclose(of_image.scores, expected[1], rtol=1e-6)
+        np.testing.assert_array_equal(of_image.labels, expected[2])
 
 
 def by_loops(
-    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, nms_iou: float, most: int, vote: bool
+    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, nms_iou: float, max_detections: int, vote: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compute boxes, scores and labels of an image by loops."""
     same = labels[:, None] == labels
     wh = (np.minimum(boxes[:, None, 2:], boxes[:, 2:]) - np.maximum(boxes[:, None, :2], boxes[:, :2])).clip(0)
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
@@ -67,14 +68,14 @@ def by_loops(
         assume(not (same & (abs(iou - limit) < 1e-5)).any())
     assume(len(np.unique(scores)) == len(scores))
     kept: list[int] = []
-    for one in np.argsort(-scores):
-        if not any(same[one, other] and iou[one, other] > nms_iou for other in kept):
-            kept.append(int(one))
-    kept = kept[:most]
+    for index in np.argsort(-scores):
+        if not any(same[index, other] and iou[index, other] > nms_iou for other in kept):
+            kept.append(int(index))
+    kept = kept[:max_detections]
     voted = boxes[kept]
-    for row, one in enumerate(kept if vote else []):
-        voters = same[one] & (iou[one] > VOTE_MIN_IOU)
-        if area[one] > 0 and voters.any():
-            weight = scores[voters] * np.exp(-((1 - iou[one, voters]) ** 2) / VOTE_SIGMA)
+    for row, index in enumerate(kept if vote else []):
+        voters = same[index] & (iou[index] > VOTE_MIN_IOU)
+        if area[index] > 0 and voters.any():
+            weight = scores[voters] * np.exp(-((1 - iou[index, voters]) ** 2) / VOTE_SIGMA)
             voted[row] = weight @ boxes[voters] / weight.sum()
     return voted, scores[kept], labels[kept]

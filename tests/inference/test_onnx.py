@@ -1,4 +1,4 @@
-"""The ONNX file computes what the detector computes, in onnxruntime."""
+"""The exported file computes in onnxruntime what the detector computes in PyTorch."""
 
 import json
 from typing import Any
@@ -16,8 +16,8 @@ from lad.models.detector import Detector, build_detector
 PADDED_HW = (128, 160)
 
 
-def confident(backbone: str, bias: float = -1.0, **head: Any) -> Detector:
-    """Random, with many boxes of many scores."""
+def detector_with_many_boxes(backbone: str, bias: float = -1.0, **head: Any) -> Detector:
+    """Build a random detector whose outputs have many boxes with a wide range of scores."""
     torch.manual_seed(0)
     detector = build_detector(backbone, num_classes=6, width=0.25, channels=64, **head).eval()
     with torch.no_grad():
@@ -39,8 +39,8 @@ def confident(backbone: str, bias: float = -1.0, **head: Any) -> Detector:
         ("x101_64x4d_dcn", {}, True),
     ],
 )
-def test_onnxruntime_finds_what_eager_finds(backbone, head, vote, tmp_path):
-    detector = confident(backbone, **head)
+def test_detections_in_onnxruntime_equal_those_in_pytorch(backbone, head, vote, tmp_path):
+    detector = detector_with_many_boxes(backbone, **head)
     export_onnx(detector, tmp_path / "x.onnx", PADDED_HW, vote)
     session = onnxruntime.InferenceSession(tmp_path / "x.onnx")
     anchors = make_anchors(PADDED_HW)
@@ -57,25 +57,25 @@ def test_onnxruntime_finds_what_eager_finds(backbone, head, vote, tmp_path):
         torch.testing.assert_close(torch.from_numpy(boxes), expected.boxes, atol=1e-2, rtol=0)
 
 
-def test_an_image_without_detections_has_none_in_onnx_too(tmp_path):
-    export_onnx(confident("r18", bias=-200.0), tmp_path / "x.onnx", PADDED_HW)
+def test_an_image_without_detections_has_empty_outputs(tmp_path):
+    export_onnx(detector_with_many_boxes("r18", bias=-200.0), tmp_path / "x.onnx", PADDED_HW)
     session = onnxruntime.InferenceSession(tmp_path / "x.onnx")
     image, image_hw = torch.zeros(1, 3, *PADDED_HW).numpy(), torch.tensor([PADDED_HW]).numpy()
     boxes, scores, labels = session.run(None, {"image": image, "image_hw": image_hw})
     assert boxes.shape == (0, 4) and scores.shape == (0,) and labels.shape == (0,)
 
 
-def test_the_file_says_what_it_is(tmp_path):
-    export_onnx(confident("r18"), tmp_path / "x.onnx", PADDED_HW)
-    about = onnxruntime.InferenceSession(tmp_path / "x.onnx").get_modelmeta().custom_metadata_map
-    assert json.loads(about["configuration"])["backbone"] == "r18"
-    assert json.loads(about["mean"]) == [0.485, 0.456, 0.406]
+def test_the_file_contains_its_configuration_and_normalization(tmp_path):
+    export_onnx(detector_with_many_boxes("r18"), tmp_path / "x.onnx", PADDED_HW)
+    metadata = onnxruntime.InferenceSession(tmp_path / "x.onnx").get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["configuration"])["backbone"] == "r18"
+    assert json.loads(metadata["mean"]) == [0.485, 0.456, 0.406]
     assert [file.name for file in tmp_path.iterdir()] == ["x.onnx"]
 
 
-def test_what_cannot_be_exported_is_one_clear_line(tmp_path):
+def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path):
     path = tmp_path / "x.onnx"
-    detector = confident("r18")
+    detector = detector_with_many_boxes("r18")
     with pytest.raises(ValueError, match=r"padded_hw=\(100, 128\) must be multiples of 32"):
         export_onnx(detector, path, (100, 128))
 
@@ -88,7 +88,7 @@ def test_what_cannot_be_exported_is_one_clear_line(tmp_path):
     assert not path.exists()
 
 
-def test_without_the_packages_it_says_what_to_install(tmp_path, monkeypatch):
+def test_missing_packages_are_named_with_the_command_that_installs_them(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"ONNX export needs onnx and onnxscript; pip install 'lad\[onnx\]'"):
-        export_onnx(confident("r18"), tmp_path / "x.onnx")
+    with pytest.raises(ValueError, match=r"ONNX export needs onnx and onnxscript; run: pip install 'lad\[onnx\]'"):
+        export_onnx(detector_with_many_boxes("r18"), tmp_path / "x.onnx")

@@ -1,4 +1,4 @@
-"""predict: any kind of image, any sizes, boxes in the image's own pixels."""
+"""predict takes images of any kind and size and returns boxes in pixels of each image."""
 
 import dataclasses
 
@@ -13,21 +13,21 @@ from lad.data.coco import CocoDataset, find_split
 from lad.data.synthetic.shapes import write_shapes
 from lad.geometry import encode_deltas, make_anchors
 from lad.inference.predictor import predict
-from lad.inference.tta import TTAView, flipped_too
+from lad.inference.tta import TTAView, with_flips
 from lad.models.detector import Configuration, Detector, build_detector
 from lad.structures import Detections, HeadOutputs
 
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    """Random, but sure enough of itself to find something everywhere."""
+    """A random detector whose scores are high enough for detections in every image."""
     torch.manual_seed(0)
-    one = build_detector("r18", num_classes=3, width=0.25, channels=64).eval()
+    detector = build_detector("r18", num_classes=3, width=0.25, channels=64).eval()
     with torch.no_grad():
-        one.head.cls.weight.mul_(20)
-        one.head.cls.bias.fill_(-1.0)
-    one.configuration = dataclasses.replace(one.configuration, short_side=96, long_side=160)
-    return one
+        detector.head.cls.weight.mul_(20)
+        detector.head.cls.bias.fill_(-1.0)
+    detector.configuration = dataclasses.replace(detector.configuration, short_side=96, long_side=160)
+    return detector
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +39,13 @@ def pictures() -> list[np.ndarray]:
 
 def assert_same(first: list[Detections], second: list[Detections]) -> None:
     assert len(first) == len(second)
-    for mine, theirs in zip(first, second, strict=True):
-        assert len(mine.boxes) > 0
-        torch.testing.assert_close(mine.boxes, theirs.boxes, atol=2e-2, rtol=0)
-        torch.testing.assert_close(mine.scores, theirs.scores, atol=1e-5, rtol=0)
+    for actual, expected in zip(first, second, strict=True):
+        assert len(actual.boxes) > 0
+        torch.testing.assert_close(actual.boxes, expected.boxes, atol=2e-2, rtol=0)
+        torch.testing.assert_close(actual.scores, expected.scores, atol=1e-5, rtol=0)
 
 
-def test_paths_pil_images_arrays_and_tensors_are_the_same(detector, pictures, tmp_path):
+def test_paths_pil_images_arrays_and_tensors_give_the_same_detections(detector, pictures, tmp_path):
     for index, picture in enumerate(pictures):
         Image.fromarray(picture).save(tmp_path / f"{index}.png")
     paths = [tmp_path / f"{index}.png" for index in range(len(pictures))]
@@ -55,11 +55,11 @@ def test_paths_pil_images_arrays_and_tensors_are_the_same(detector, pictures, tm
     assert_same(predict(detector, (Image.open(path) for path in paths)), expected)
     as_bytes = [torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures]
     assert_same(predict(detector, as_bytes), expected)
-    small = TTAView(*pictures[2].shape[:2])  # as it is: floats are resized in floats, bytes in bytes
+    small = TTAView(*pictures[2].shape[:2])  # no resizing, which would round uint8 values but not floats
     assert_same(predict(detector, as_bytes[2] / 255, views=[small]), predict(detector, pictures[2], views=[small]))
 
 
-def test_one_image_needs_no_list_and_gray_ones_no_channels(detector, pictures):
+def test_a_single_image_needs_no_list_and_a_gray_image_no_channels(detector, pictures):
     assert_same(predict(detector, pictures[0]), predict(detector, pictures[:1]))
     gray = pictures[0][..., 0]
     assert_same(predict(detector, gray), predict(detector, np.repeat(gray[..., None], 3, axis=2)))
@@ -72,7 +72,7 @@ def test_an_images_boxes_do_not_depend_on_the_others(detector, pictures, batch_s
 
 
 class Oracle(nn.Module):
-    """A network that finds the one red rectangle of a picture, wherever it is and however large."""
+    """A network that detects the only red rectangle of an image, at any place and size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,27 +91,27 @@ class Oracle(nn.Module):
 
 
 @pytest.mark.parametrize("merge", ["nms", "soft_vote"])
-def test_every_view_finds_the_rectangle_where_it_is(merge):
-    """At several sizes and mirrored, merged: the box in pixels of the original, once, within a pixel of rounding."""
+def test_all_views_together_find_the_rectangle_once_and_where_it_is(merge):
+    """The box is in pixels of the original, up to one pixel of rounding, from four sizes and their mirrored views."""
     picture = np.zeros((100, 160, 3), dtype=np.uint8)
     picture[20:60, 90:150, 0] = 255
-    views = flipped_too([TTAView(100, 160), TTAView(50, 80), TTAView(200, 320), TTAView(150, 200)])
-    (found,) = predict(Oracle(), picture, views=views, merge=merge, min_score=0.3)
-    assert found.labels.tolist() == [1]
-    torch.testing.assert_close(found.boxes, torch.tensor([[90.0, 20, 150, 60]]), atol=1.0, rtol=0)
+    views = with_flips([TTAView(100, 160), TTAView(50, 80), TTAView(200, 320), TTAView(150, 200)])
+    (detections,) = predict(Oracle(), picture, views=views, merge=merge, min_score=0.3)
+    assert detections.labels.tolist() == [1]
+    torch.testing.assert_close(detections.boxes, torch.tensor([[90.0, 20, 150, 60]]), atol=1.0, rtol=0)
 
 
-def test_what_a_view_leaves_to_others_is_not_found_in_it():
-    """The rectangle's side is 49 pixels at 100, 98 at 200."""
+def test_boxes_outside_the_range_of_every_view_are_not_detected():
+    """The rectangle's side is 49 pixels in the small view, 98 in the large one."""
     picture = np.zeros((100, 160, 3), dtype=np.uint8)
     picture[20:60, 90:150, 0] = 255
-    views = [TTAView(100, 160, largest=40), TTAView(200, 320, smallest=100)]
+    views = [TTAView(100, 160, max_box_side=40), TTAView(200, 320, min_box_side=100)]
     assert len(predict(Oracle(), picture, views=views)[0].boxes) == 0
-    assert len(predict(Oracle(), picture, views=[*views, TTAView(200, 320, smallest=90)])[0].boxes) == 1
+    assert len(predict(Oracle(), picture, views=[*views, TTAView(200, 320, min_box_side=90)])[0].boxes) == 1
 
 
-def test_predictions_are_those_of_evaluation(detector, tmp_path):
-    """The same detections whether a data set is evaluated in training or its files are predicted."""
+def test_predictions_equal_those_of_an_evaluation(detector, tmp_path):
+    """Predicting the files of a data set gives the detections of its evaluation during training."""
     from lightning.fabric import Fabric
 
     from lad.data.collate import collate
@@ -124,52 +124,52 @@ def test_predictions_are_those_of_evaluation(detector, tmp_path):
     batch = collate([dataset[index] for index in range(4)])
     detector.configuration = dataclasses.replace(detector.configuration, short_side=96, long_side=160)
     expected = predict_batches(detector, [batch], dataset.annotations, Fabric(accelerator="cpu", devices=1))
-    found = predict(detector, [images / record.file_name for record in dataset.annotations.records])
+    detections = predict(detector, [images / record.file_name for record in dataset.annotations.records])
     results = [
         result
-        for record, one in zip(dataset.annotations.records, found, strict=True)
-        for result in coco_results(record.image_id, one, dataset.annotations.category_ids)
+        for record, of_image in zip(dataset.annotations.records, detections, strict=True)
+        for result in coco_results(record.image_id, of_image, dataset.annotations.category_ids)
     ]
     assert len(results) == len(expected) > 0
-    for mine, theirs in zip(results, expected, strict=True):
-        assert mine["image_id"] == theirs["image_id"]
-        assert mine["score"] == pytest.approx(theirs["score"], abs=1e-5)
-        assert mine["bbox"] == pytest.approx(theirs["bbox"], abs=1e-2)
+    for result, other in zip(results, expected, strict=True):
+        assert result["image_id"] == other["image_id"]
+        assert result["score"] == pytest.approx(other["score"], abs=1e-5)
+        assert result["bbox"] == pytest.approx(other["bbox"], abs=1e-2)
 
 
 @pytest.mark.parametrize(
     ("images", "message"),
     [
         (["nowhere.jpg"], "nowhere.jpg: no such image file"),
-        ([{"a": 1}], "image 0: a dict; give a path, a PIL image, an array or a tensor"),
-        ([torch.zeros(4, 10, 10)], r"image 0: has shape \[4, 10, 10\]; an array must be \[H, W, 3\]"),
-        ([np.zeros((3, 10, 10), dtype=np.uint8)], r"image 0: has shape \[3, 10, 10\]; an array must be"),
-        ([np.zeros((0, 10, 3), dtype=np.uint8)], r"image 0: has shape \[0, 10, 3\]; .* none empty"),
-        ([torch.full((3, 8, 8), 255.0)], r"image 0: torch.float32 values must be bytes .* or floats in \[0, 1\]"),
-        ([torch.full((3, 8, 8), float("nan"))], "image 0: torch.float32 values must be"),
-        ([np.zeros((8, 8, 3), dtype=np.int64)], "image 0: torch.int64 values must be"),
+        ([{"a": 1}], "image 0 is a dict; pass a path, a PIL image, an array or a tensor"),
+        ([torch.zeros(4, 10, 10)], r"image 0 has shape \[4, 10, 10\]; an array must be \[H, W, 3\]"),
+        ([np.zeros((3, 10, 10), dtype=np.uint8)], r"image 0 has shape \[3, 10, 10\]; an array must be"),
+        ([np.zeros((0, 10, 3), dtype=np.uint8)], r"image 0 has shape \[0, 10, 3\]; .* neither may be empty"),
+        ([torch.full((3, 8, 8), 255.0)], r"image 0 \(torch.float32\): values must be uint8 or floats in \[0, 1\]"),
+        ([torch.full((3, 8, 8), float("nan"))], r"image 0 \(torch.float32\): values must be"),
+        ([np.zeros((8, 8, 3), dtype=np.int64)], r"image 0 \(torch.int64\): values must be"),
     ],
 )
-def test_what_is_no_image_is_one_clear_line(detector, images, message):
+def test_what_is_not_an_image_is_refused_in_one_line(detector, images, message):
     with pytest.raises(ValueError, match=message):
         predict(detector, images)
 
 
-def test_what_cannot_be_read_or_asked_is_one_clear_line(detector, pictures, tmp_path):
+def test_unreadable_images_and_invalid_arguments_are_refused_in_one_line(detector, pictures, tmp_path):
     Image.fromarray(pictures[0]).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-3000])
-    with pytest.raises(ValueError, match="image 0: cannot be read"):
+    with pytest.raises(ValueError, match="image 0 cannot be read"):
         predict(detector, Image.open(tmp_path / "cut.png"))
-    with pytest.raises(ValueError, match=r"image 0: cannot be read \(mode F"):
+    with pytest.raises(ValueError, match=r"image 0 cannot be read \(mode F"):
         predict(detector, Image.fromarray(np.zeros((8, 8), dtype=np.float32)))
-    with pytest.raises(ValueError, match="images: a NoneType; give an image or several"):
+    with pytest.raises(ValueError, match="images is a NoneType; pass one image or several"):
         predict(detector, None)
     with pytest.raises(ValueError, match="batch_size=0 must be 1 or more"):
         predict(detector, pictures, batch_size=0)
 
 
-def test_large_images_go_through_the_network_a_few_at_a_time(detector, pictures, monkeypatch):
-    """As many as fit the limit, and one alone if it does not; the boxes are the same."""
+def test_the_pixels_of_a_forward_pass_are_limited(detector, pictures, monkeypatch):
+    """A batch has as many images as fit the limit, or a single larger one; the boxes are the same."""
     sizes = []
     forward = detector.forward
     monkeypatch.setattr(detector, "forward", lambda images: (sizes.append(len(images)), forward(images))[1])
@@ -186,5 +186,5 @@ def test_an_unknown_merge_is_refused(detector):
         predict(detector, [], merge="wbf")
 
 
-def test_no_images_no_detections(detector):
+def test_no_images_give_no_detections(detector):
     assert predict(detector, []) == []

@@ -1,4 +1,4 @@
-"""OpenMMLab's checkpoint names."""
+"""OpenMMLab's checkpoints load exactly and are written back exactly; what does not fit is listed."""
 
 import json
 
@@ -13,7 +13,7 @@ from lad.models.serialization import load_detector
 
 
 def state_of_keys(name: str) -> dict[str, torch.Tensor]:
-    """Numbers under the names and shapes of a checkpoint in keys/; indices and counts as a network has them."""
+    """Make random tensors of the names and shapes of a checkpoint in keys/, with valid indices and counts."""
     generator = torch.Generator().manual_seed(0)
     state = {}
     for key, shape in json.loads((HERE / "keys" / f"{name}.json").read_text()).items():
@@ -33,7 +33,7 @@ def test_every_name_of_a_checkpoint_is_accounted_for(backbone):
     state = openmmlab_state(backbone)
     detector = build_detector(backbone, num_classes=80)
     load_openmmlab_state(detector, state)
-    # Each of our tensors was written: the state is all zeros, so the detector is too.
+    # The checkpoint is all zeros: every tensor of the detector was overwritten.
     assert all((tensor == 0).all() for tensor in detector.state_dict().values())
     scales = len([name for name in state if "scales" in name])
     assert len(detector.state_dict()) == len(state) - scales + 1
@@ -51,7 +51,7 @@ def test_every_name_of_a_checkpoint_is_accounted_for(backbone):
         ("mmdet_keys_swinb_w12", "student", "swin_b_w12"),
     ],
 )
-def test_a_whole_file_is_recognized_loaded_and_written_back_exactly(checkpoint, part, backbone, tmp_path):
+def test_a_published_file_is_identified_loaded_and_written_back_exactly(checkpoint, part, backbone, tmp_path):
     state = state_of_keys(checkpoint)
     torch.save({"meta": {"mmdet_version": "2.10.0"}, "state_dict": state}, tmp_path / "published.pth")
     detector = load_detector(tmp_path / "published.pth", part)
@@ -61,15 +61,15 @@ def test_a_whole_file_is_recognized_loaded_and_written_back_exactly(checkpoint, 
     assert all(torch.equal(written[name], expected[name]) for name in expected)
 
 
-def test_branches_that_published_heads_have_but_do_not_use_are_left_out(tmp_path):
-    """The COP teacher of CoLAD has an objectness branch that COP does not look at; heads trained without the IoU branch
-    have one."""
+def test_unused_branches_of_published_heads_are_ignored(tmp_path):
+    """CoLAD's COP teacher has an objectness branch that COP does not use; heads trained without the IoU branch have
+    one."""
     state = state_of_keys("ccdet_keys_colad_r50_r101cop")
     torch.save({"state_dict": state}, tmp_path / "colad.pth")
     teacher = load_detector(tmp_path / "colad.pth", part="teacher")
     assert (teacher.configuration.backbone, teacher.configuration.head) == ("r101", "cop")
-    left_out = part_of(state, "teacher").keys() - to_openmmlab_state(teacher).keys()
-    assert left_out == {"bbox_head.objectness.weight", "bbox_head.objectness.bias"}
+    ignored = part_of(state, "teacher").keys() - to_openmmlab_state(teacher).keys()
+    assert ignored == {"bbox_head.objectness.weight", "bbox_head.objectness.bias"}
 
     state = state_of_keys("ccdet_keys_paacop_r50")
     torch.save(state, tmp_path / "paacopbase.pth")
@@ -91,8 +91,8 @@ def test_branches_that_published_heads_have_but_do_not_use_are_left_out(tmp_path
         lambda name: "ema_" + name.replace(".", "_"),
     ],
 )
-def test_prefixes_name_the_network_that_is_asked_for(rename):
-    """Two networks in one file, the plain names all zero."""
+def test_prefixes_select_the_network(rename):
+    """One file has two networks; the one under plain names is all zeros."""
     plain = openmmlab_state("r18")
     renamed = {rename(name): torch.ones_like(value) for name, value in plain.items()}
     is_module = next(iter(renamed)).startswith("module.backbone")
@@ -106,25 +106,25 @@ def test_prefixes_name_the_network_that_is_asked_for(rename):
         assert all((tensor == 0).all() for tensor in detector.state_dict().values())
 
 
-def test_a_network_that_is_not_in_the_file_is_said():
-    with pytest.raises(ValueError, match="holds no teacher; it holds part='student'"):
+def test_a_missing_network_is_reported_with_the_available_ones():
+    with pytest.raises(ValueError, match="contains no teacher; it contains part='student'"):
         load_openmmlab_state(build_detector("r18", num_classes=80), openmmlab_state("r18"), part="teacher")
 
 
-def test_patch_merging_there_unfolds():
-    """A Swin's patch merging as OpenMMLab computes it, by unfolding, from its own weights."""
+def test_patch_merging_equals_openmmlabs():
+    """OpenMMLab computes it by unfolding; its weights are converted to torchvision's order of pixels."""
     state = state_of_keys("mmdet_keys_swinb_w7")
     detector = build_detector("swin_b", num_classes=80)
     load_openmmlab_state(detector, state)
     x = torch.randn(1, 6, 8, 128)  # [N, h, w, C]
-    theirs = F.unfold(x.permute(0, 3, 1, 2), kernel_size=2, stride=2).transpose(1, 2)
+    expected = F.unfold(x.permute(0, 3, 1, 2), kernel_size=2, stride=2).transpose(1, 2)
     name = "backbone.stages.0.downsample"
-    theirs = F.layer_norm(theirs, (512,), state[f"{name}.norm.weight"], state[f"{name}.norm.bias"])
-    theirs = F.linear(theirs, state[f"{name}.reduction.weight"]).unflatten(1, (3, 4))
-    torch.testing.assert_close(detector.backbone.features[2](x), theirs, atol=1e-4, rtol=1e-4)
+    expected = F.layer_norm(expected, (512,), state[f"{name}.norm.weight"], state[f"{name}.norm.bias"])
+    expected = F.linear(expected, state[f"{name}.reduction.weight"]).unflatten(1, (3, 4))
+    torch.testing.assert_close(detector.backbone.features[2](x), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_what_does_not_fit_is_listed_and_nothing_is_loaded():
+def test_everything_that_does_not_fit_is_listed_and_nothing_is_loaded():
     state = openmmlab_state("r18")
     del state["neck.fpn_convs.3.conv.weight"]
     state["bbox_head.atss_iou.weight"] = torch.zeros(1)
@@ -135,7 +135,7 @@ def test_what_does_not_fit_is_listed_and_nothing_is_loaded():
         load_openmmlab_state(detector, state)
     for part in (
         "unknown name bbox_head.atss_iou.weight",
-        "nothing for fpn.extra.0.weight",
+        "missing fpn.extra.0.weight",
         "backbone.conv1.weight has shape [64, 3, 3, 3], expected [64, 3, 7, 7]",
         "bbox_head.atss_cls.weight has shape [80, 256, 3, 3], expected [12, 256, 3, 3]; new_classifier=True keeps",
     ):
@@ -143,18 +143,18 @@ def test_what_does_not_fit_is_listed_and_nothing_is_loaded():
     assert all(torch.equal(before[name], tensor) for name, tensor in detector.state_dict().items())
 
 
-def test_scales_are_listed_by_their_own_names():
+def test_wrong_and_missing_scales_are_listed_under_openmmlabs_names():
     state = openmmlab_state("r18")
     del state["bbox_head.scales.3.scale"]
     state["bbox_head.scales.1.scale"] = torch.zeros(2)
     with pytest.raises(ValueError) as caught:
         load_openmmlab_state(build_detector("r18", num_classes=80), state)
-    assert "nothing for bbox_head.scales.3.scale" in str(caught.value)
+    assert "missing bbox_head.scales.3.scale" in str(caught.value)
     assert "bbox_head.scales.1.scale has shape [2], expected []" in str(caught.value)
 
 
-def test_a_swin_trained_without_the_norm_of_c2_loads():
-    """OpenMMLab's single-stage configs give Swin out_indices (1, 2, 3): then there is no norm0."""
+def test_a_swin_without_the_norm_of_c2_loads():
+    """With out_indices (1, 2, 3), as in OpenMMLab's single-stage configs, there is no norm0."""
     state = state_of_keys("mmdet_keys_swinb_w7")
     for name in ("weight", "bias"):
         del state[f"backbone.norm0.{name}"]
@@ -166,8 +166,8 @@ def test_an_unknown_part_is_refused():
         load_openmmlab_state(build_detector("r18", num_classes=80), openmmlab_state("r18"), part="foo")
 
 
-def test_the_raw_copy_of_an_averaged_checkpoint_is_found_from_its_file(tmp_path):
-    """2.x writes its second copy under names without dots."""
+def test_both_copies_of_a_checkpoint_with_averaged_weights_load_from_its_file(tmp_path):
+    """OpenMMLab 2.x writes the second copy under names without dots."""
     state = openmmlab_state("r18")
     copy = {"ema_" + name.replace(".", "_"): torch.ones_like(value) for name, value in state.items()}
     torch.save({"state_dict": {**state, **copy}}, tmp_path / "ema.pth")
@@ -175,7 +175,7 @@ def test_the_raw_copy_of_an_averaged_checkpoint_is_found_from_its_file(tmp_path)
     assert all((tensor == 0).all() for tensor in load_detector(tmp_path / "ema.pth").state_dict().values())
 
 
-def test_eighty_classes_become_twelve_with_a_fresh_classifier():
+def test_another_number_of_classes_keeps_a_fresh_classifier():
     detector = build_detector("r18", num_classes=12)
     fresh = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
     load_openmmlab_state(detector, openmmlab_state("r18"), new_classifier=True)
@@ -184,8 +184,8 @@ def test_eighty_classes_become_twelve_with_a_fresh_classifier():
         assert torch.equal(tensor, fresh[name] if is_classifier else torch.zeros_like(tensor)), name
 
 
-def test_offsets_under_their_oldest_name():
-    """Checkpoints of mmcv before 1.0 say conv2_offset."""
+def test_offsets_load_under_the_name_of_old_versions():
+    """mmcv before 1.0 has conv2_offset in place of conv2.conv_offset."""
     state = state_of_keys("mmdet_keys_x101_64x4d_dcn")
     old = {name.replace("conv2.conv_offset", "conv2_offset"): value for name, value in state.items()}
     detector = build_detector("x101_64x4d_dcn", num_classes=80)

@@ -6,8 +6,9 @@ from torchvision.ops import deform_conv2d
 
 
 class DeformConv2d(nn.Conv2d):
-    """A convolution whose every tap looks at its own offset and is weighed by its own mask, both predicted from the
-    input by `conv_offset`. That one starts at zero: no offset, and each mask σ(0) = ½, as in OpenMMLab.
+    """A convolution that samples each kernel position at a predicted offset, weighted by a predicted mask.
+
+    `conv_offset` predicts both from the input. It starts at zero, as in OpenMMLab: no offset, and every mask σ(0) = ½.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, padding: int, groups: int):
@@ -17,14 +18,20 @@ class DeformConv2d(nn.Conv2d):
         self.reset_offsets()
 
     def reset_offsets(self) -> None:
-        """No offset, mask ½."""
+        """Set all offsets to zero and all masks to ½."""
         nn.init.zeros_(self.conv_offset.weight)
         nn.init.zeros_(self.conv_offset.bias)  # type: ignore[arg-type]
 
     def forward(self, input: Tensor) -> Tensor:
-        """[N, in, h, w] → [N, out, h', w'].
+        """Compute the convolution.
 
-        conv_offset's channels: (dy, dx) of each tap, row by row over the kernel, then the logit of each tap's mask.
+        The channels of `conv_offset`: (dy, dx) of each kernel position, row by row, then the logit of each mask.
+
+        Args:
+            input: [N, in, h, w].
+
+        Returns:
+            [N, out, h', w'].
         """
         predicted = self.conv_offset(input)
         taps = predicted.shape[1] // 3

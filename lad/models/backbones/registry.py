@@ -1,95 +1,140 @@
-"""The backbones by name, and their ImageNet weights."""
+"""The registry of backbones: one entry per name, and the loading of classification weights."""
 
-import functools
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
-from torchvision import models
+from torch import Tensor, nn
 from torchvision.models import WeightsEnum
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from lad.models.backbones.resnet import ResNet
-from lad.models.backbones.swin import Swin, torchvision_names
 from lad.models.safe_load import read_tensors
 
-Backbone = ResNet | Swin
+
+class Backbone(nn.Module):
+    """The contract of a backbone: images [N, 3, H, W] → features [C3, C4, C5] at strides 8, 16 and 32.
+
+    Attributes:
+        out_channels: Numbers of channels of C3, C4 and C5.
+    """
+
+    out_channels: tuple[int, ...]
 
 
-class Architecture(NamedTuple):
-    """build: given width and frozen_stages. imagenet: torchvision's weights, None where it has none."""
+@dataclass(frozen=True)
+class OpenMMLabFormat:
+    """How OpenMMLab's checkpoints store a backbone. Names are relative to the backbone.
 
+    Attributes:
+        rules: (pattern of our names, OpenMMLab's name) for names that differ; the first full match counts.
+        aliases: (pattern of OpenMMLab's names, replacement): names of older versions → current ones.
+        optional: Endings of our names that a checkpoint may lack; these tensors keep their initialization.
+        derived: Endings of our names of buffers that follow from the architecture: written, but never read.
+        decode: (our name, OpenMMLab's tensor) → our tensor, where the layouts differ.
+        encode: (our name, our tensor) → OpenMMLab's tensor: the inverse of `decode`.
+    """
+
+    rules: tuple[tuple[str, str], ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()
+    optional: tuple[str, ...] = ()
+    derived: tuple[str, ...] = ()
+    decode: Callable[[str, Tensor], Tensor] = lambda name, value: value
+    encode: Callable[[str, Tensor], Tensor] = lambda name, value: value
+
+
+@dataclass(frozen=True)
+class BackboneEntry:
+    """Everything the project knows about one backbone.
+
+    Attributes:
+        title: Name for people, as in tables of papers.
+        build: Constructor, called with `width`, `frozen_stages` and `norm_eval`.
+        imagenet: torchvision's ImageNet weights; None where it has none.
+        recipe: Optimization parameters that replace a profile's SGD settings.
+        rename_weights: A classifier's state dict, under any known code's names → under this backbone's names.
+        classifier: Beginnings of the names that a classifier's state dict has beyond the backbone.
+        not_pretrained: Pattern of this backbone's names that a classifier's state dict may lack; these tensors keep
+            their initialization.
+        openmmlab: How OpenMMLab's checkpoints store this backbone.
+    """
+
+    title: str
     build: Callable[..., Backbone]
-    imagenet: WeightsEnum | None
+    imagenet: WeightsEnum | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    rename_weights: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict
+    classifier: tuple[str, ...] = ("fc.", "head.", "norm.")
+    not_pretrained: str = r".*num_batches_tracked"
+    openmmlab: OpenMMLabFormat = OpenMMLabFormat()
 
 
-def _resnet(imagenet: WeightsEnum, *layout: Any, **options: Any) -> Architecture:
-    return Architecture(functools.partial(ResNet, *layout, **options), imagenet)
+BACKBONES: dict[str, BackboneEntry] = {}
 
 
-def _swin(imagenet: WeightsEnum | None, *layout: Any, **options: Any) -> Architecture:
-    return Architecture(functools.partial(Swin, *layout, **options), imagenet)
+def register_backbone(name: str, entry: BackboneEntry) -> None:
+    """Add a backbone under the name that users type.
 
-
-X101 = (models.ResNeXt101_64X4D_Weights.IMAGENET1K_V1, Bottleneck, (3, 4, 23, 3))
-ARCHITECTURES: dict[str, Architecture] = {
-    "r18": _resnet(models.ResNet18_Weights.IMAGENET1K_V1, BasicBlock, (2, 2, 2, 2)),
-    "r34": _resnet(models.ResNet34_Weights.IMAGENET1K_V1, BasicBlock, (3, 4, 6, 3)),
-    "r50": _resnet(models.ResNet50_Weights.IMAGENET1K_V1, Bottleneck, (3, 4, 6, 3)),
-    "r101": _resnet(models.ResNet101_Weights.IMAGENET1K_V1, Bottleneck, (3, 4, 23, 3)),
-    "x101_64x4d": _resnet(*X101, groups=64, base_width=4),
-    "x101_64x4d_dcn": _resnet(*X101, groups=64, base_width=4, deformable=True),
-    "swin_t": _swin(models.Swin_T_Weights.IMAGENET1K_V1, (2, 2, 6, 2), (3, 6, 12, 24)),
-    "swin_s": _swin(models.Swin_S_Weights.IMAGENET1K_V1, (2, 2, 18, 2), (3, 6, 12, 24)),
-    "swin_b": _swin(models.Swin_B_Weights.IMAGENET1K_V1, (2, 2, 18, 2), (4, 8, 16, 32), stochastic_depth=0.3),
-    "swin_b_w12": _swin(None, (2, 2, 18, 2), (4, 8, 16, 32), window=12, stochastic_depth=0.3),
-}
-BACKBONES = tuple(ARCHITECTURES)
+    Raises:
+        ValueError: If the name is already taken.
+    """
+    if name in BACKBONES:
+        raise ValueError(f"backbone '{name}' is already registered ({BACKBONES[name].title}); choose another name")
+    BACKBONES[name] = entry
 
 
 def build_backbone(name: str, width: float = 1.0, frozen_stages: int = -1, norm_eval: bool = False) -> Backbone:
-    """A backbone: images → C3, C4, C5, with `.out_channels`. norm_eval is for BatchNorm, which a Swin has not."""
-    build = ARCHITECTURES[name].build
-    if name.startswith("swin"):
-        return build(width=width, frozen_stages=frozen_stages)
-    return build(width=width, frozen_stages=frozen_stages, norm_eval=norm_eval)
+    """Build a registered backbone.
+
+    Args:
+        name: A key of `BACKBONES`.
+        width: Factor on the numbers of channels.
+        frozen_stages: −1 none, 0 the stem, 1 … 4 the stem and as many stages are not trained.
+        norm_eval: Whether BatchNorm always uses its stored statistics.
+    """
+    return BACKBONES[name].build(width=width, frozen_stages=frozen_stages, norm_eval=norm_eval)
 
 
 def load_backbone_weights(backbone: Backbone, name: str, weights: str) -> None:
-    """Load classification weights in place: "imagenet" takes torchvision's from its cache or the net; anything else is
-    a local file of a state dict under torchvision's names or, for a Swin, the original code's or timm's. The
-    classifier in it is left out; what a classifier has not (offsets, a Swin's output norms) keeps its initialization.
+    """Load classification weights into `backbone`, in place.
 
-    Raises ValueError, with what to do, when they cannot be had or do not fit.
+    The classifier in the file is left out; tensors that no classifier has (offsets of deformable convolutions, a Swin's
+    output norms) keep their initialization.
+
+    Args:
+        backbone: The network, built at width 1.
+        name: Its key in `BACKBONES`.
+        weights: "imagenet" for torchvision's weights, from its cache or downloaded; anything else is the path of a
+            state dict under names that the entry's `rename_weights` knows.
+
+    Raises:
+        ValueError: If the weights cannot be read or downloaded, or do not fit; the message says what to do.
     """
+    entry = BACKBONES[name]
     state = _imagenet_state(name) if weights == "imagenet" else read_tensors(Path(weights), f"weights '{weights}'")
-    if isinstance(backbone, Swin):
-        state = torchvision_names(state)
-    state = {key: value for key, value in state.items() if not key.startswith(("fc.", "head.", "norm."))}
-    own = backbone.state_dict()
-    absent_in_classifiers = ("conv_offset.weight", "conv_offset.bias", "relative_position_index", "num_batches_tracked")
-    kept = {key: own[key] for key in own if key.startswith("norms.") or key.endswith(absent_in_classifiers)}
+    state = {key: value for key, value in entry.rename_weights(state).items() if not key.startswith(entry.classifier)}
+    initial = {key: value for key, value in backbone.state_dict().items() if re.fullmatch(entry.not_pretrained, key)}
     try:
-        backbone.load_state_dict({**kept, **state})
+        backbone.load_state_dict({**initial, **state})
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"weights '{weights}' do not fit backbone {name} (width 1 is needed): {reason}") from None
 
 
 def _imagenet_state(name: str) -> Mapping[str, Tensor]:
-    weights = ARCHITECTURES[name].imagenet
+    """Return torchvision's ImageNet weights, downloaded on first use."""
+    weights = BACKBONES[name].imagenet
     if weights is None:
         raise ValueError(
-            f"weights 'imagenet': torchvision has none of {name}; pass weights=<path of the original or timm's file>"
+            f"weights 'imagenet': torchvision has none for {name}; pass weights=<path of the original or timm's file>"
         )
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(weights.url, str(file), _hash_in(file.name), progress=False)
-        except (OSError, RuntimeError) as error:  # unreachable; not the hash in its name
+            torch.hub.download_url_to_file(weights.url, str(file), _hash_prefix(file.name), progress=False)
+        except (OSError, RuntimeError) as error:  # unreachable; the hash does not match
             raise ValueError(
                 f"weights 'imagenet' for {name} could not be downloaded ({error}); fetch {weights.url} on a machine "
                 f"with internet and put it at {file}, or pass weights=<its path>, or weights='none' to train from "
@@ -98,6 +143,6 @@ def _imagenet_state(name: str) -> Mapping[str, Tensor]:
     return read_tensors(file, f"weights 'imagenet' at {file}")
 
 
-def _hash_in(file_name: str) -> str:
-    """torchvision names its files <network>-<first digits of the SHA-256>.pth."""
+def _hash_prefix(file_name: str) -> str:
+    """Return the first digits of the SHA-256 in torchvision's file names, <network>-<digits>.pth."""
     return file_name.removesuffix(".pth").rsplit("-", 1)[1]

@@ -1,55 +1,71 @@
-"""The head: class logits, box deltas and an IoU logit at every location of every level."""
+"""PAA's head: class logits, box deltas and an IoU logit at every location of every level."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from lad.geometry import STRIDES
-from lad.models.heads.objectness import ConditionalObjectness, ImplicitObjectness
+from lad.models.heads.registry import HeadEntry, register_head
 from lad.structures import HeadOutputs
-
-AUXILIARY: dict[str, type[ConditionalObjectness] | type[ImplicitObjectness]] = {
-    "cop": ConditionalObjectness,
-    "iop": ImplicitObjectness,
-}
-HEADS = ("paa", *AUXILIARY)
 
 TOWER_DEPTH = 4
 NORM_GROUPS = 32
-MIN_CHANNELS = 64  # two a group: one alone has no variance on a map of a single location
-PRIOR_PROBABILITY = 0.01  # of any class at any location before training (RetinaNet)
+MIN_CHANNELS = 64  # two per group: a single channel has no variance on a 1x1 map
+PRIOR_PROBABILITY = 0.01  # of each class at each location before training (RetinaNet)
+
+
+class Auxiliary(Protocol):
+    """The contract of an auxiliary prediction, a module that changes the class probabilities."""
+
+    def __call__(self, cls_logits: Tensor, reg_feature: Tensor) -> Tensor:
+        """Compute class logits [N, C, h, w] from the head's and the regression tower's output [N, channels, h, w]."""
+
+    def reset_biases(self) -> None:
+        """Set the initial biases, after the head has set them to zero."""
 
 
 class PAAHead(nn.Module):
-    """Two towers shared over the levels; `cls` from the first, `reg` (times a learned scale per level) and `iou` from
-    the second (PAA, Kim and Lee, ECCV 2020; layout of OpenMMLab's PAAHead).
+    """PAA's head: two towers shared by all levels.
 
-    kind: "paa", or "cop" or "iop", whose auxiliary prediction from the second tower changes the class probabilities.
-    iou_branch: without it the score of a box is its class probability alone.
-    from_scratch: He initialization of the towers. RetinaNet's std of .01, used otherwise, is made for SGD: before a
-    normalization the scale of weights changes nothing but their pace, and Adam's steps overrun such small ones.
+    The first tower predicts `cls`; the second predicts `reg`, times a learned scale per level, and `iou`.
+
+    Source: PAA (Kim and Lee, ECCV 2020); layout of OpenMMLab's PAAHead.
+
+    Args:
+        channels: Number of channels of the levels.
+        num_classes: Number of classes C.
+        iou_branch: Whether to predict IoUs; without them a box's score is its class probability.
+        from_scratch: Whether the towers get He initialization. The alternative, RetinaNet's std of 0.01, is tuned for
+            SGD: before a normalization layer the scale of weights only sets their effective learning rate, and Adam's
+            steps are too large for weights that small.
+        auxiliary: Constructor, called with `channels`, of an auxiliary prediction from the second tower.
     """
 
     def __init__(
-        self, channels: int, num_classes: int, kind: str = "paa", iou_branch: bool = True, from_scratch: bool = False
+        self,
+        channels: int,
+        num_classes: int,
+        iou_branch: bool = True,
+        from_scratch: bool = False,
+        auxiliary: Callable[[int], Auxiliary] | None = None,
     ) -> None:
         super().__init__()
-        self.kind = kind
         self.cls_tower, self.reg_tower = _tower(channels), _tower(channels)
         self.cls = nn.Conv2d(channels, num_classes, 3, padding=1)
         self.reg = nn.Conv2d(channels, 4, 3, padding=1)
         self.iou = nn.Conv2d(channels, 1, 3, padding=1) if iou_branch else None
-        self.auxiliary = AUXILIARY[kind](channels) if kind in AUXILIARY else None
+        self.auxiliary = auxiliary(channels) if auxiliary is not None else None
         self.scale = nn.Parameter(torch.ones(len(STRIDES)))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        if isinstance(self.auxiliary, ImplicitObjectness):
-            self.auxiliary.reset_bias()
+        if self.auxiliary is not None:
+            self.auxiliary.reset_biases()
         if from_scratch:
             for module in (*self.cls_tower, *self.reg_tower):
                 if isinstance(module, nn.Conv2d):
@@ -57,7 +73,14 @@ class PAAHead(nn.Module):
         nn.init.constant_(self.cls.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))  # type: ignore[arg-type]
 
     def forward(self, levels: Sequence[Tensor]) -> HeadOutputs:
-        """P3 … P7, each [N, channels, h, w] → outputs flat over levels, float32 under autocast too."""
+        """Predict at every location of every level.
+
+        Args:
+            levels: P3 … P7, each [N, channels, h, w].
+
+        Returns:
+            Outputs flat over the levels; float32 under autocast too.
+        """
         cls_logits: list[Tensor] = []
         box_deltas: list[Tensor] = []
         iou_logits: list[Tensor] = []
@@ -78,6 +101,7 @@ class PAAHead(nn.Module):
 
 
 def _tower(channels: int) -> nn.Sequential:
+    """Build a tower of 3x3 convolutions, each followed by GroupNorm and ReLU."""
     layers: list[nn.Module] = []
     for _ in range(TOWER_DEPTH):
         layers += [nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.GroupNorm(NORM_GROUPS, channels)]
@@ -86,4 +110,15 @@ def _tower(channels: int) -> nn.Sequential:
 
 
 def _flatten(feature: Tensor) -> Tensor:
-    return feature.flatten(2).transpose(1, 2)  # [N, K, h, w] → [N, hw, K]
+    """Flatten a map row by row: [N, K, h, w] → [N, hw, K]."""
+    return feature.flatten(2).transpose(1, 2)
+
+
+# Layer i of a tower is a convolution, a GroupNorm and a ReLU at the indices 3i, 3i + 1 and 3i + 2.
+OPENMMLAB_RULES: tuple[tuple[str, str], ...] = (
+    *((rf"(cls|reg)_tower\.{3 * i}\.(.+)", rf"\1_convs.{i}.conv.\2") for i in range(TOWER_DEPTH)),
+    *((rf"(cls|reg)_tower\.{3 * i + 1}\.(.+)", rf"\1_convs.{i}.gn.\2") for i in range(TOWER_DEPTH)),
+    (r"(cls|reg)\.(.+)", r"atss_\1.\2"),
+    (r"iou\.(.+)", r"atss_centerness.\1"),
+)
+register_head("paa", HeadEntry("PAA", PAAHead, OPENMMLAB_RULES))

@@ -1,4 +1,4 @@
-"""Deformable convolution against one made of bilinear samples."""
+"""Deformable convolution equals one that is computed from bilinear samples."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from lad.models.backbones.deform_conv import DeformConv2d
 
 
 def sampled(layer: DeformConv2d, images: torch.Tensor) -> torch.Tensor:
-    """The same from its definition: y(p) = Σ over taps of w · mask · x(p + tap + offset), zero outside the image."""
+    """Compute the definition: y(p) = Σ over taps of w · mask · x(p + tap + offset), x zero outside the image."""
     predicted = layer.conv_offset(images)
     offset, mask = predicted[:, :18], predicted[:, 18:].sigmoid()
     channels, height, width = images.shape[1:]
@@ -29,26 +29,26 @@ def sampled(layer: DeformConv2d, images: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("groups", [1, 4])
-def test_dense_offsets_are_bilinear_samples(stride, groups):
+def test_output_and_gradients_equal_those_of_bilinear_samples(stride, groups):
     generator = torch.Generator().manual_seed(stride + groups)
     layer = DeformConv2d(8, 12, 3, stride, padding=1, groups=groups).double()
     with torch.no_grad():  # offsets of several pixels, across the border too
         layer.conv_offset.weight.copy_(torch.randn(layer.conv_offset.weight.shape, generator=generator) * 0.5)
         layer.conv_offset.bias.copy_(torch.randn(27, generator=generator))
     images = torch.randn(2, 8, 11, 14, generator=generator, dtype=torch.float64, requires_grad=True)
-    ours, expected = layer(images), sampled(layer, images)
-    torch.testing.assert_close(ours, expected)
-    weights = torch.randn(ours.shape, generator=generator, dtype=torch.float64)
-    for mine, theirs in zip(
-        torch.autograd.grad((ours * weights).sum(), [images, *layer.parameters()]),
+    output, expected = layer(images), sampled(layer, images)
+    torch.testing.assert_close(output, expected)
+    weights = torch.randn(output.shape, generator=generator, dtype=torch.float64)
+    for gradient, expected_gradient in zip(
+        torch.autograd.grad((output * weights).sum(), [images, *layer.parameters()]),
         torch.autograd.grad((expected * weights).sum(), [images, *layer.parameters()]),
         strict=True,
     ):
-        torch.testing.assert_close(mine, theirs)
+        torch.testing.assert_close(gradient, expected_gradient)
 
 
-def test_it_starts_as_half_the_plain_convolution():
-    """No offset and every mask σ(0), as OpenMMLab starts it."""
+def test_before_training_it_is_half_the_plain_convolution():
+    """All offsets are zero and all masks σ(0), as in OpenMMLab."""
     layer = DeformConv2d(6, 6, 3, 1, padding=1, groups=2)
     images = torch.randn(1, 6, 9, 9)
     plain = F.conv2d(images, layer.weight, padding=1, groups=2)

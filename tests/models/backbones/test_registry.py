@@ -1,140 +1,135 @@
-"""The backbones compute what independent implementations compute from the same weights."""
+"""Every registered backbone keeps the contract; weights are checked and loaded; a new backbone is one entry."""
+
+import dataclasses
+import functools
+import hashlib
+import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-import timm
 import torch
 import torchvision
-from torch.nn import functional as F
+from torchvision.models.resnet import BasicBlock
 
-from lad.models.backbones.registry import ARCHITECTURES, BACKBONES, build_backbone, load_backbone_weights
-from lad.models.backbones.resnet import ResNet
-from lad.models.backbones.swin import Swin
-
-
-def randomized(model: torch.nn.Module) -> torch.nn.Module:
-    """Statistics, biases and normalizations away from their trivial initial values."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            if tensor.is_floating_point() and tensor.dim() <= 2:
-                noise = torch.rand(tensor.shape, generator=generator)
-                if tensor.dim() == 2 and "bias_table" not in name:
-                    continue
-                tensor.copy_(0.2 + 0.5 * noise if "weight" in name or "var" in name else 0.2 * noise)
-    return model.eval()
-
-
-@pytest.mark.parametrize(
-    ("backbone", "reference", "size"),
-    [
-        ("swin_t", "swin_tiny_patch4_window7_224", (224, 448)),
-        ("swin_s", "swin_small_patch4_window7_224", (448, 224)),
-        ("swin_b_w12", "swin_base_patch4_window12_384", (384, 384)),
-    ],
+from lad.models.backbones.registry import (
+    BACKBONES,
+    BackboneEntry,
+    build_backbone,
+    load_backbone_weights,
+    register_backbone,
 )
-def test_swin_features_are_timms(backbone, reference, size, tmp_path):
-    """timm's own Swin, random weights read from a file under timm's names: C3, C4 before and C5 after its norm. At
-    sizes that the windows divide: at others timm pads after the shift, torchvision and OpenMMLab before it."""
-    theirs = randomized(timm.create_model(reference, img_size=size))
-    torch.save(theirs.state_dict(), tmp_path / "swin.pth")
-    ours = build_backbone(backbone).eval()
-    load_backbone_weights(ours, backbone, str(tmp_path / "swin.pth"))
-    ours.norms[3].load_state_dict(theirs.norm.state_dict())
-    images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        *inner, last = ours(images)
-        _, c3, c4, _ = theirs.forward_intermediates(images, intermediates_only=True, norm=False)
-        c5 = theirs.forward_features(images).permute(0, 3, 1, 2)
-        for mine, expected, norm in zip(inner, (c3, c4), ours.norms[1:3], strict=True):
-            expected = norm(expected.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-            torch.testing.assert_close(mine, expected, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(last, c5, atol=1e-4, rtol=1e-4)
-
-
-def test_swin_gives_torchvisions_logits_at_any_size(tmp_path):
-    classifier = randomized(torchvision.models.swin_t(num_classes=5))
-    torch.save(classifier.state_dict(), tmp_path / "swin_t.pth")
-    ours = build_backbone("swin_t").eval()
-    load_backbone_weights(ours, "swin_t", str(tmp_path / "swin_t.pth"))
-    ours.norms[3].load_state_dict(classifier.norm.state_dict())
-    images = torch.randn(2, 3, 200, 260)
-    with torch.no_grad():
-        logits = classifier.head(ours(images)[-1].mean(dim=(2, 3)))
-        torch.testing.assert_close(logits, classifier(images), atol=1e-5, rtol=1e-4)
-
-
-def test_the_original_swin_names_differ_from_timms_in_where_patches_merge(tmp_path):
-    theirs = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0).state_dict()
-    original = {}
-    for name, value in theirs.items():
-        for stage in (1, 2, 3):
-            name = name.replace(f"layers.{stage}.downsample", f"layers.{stage - 1}.downsample*")
-        original[name.replace("*", "")] = value
-    torch.save({"model": original}, tmp_path / "original.pth")
-    torch.save(theirs, tmp_path / "timm.pth")
-    by_file = {}
-    for file in ("original", "timm"):
-        backbone = build_backbone("swin_t")
-        load_backbone_weights(backbone, "swin_t", str(tmp_path / f"{file}.pth"))
-        by_file[file] = backbone.state_dict()
-    assert all(torch.equal(value, by_file["timm"][name]) for name, value in by_file["original"].items())
-
-
-def test_resnext_features_are_timms(tmp_path):
-    theirs = randomized(timm.create_model("resnext101_64x4d", num_classes=0))
-    torch.save(theirs.state_dict(), tmp_path / "x101.pth")
-    ours = build_backbone("x101_64x4d").eval()
-    load_backbone_weights(ours, "x101_64x4d", str(tmp_path / "x101.pth"))
-    images = torch.randn(1, 3, 96, 128)
-    with torch.no_grad():
-        features = theirs.forward_intermediates(images, intermediates_only=True)[-3:]
-        for mine, expected in zip(ours(images), features, strict=True):
-            assert (mine - expected).abs().max() < 1e-4 * expected.std()
-
-
-def test_resnext_weights_leave_the_offsets_of_a_deformable_one_at_zero(tmp_path):
-    classifier = torchvision.models.resnext101_64x4d()
-    torch.save(classifier.state_dict(), tmp_path / "x101.pth")
-    ours = build_backbone("x101_64x4d_dcn")
-    load_backbone_weights(ours, "x101_64x4d_dcn", str(tmp_path / "x101.pth"))
-    assert torch.equal(ours.layer3[5].conv2.weight, classifier.layer3[5].conv2.weight)
-    offsets = [module for name, module in ours.named_modules() if name.endswith("conv_offset")]
-    assert len(offsets) == 4 + 23 + 3  # every block of the stages C3 to C5
-    assert all(not module.weight.any() and not module.bias.any() for module in offsets)
-
-
-@pytest.mark.parametrize("backbone", [name for name in BACKBONES if name.startswith("swin")])
-def test_a_swin_freezes_the_stages_it_is_told_to(backbone):
-    frozen = build_backbone(backbone, width=0.25, frozen_stages=1).train()
-    names = {name for name, parameter in frozen.named_parameters() if not parameter.requires_grad}
-    assert {name.split(".")[1] for name in names if name.startswith("features")} == {"0", "1", "2"}
-    assert not frozen.features[1].training and frozen.features[3].training  # stochastic depth is off where frozen
-    free = {name for name, p in build_backbone(backbone, width=0.25).named_parameters() if not p.requires_grad}
-    assert free == {"norms.0.weight", "norms.0.bias"}  # of C2, which nothing uses
+from lad.models.backbones.resnet import ResNet
+from lad.models.detector import build_detector
+from lad.models.serialization import load_detector, save_detector, save_openmmlab
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("size", [(64, 64), (96, 160)])
-def test_features_have_the_strides_and_channels_the_pyramid_counts_on(backbone, size):
-    body = build_backbone(backbone, width=0.25).eval()
+def test_features_have_the_strides_and_channels_that_the_pyramid_needs(backbone, size):
+    network = build_backbone(backbone, width=0.25).eval()
     with torch.no_grad():
-        features = body(torch.zeros(1, 3, *size))
-    strides = zip(body.out_channels, (8, 16, 32), strict=True)
+        features = network(torch.zeros(1, 3, *size))
+    strides = zip(network.out_channels, (8, 16, 32), strict=True)
     expected = [(channels, size[0] // stride, size[1] // stride) for channels, stride in strides]
     assert [tuple(feature.shape[1:]) for feature in features] == expected
 
 
-def test_a_swin_pads_sizes_that_its_patches_do_not_divide():
-    body = build_backbone("swin_t", width=0.25).eval()
-    images = torch.randn(1, 3, 70, 75)
-    with torch.no_grad():
-        padded = body(F.pad(images, (0, 1, 0, 2)))
-        assert all(torch.equal(*pair) for pair in zip(body(images), padded, strict=True))
+def test_a_registered_backbone_is_built_saved_and_loaded(tmp_path, monkeypatch):
+    """Also from a checkpoint under OpenMMLab's names alone, from which the backbone is inferred."""
+    entry = BackboneEntry("a ResNet of ten layers", functools.partial(ResNet, BasicBlock, (1, 1, 1, 1)))
+    monkeypatch.setitem(BACKBONES, "r10", entry)
+    detector = build_detector("r10", num_classes=3, width=0.25, channels=64)
+    save_detector(detector, tmp_path / "r10.safetensors")
+    save_openmmlab(detector, tmp_path / "r10.pth")
+    content = torch.load(tmp_path / "r10.pth", weights_only=True)
+    torch.save(content["state_dict"], tmp_path / "bare.pth")
+    for file in ("r10.safetensors", "r10.pth", "bare.pth"):
+        loaded = load_detector(tmp_path / file)
+        assert loaded.configuration == detector.configuration
+        state = loaded.state_dict()
+        assert all(torch.equal(value, state[name]) for name, value in detector.state_dict().items())
 
 
-def test_every_architecture_says_which_weights_it_has():
-    for name, architecture in ARCHITECTURES.items():
-        assert isinstance(build_backbone(name, width=0.25), Swin if name.startswith("swin") else ResNet)
-        if architecture.imagenet is None:
-            with pytest.raises(ValueError, match=rf"weights 'imagenet': torchvision has none of {name}; pass weights="):
-                load_backbone_weights(build_backbone(name, width=0.25), name, "imagenet")
+def test_a_name_is_registered_once():
+    with pytest.raises(ValueError, match=r"backbone 'r18' is already registered \(ResNet-18\); choose another name"):
+        register_backbone("r18", BACKBONES["r50"])
+    assert BACKBONES["r18"].title == "ResNet-18"
+
+
+def test_every_backbone_has_a_title_of_its_own():
+    titles = [entry.title for entry in BACKBONES.values()]
+    assert all(titles) and len(set(titles)) == len(titles)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in BACKBONES.items() if entry.imagenet is None])
+def test_a_backbone_without_imagenet_weights_names_the_alternative(name):
+    with pytest.raises(ValueError, match=rf"weights 'imagenet': torchvision has none for {name}; pass weights="):
+        load_backbone_weights(build_backbone(name, width=0.25), name, "imagenet")
+
+
+@pytest.mark.parametrize("name", [name for name, entry in BACKBONES.items() if entry.imagenet])
+def test_every_imagenet_file_is_downloaded_by_https_and_has_its_hash_in_its_name(name):
+    assert re.fullmatch(r"https://\S+-[0-9a-f]{8}\.pth", BACKBONES[name].imagenet.url)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet18.pth")
+    with pytest.raises(ValueError, match="do not fit backbone r50"):
+        build_detector("r50", num_classes=3, weights=str(tmp_path / "resnet18.pth"))
+
+
+def test_a_failed_download_of_imagenet_weights_explains_what_to_do(tmp_path, monkeypatch):
+    def unreachable(*_arguments, **_options):
+        raise OSError("no route to host")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", unreachable)
+    with pytest.raises(ValueError, match=r"weights 'imagenet' for r18 .*no route to host.*fetch https://.*put it at"):
+        build_detector("r18", num_classes=3, weights="imagenet")
+
+
+class Harmful:
+    """Creates a file when it is unpickled the usual way."""
+
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self):
+        return (open, (str(self.witness), "w"))
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch) -> Path:
+    """ImageNet weights of r18 as torchvision publishes them, with the hash in their name, at a local address; the cache
+    is empty."""
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "new.pth")
+    digest = hashlib.sha256((tmp_path / "new.pth").read_bytes()).hexdigest()[:8]
+    file = (tmp_path / "new.pth").rename(tmp_path / f"resnet18-{digest}.pth")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    local = dataclasses.replace(BACKBONES["r18"], imagenet=SimpleNamespace(url=file.as_uri()))
+    monkeypatch.setitem(BACKBONES, "r18", local)
+    return file
+
+
+def test_imagenet_weights_are_downloaded_once(published):
+    first = build_detector("r18", num_classes=3, weights="imagenet")
+    published.unlink()
+    second = build_detector("r18", num_classes=3, weights="imagenet")
+    assert torch.equal(first.backbone.conv1.weight, second.backbone.conv1.weight)
+
+
+def test_a_download_with_a_wrong_hash_is_refused_and_not_kept(published, tmp_path):
+    published.write_bytes(published.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"weights 'imagenet' for r18 could not be downloaded \(invalid hash value"):
+        build_detector("r18", num_classes=3, weights="imagenet")
+    assert not list((tmp_path / "cache" / "hub" / "checkpoints").iterdir())
+
+
+def test_a_file_in_the_cache_is_checked_and_not_unpickled_either(published, tmp_path):
+    cached = tmp_path / "cache" / "hub" / "checkpoints" / published.name
+    cached.parent.mkdir(parents=True)
+    torch.save({"fc.weight": Harmful(tmp_path / "harm")}, cached)
+    with pytest.raises(ValueError, match=rf"weights 'imagenet' at .*{published.name}: its SHA-256 begins with"):
+        build_detector("r18", num_classes=3, weights="imagenet")
+    assert not (tmp_path / "harm").exists()
