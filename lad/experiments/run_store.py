@@ -22,6 +22,7 @@ from lad.utils.progress import log
 PARAMETERS_FILE, CODE_FILE = "params.json", "code.json"
 RESULTS_FILE, WEIGHTS_FILE, SECOND_WEIGHTS_FILE = "results.json", "model.safetensors", "teacher.safetensors"
 LOCK_FILE = "lock"
+MAX_DIFFERENCES = 3  # parameters by which a run is still recognized as the same one under other defaults
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ def folder_to_train(parameters: Parameters) -> Path:
     base = Path(parameters.out) / parameters.run_name
     siblings = _siblings(parameters)
     if not siblings:
+        _explain_new_run(base, parameters)
         return base
     newest, current = siblings[-1], fingerprint(parameters)
     started_by = code_of(newest)
@@ -133,6 +135,25 @@ def folder_to_train(parameters: Parameters) -> Path:
             f"{newest.name}: {state} by other code ({describe_difference(started_by, current)}); training {folder.name} beside it"
         )
     return folder
+
+
+def _explain_new_run(folder: Path, parameters: Parameters) -> None:
+    """Log why a finished run of the same name is not reused, if other code made it under other defaults."""
+    own, current = parameters.model_dump(exclude=set(NOT_HASHED)), fingerprint(parameters)
+    differences = {}
+    for run in finished_runs(folder.parent, f"{folder.name.rpartition('-')[0]}-*"):
+        theirs = run.parameters.model_dump(exclude=set(NOT_HASHED))
+        if run.code is None or run.code.digest != current.digest:
+            differences[run.name] = (run, {name: theirs[name] for name in own if theirs[name] != own[name]})
+    if not differences:
+        return
+    run, values = min(differences.values(), key=lambda difference: len(difference[1]))
+    if len(values) <= MAX_DIFFERENCES:
+        defaults = ", ".join(f"{name}={value}" for name, value in values.items())
+        log(
+            f"{run.name}: trained by other code ({describe_difference(run.code, current)}) with {defaults}; training "
+            f"{folder.name} beside it"
+        )
 
 
 def open_run(folder: Path) -> Run | None:
@@ -158,10 +179,15 @@ def open_run(folder: Path) -> Run | None:
     return Run(parameters, folder, results)
 
 
-def finished_runs(out: Path) -> list[Run]:
-    """Return all finished runs in a folder of runs, oldest first; unreadable ones are reported and left out."""
+def finished_runs(out: Path, pattern: str = "*") -> list[Run]:
+    """Return all finished runs in a folder of runs, oldest first; unreadable ones are reported and left out.
+
+    Args:
+        out: Folder of the runs.
+        pattern: Of the names of the runs' folders.
+    """
     runs = []
-    for path in out.glob(f"*/{RESULTS_FILE}"):
+    for path in out.glob(f"{pattern}/{RESULTS_FILE}"):
         try:
             run = open_run(path.parent)
         except ValueError as error:
