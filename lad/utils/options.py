@@ -23,21 +23,22 @@ def build_options(parameter: str, owner: str, options: type[Options], given: Map
         given: Values by field name.
 
     Raises:
-        ValueError: A name is unknown or a value out of range.
+        ValueError: A name is unknown or a value out of range; one line that names parameter, option and owner.
     """
     names = [field.name for field in dataclasses.fields(options)]  # type: ignore[arg-type]
     for name in given:
         if name not in names:
-            nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+            nearest = difflib.get_close_matches(format_value(name).strip("'"), names, n=1, cutoff=0.5)
             hint = f"did you mean '{nearest[0]}'?" if nearest else f"it has {', '.join(names) or 'no options'}"
             raise ValueError(f"parameter '{parameter}': {format_value(name)} is unknown for {owner}; {hint}")
     for name, value in given.items():
         if isinstance(value, bool):  # pydantic takes true for 1
-            raise ValueError(f"parameter '{parameter}': {name} = {value} cannot be true or false")
+            raise ValueError(f"parameter '{parameter}': {name} = {value} of {owner} cannot be true or false")
     try:
         return options(**given)
     except ValidationError as error:
         first = error.errors()[0]
         name, problem = str(first["loc"][0]), str(first["msg"])
         value = format_value(given[name])
-        raise ValueError(f"parameter '{parameter}': {name} = {value}: {problem[0].lower()}{problem[1:]}") from None
+        problem = f"{problem[0].lower()}{problem[1:]}"
+        raise ValueError(f"parameter '{parameter}': {name} = {value} of {owner}: {problem}") from None
