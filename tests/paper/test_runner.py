@@ -14,6 +14,7 @@ import torch
 from lightning.fabric import Fabric
 
 from lad.data.synthetic.shapes import write_shapes
+from lad.experiments.fingerprint import fingerprint
 from lad.paper import runner
 from lad.paper.runner import main, plan_tasks
 from lad.paper.tables import open_table
@@ -79,7 +80,8 @@ def test_a_failed_run_does_not_stop_the_others_and_is_reported_at_the_end(shapes
     folder.mkdir(parents=True)
     network = torch.nn.Linear(1, 1)
     optimizer = build_optimizer(teacher, list(network.parameters()))
-    save_checkpoint(folder, network, optimizer, Fabric(accelerator="cpu", devices=1), Progress(1))
+    fabric = Fabric(accelerator="cpu", devices=1)
+    save_checkpoint(folder, network, optimizer, fabric, Progress(1), fingerprint(teacher).digest)
     assert main(command) == 1
     output = capsys.readouterr().out
     assert "4 of the runs failed; run the same command to retry them:" in output
