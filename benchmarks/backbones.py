@@ -2,9 +2,9 @@
 
     python benchmarks/backbones.py
 
-Multiply-adds are counted by torch's FlopCounterMode on the meta device (half its count of operations), which is what
-detection papers call FLOPs. Memory is the peak of a fresh process that builds the network and runs one image, less what
-a process with torch imported takes.
+Multiply-adds, which detection papers call FLOPs, are counted by torch's FlopCounterMode on the meta device (half of its
+count of operations). Memory is the peak of a fresh process that builds the network and runs one image, minus that of a
+process that has only imported torch.
 """
 
 from functools import cache
@@ -21,14 +21,14 @@ PADDED_HW = (800, 1344)
 
 @register_flop_formula(torch.ops.torchvision.deform_conv2d)
 def deform_conv_flops(input_shape, weight_shape, *_arguments, out_shape=None, **_options) -> int:
-    """As a convolution of the same size; sampling itself is not counted."""
+    """Count a deformable convolution as a convolution of the same size, without the sampling."""
     out_channels, in_channels_of_group, rows, columns = weight_shape
     return 2 * out_shape[0] * out_shape[2] * out_shape[3] * out_channels * in_channels_of_group * rows * columns
 
 
 @cache
 def cost(backbone: str, padded_hw: tuple[int, int] = PADDED_HW, width: float = 1, channels: int = 256):
-    """Millions of parameters, thousands of millions of multiply-adds for one image."""
+    """Return millions of parameters, and billions of multiply-adds for one image."""
     with torch.device("meta"), torch.no_grad():
         detector = build_detector(backbone, 80, width, channels=channels).eval()
         with FlopCounterMode(display=False) as counter:
@@ -37,7 +37,8 @@ def cost(backbone: str, padded_hw: tuple[int, int] = PADDED_HW, width: float = 1
 
 
 @torch.inference_mode()
-def one_image(backbone: str) -> None:
+def run_one_image(backbone: str) -> None:
+    """Build a detector and run it on one image."""
     build_detector(backbone, num_classes=80).eval()(torch.zeros(1, 3, *PADDED_HW))
 
 
@@ -48,7 +49,7 @@ def main() -> None:
     print("|---|---|---|---|")
     for backbone in BACKBONES:
         parameters, flops = cost(backbone)
-        print(f"| {backbone} | {parameters:.1f} | {flops:.0f} | {peak_memory(one_image, backbone) - idle:.0f} |")
+        print(f"| {backbone} | {parameters:.1f} | {flops:.0f} | {peak_memory(run_one_image, backbone) - idle:.0f} |")
 
 
 if __name__ == "__main__":
