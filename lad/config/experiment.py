@@ -22,7 +22,6 @@ from lad.config.groups import (
     RuntimeParameters,
     TeacherParameters,
 )
-from lad.config.notebook import notebook_values
 from lad.config.profiles import OWN_DATA_SIZES, PROFILES, profile_of
 from lad.config.yaml_file import read_values
 from lad.data.synthetic.shapes import DIFFICULTIES, VERSION
@@ -67,7 +66,7 @@ class Parameters(
             ("assigner", ASSIGNERS, build_assigner),
             ("method", METHODS, build_method_options),
         ):
-            name, options = values.get(kind, cls.model_fields[kind].default), values.get(f"{kind}_options") or {}
+            name, options = values.get(kind, cls.model_fields[kind].default), values.get(f"{kind}_options", {})
             if not isinstance(options, dict):
                 raise ValueError(f"parameter '{kind}_options' = {format_value(options)} must map names to values")
             if isinstance(name, str) and name in entries:
@@ -284,11 +283,6 @@ def read_parameters(file: Path, changes: Mapping[str, Any] | None = None) -> Par
         raise ValueError(f"{file}: {format_validation_error(error)}") from None
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{file}: {' '.join(str(error).split())}") from None
-
-
-def notebook_parameters(namespace: Mapping[str, Any]) -> Parameters:
-    """Build parameters from a notebook's variables (`globals()`); see `notebook_values`."""
-    return make_parameters(notebook_values(namespace))
 
 
 def _shortened(value: Any) -> str:

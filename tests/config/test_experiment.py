@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lad.config.experiment import make_parameters, notebook_parameters, read_parameters
+from lad.config.experiment import make_parameters, read_parameters
+from lad.config.notebook import notebook_values
 from lad.config.profiles import PROFILES
 from lad.distillation.methods import METHODS
 
@@ -160,18 +161,22 @@ def test_data_folders_are_the_callers_and_out_is_the_projects(monkeypatch, tmp_p
     assert make_parameters({"data": "mine", "long_side": 500}).long_side == 500
 
 
+def from_cells(namespace):
+    return make_parameters(notebook_values(namespace))
+
+
 def test_a_notebooks_variables_are_its_parameters_and_a_typo_stops_it():
     own = 'epochs: int = 2  # over the images\nstudent: str = "r18"\nsettings: dict = None'
     names = {"epochs": 2, "student": "r18", "settings": None}
-    assert notebook_parameters({"In": ["", own], **names}).student == "r18"
+    assert from_cells({"In": ["", own], **names}).student == "r18"
     injected = "# Parameters\nstudent = \"r34\"\nlr = float('nan')\n"
     with pytest.raises(ValueError, match="'lr' = nan"):
-        notebook_parameters({"In": ["", own, injected], **names, "student": "r34", "lr": float("nan")})
+        from_cells({"In": ["", own, injected], **names, "student": "r34", "lr": float("nan")})
     with pytest.raises(ValueError, match="'teachr' is unknown; did you mean 'teacher'"):
-        notebook_parameters({"In": ["", own, '# Parameters\nteachr = "r50"\n'], **names, "teachr": "r50"})
-    assert notebook_parameters({"In": ["", own], **names, "settings": {"flip": 0.25}}).flip == 0.25
+        from_cells({"In": ["", own, '# Parameters\nteachr = "r50"\n'], **names, "teachr": "r50"})
+    assert from_cells({"In": ["", own], **names, "settings": {"flip": 0.25}}).flip == 0.25
     with pytest.raises(ValueError, match="'flipp' is unknown"):
-        notebook_parameters({"In": ["", own], **names, "settings": {"flipp": 0.25}})
+        from_cells({"In": ["", own], **names, "settings": {"flipp": 0.25}})
 
 
 def test_what_later_cells_define_is_no_parameter():
@@ -184,7 +189,7 @@ def test_what_later_cells_define_is_no_parameter():
         "import os",
     ]
     namespace = {"In": [own, *later, own], "epochs": 2, "gt": 3, "name": "teacher", "scratch": 1}
-    assert notebook_parameters(namespace).epochs == 2
+    assert from_cells(namespace).epochs == 2
 
 
 @pytest.mark.parametrize(
