@@ -1,38 +1,57 @@
-"""A profile's defaults depend on the backbone through its recipe alone."""
-
-import dataclasses
+"""Profiles complete every parameter, and a file of parameters may hold exceptions for some of them."""
 
 import pytest
 
-from lad.config.experiment import make_parameters
+from lad.config.experiment import Parameters, make_parameters
 from lad.config.profiles import PROFILES, profile_of
+from lad.distillation.methods import METHODS
 from lad.models.backbones.registry import BACKBONES
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_a_recipe_replaces_sgd_and_nothing_else(profile, backbone):
-    defaults, recipe = PROFILES[profile], BACKBONES[backbone].recipe
-    assert recipe.keys() <= defaults.keys()
-    assert profile_of(profile, backbone) == (defaults | recipe if defaults["optimizer"] == "sgd" else defaults)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_profile_is_complete_for_every_method(profile, method):
+    parameters = make_parameters({"profile": profile, "method": method})
+    assert parameters.profile == profile and parameters.method == method
+    assert (parameters.teacher is not None) == METHODS[method].needs_teacher
+    teacher = parameters.of_teacher() if parameters.teacher else parameters
+    assert teacher.method == "baseline" or method == "baseline"
 
 
-def test_a_swin_is_trained_by_adamw_and_its_student_by_sgd():
-    parameters = make_parameters({"profile": "coco_1x", "student": "r50", "teacher": "swin_b", "method": "lad"})
-    names = ("optimizer", "lr", "weight_decay", "warmup")
-    assert [getattr(parameters, name) for name in names] == ["sgd", 0.01, 1e-4, 500]
-    assert [getattr(parameters.of_teacher(), name) for name in names] == ["adamw", 1e-4, 0.05, 1000]
+def test_profiles_hold_parameters_only():
+    for profile, defaults in PROFILES.items():
+        assert set(defaults) <= set(Parameters.model_fields), profile
 
 
-def test_parameters_that_are_set_by_hand_are_kept_for_the_teacher():
-    given = {"profile": "coco_1x", "student": "swin_t", "teacher": "r50", "method": "lad", "lr": 0.3}
-    teacher = make_parameters(given).of_teacher()
-    assert (teacher.optimizer, teacher.lr, teacher.warmup) == ("sgd", 0.3, 500)
+def test_a_backbones_recipe_replaces_sgd_settings_and_no_others():
+    with_recipe = [name for name, entry in BACKBONES.items() if entry.recipe]
+    assert with_recipe
+    for name in with_recipe:
+        assert profile_of("coco_1x", name) == {**PROFILES["coco_1x"], **BACKBONES[name].recipe}
+        assert profile_of("toy", name) == PROFILES["toy"]
+    assert profile_of("coco_1x", "r50") == profile_of("coco_1x", "no backbone") == PROFILES["coco_1x"]
 
 
-def test_the_recipe_of_a_new_backbone_is_used(monkeypatch):
-    entry = dataclasses.replace(BACKBONES["r50"], recipe={"lr": 0.02, "schedule": "cosine"})
-    monkeypatch.setitem(BACKBONES, "r50_cosine", entry)
-    given = {"profile": "coco_1x", "student": "r18", "teacher": "r50_cosine", "method": "lad"}
-    teacher = make_parameters(given).of_teacher()
-    assert (teacher.optimizer, teacher.lr, teacher.schedule) == ("sgd", 0.02, "cosine")
+def test_a_file_of_parameters_holds_exceptions_by_profile_that_given_values_override():
+    row = {"method": "baseline", "student": "r101", "profiles": {"toy": {"epochs": 14}, "mini": {"epochs": 48}}}
+    assert make_parameters(row).epochs == 14
+    assert make_parameters({**row, "profile": "mini"}).epochs == 48
+    assert make_parameters({**row, "profile": "coco_1x"}).epochs == 12  # the profile's own
+    assert make_parameters({**row, "profile": "mini", "epochs": 3}).epochs == 3
+    assert make_parameters({**row, "epochs": None}).epochs == 14  # a notebook's None means "not given"
+
+
+@pytest.mark.parametrize(
+    ("profiles", "message"),
+    [
+        ({"toi": {"epochs": 1}}, "parameter 'profiles' = 'toi' is not one of toy, mini, coco_1x, coco_2x_ms"),
+        ({"coco_1x": {"epoch": 1}}, "profiles, coco_1x: parameter 'epoch' is unknown; did you mean 'epochs'?"),
+        ({"toy": 12}, "parameter 'profiles' = {'toy': 12} must map profiles to parameters, as in {toy: {epochs: 12}}"),
+        ([], "parameter 'profiles' = [] must map profiles to parameters"),
+        ({"toy": {"epochs": 0}}, "parameter 'epochs' = 0: input should be greater than or equal to 1"),
+    ],
+)
+def test_invalid_exceptions_of_profiles_raise_one_line(profiles, message):
+    with pytest.raises(ValueError) as caught:
+        make_parameters({"profiles": profiles})
+    assert message in str(caught.value) and "\n" not in str(caught.value)
