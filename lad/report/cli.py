@@ -44,9 +44,7 @@ def write_report(notebook: Path, page: Path) -> Path:
         raise ValueError(f"{notebook}: not a notebook; name an executed .ipynb file") from None
     code = [cell for cell in content.cells if cell.cell_type == "code"]
     if code and not any(cell.outputs or cell.execution_count for cell in code):
-        raise ValueError(
-            f"{notebook}: not executed; run it first, for example: papermill {notebook} executed.ipynb"
-        )
+        raise ValueError(f"{notebook}: not executed; run it first, for example: papermill {notebook} executed.ipynb")
     write_text(page, notebook_html(content, notebook, page))
     return page
 

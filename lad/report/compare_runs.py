@@ -1,6 +1,7 @@
 """Comparison of all finished runs in a folder: the tables and figures of the notebook `report`."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from lad.data.synthetic.shapes import data_folder
 from lad.data.transforms import eval_transform
 from lad.distillation.methods import METHODS
 from lad.experiments.leaderboard import results_table
-from lad.experiments.run_store import Run, finished_runs, open_run
+from lad.experiments.run_store import Run, code_labels, finished_runs, latest_run, teacher_of
 from lad.utils.messages import given_values
 from lad.utils.paths import project_folder
 
@@ -50,9 +51,9 @@ def open_runs(folder: Path) -> dict[str, Run]:
     """
     runs = {}
     for run in finished_runs(folder):
-        runs[run.parameters.run_name] = run
+        runs[run.name] = run
         if METHODS[run.parameters.method].trains_teacher:
-            runs[f"{run.parameters.run_name} (teacher)"] = run.teacher_network()
+            runs[f"{run.name} (teacher)"] = run.teacher_network()
     if not runs:
         raise ValueError(f"parameter 'out' = '{folder}': no finished run in this folder; train one with `make run`")
     return runs
@@ -73,11 +74,19 @@ def headline(runs: Mapping[str, Run]) -> str:
 
 
 def group_by_setting(runs: Mapping[str, Run]) -> dict[str, list[Run]]:
-    """Group runs that differ only in their seed, by a unique title; seeds ascend, the oldest setting comes first."""
+    """Group runs that differ only in their seed, by a unique title; seeds ascend, the oldest setting comes first.
+
+    Runs that different code made are different settings, whose titles name the version of the code.
+    """
+    labels = dict(zip(runs, code_labels(runs.values()), strict=True))
+    is_mixed = len(set(labels.values())) > 1
     settings: dict[str, list[Run]] = {}
-    for run in runs.values():
-        content = run.parameters.model_dump(exclude={"seed", *NOT_HASHED})
-        settings.setdefault(f"{run.network} {json.dumps(content, sort_keys=True)}", []).append(run)
+    code_of: dict[int, str] = {}
+    for name, run in runs.items():
+        content = {**run.parameters.model_dump(exclude={"seed", *NOT_HASHED}), "code": labels[name]}
+        group = settings.setdefault(f"{run.network} {json.dumps(content, sort_keys=True)}", [])
+        group.append(run)
+        code_of[id(group)] = labels[name]
     same_title: dict[str, list[list[Run]]] = {}
     for group in settings.values():
         same_title.setdefault(_title(group[0]), []).append(group)
@@ -86,6 +95,7 @@ def group_by_setting(runs: Mapping[str, Run]) -> dict[str, list[Run]]:
         names = [name for name in differing_parameters(group[0] for group in groups) if name not in TITLE_PARAMETERS]
         for group in groups:
             differences = [f"{name} {format_cell(getattr(group[0].parameters, name))}" for name in names]
+            differences += [f"code {code_of[id(group)]}"] if is_mixed else []
             named[", ".join([title, *differences])] = sorted(group, key=lambda run: run.parameters.seed)
     return {title: named[title] for title in sorted(named, key=lambda title: named[title][0].results["finished"])}
 
@@ -180,14 +190,14 @@ def draw_newest_assignments(runs: Mapping[str, Run]) -> Figure | None:
         validation_set = _validation_set(run.parameters)
         drawn, counted = (first_images(validation_set, count) for count in (DRAWN_IMAGES, COUNTED_IMAGES))
     except (ValueError, OSError) as error:
-        print(f"No assignments to draw: the images of {run.parameters.run_name} cannot be read: {error}")
+        print(f"No assignments to draw: the images of {run.name} cannot be read: {error}")
         return None
     detectors = {name: network.load_detector() for name, network in networks.items()}
     on_counted, on_drawn = (
         {name: analyze(detector, batch, run.parameters.assigner) for name, detector in detectors.items()}
         for batch in (counted, drawn)
     )
-    print(f"{run.parameters.run_name}\n{agreement_summary(reference, on_counted)}")
+    print(f"{run.name}\n{agreement_summary(reference, on_counted)}")
     return figures.draw_assignments(drawn.images, drawn.targets, on_drawn, reference)
 
 
@@ -220,7 +230,9 @@ def _seed(run: Run) -> str:
 
 
 def _hash_prefix(run: Run) -> str:
-    return run.folder.name.rpartition("-")[2][:6]
+    """Return the first digits of the hash in a run's name, and its number among runs of the same parameters."""
+    parts = re.fullmatch(r".*-([0-9a-f]{10})(-\d+)?", run.name)
+    return f"{parts[1][:6]}{parts[2] or ''}" if parts else run.name
 
 
 def _count(number: int, noun: str) -> str:
@@ -244,8 +256,8 @@ def _networks(run: Run) -> dict[str, Run]:
         return {**student, _teacher_title(run): run.teacher_network()}
     if not method.needs_teacher:
         return student
-    plain = open_run(folder / parameters.plain().run_name)
-    teacher = open_run(folder / parameters.of_teacher().run_name)
+    plain = latest_run(parameters.plain().model_copy(update={"out": str(folder)}))
+    teacher = teacher_of(run)
     if teacher is None:
         return student
     return {**({"plain student": plain} if plain else {}), "teacher": teacher, **student}
