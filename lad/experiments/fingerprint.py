@@ -72,6 +72,18 @@ def differing_modules(first: Fingerprint, second: Fingerprint) -> list[str]:
     )
 
 
+def are_same_code(first: Fingerprint, second: Fingerprint) -> bool:
+    """Return whether two runs' code agrees in all definitions that both have.
+
+    Runs with other backbones or assigners have other definitions, which is no difference of code.
+    """
+    first_digests, second_digests = _digests_by_name(first), _digests_by_name(second)
+    shared = first_digests.keys() & second_digests.keys()
+    return all(
+        first_digests[name] <= second_digests[name] or second_digests[name] <= first_digests[name] for name in shared
+    )
+
+
 def fingerprint(parameters: Parameters) -> Fingerprint:
     """Return the fingerprint of the code that decides this run's numbers.
 
@@ -95,6 +107,13 @@ def fingerprint(parameters: Parameters) -> Fingerprint:
 def _pairs(modules: dict[str, dict[str, str]]) -> set[tuple[str, str]]:
     """Return the definitions of all modules as (name, digest)."""
     return {pair for definitions in modules.values() for pair in definitions.items()}
+
+
+def _digests_by_name(fingerprint: Fingerprint) -> dict[str, set[str]]:
+    digests: dict[str, set[str]] = {}
+    for name, digest in _pairs(fingerprint.modules):
+        digests.setdefault(name, set()).add(digest)
+    return digests
 
 
 def _import_closure(roots: tuple[str, ...]) -> dict[str, Path]:
@@ -128,7 +147,7 @@ def _module_file(module: str) -> Path | None:
     return None
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _imported_modules(path: Path) -> tuple[str, ...]:
     modules: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -139,7 +158,7 @@ def _imported_modules(path: Path) -> tuple[str, ...]:
     return tuple(modules)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _definitions(path: Path) -> dict[str, str]:
     """Return the digest of each definition of a module, by name."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -182,19 +201,19 @@ class _Normalizer(ast.NodeTransformer):
     def __init__(self, names: dict[str, str]) -> None:
         self.names = names
 
-    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802  # the name that ast looks for
+    def visit_Name(self, node: ast.Name) -> ast.AST:  # the name that ast looks for
         return ast.copy_location(ast.Name(self.names.get(node.id, node.id), node.ctx), node)
 
-    def visit_Raise(self, node: ast.Raise) -> ast.AST:  # noqa: N802
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
         return ast.copy_location(ast.Raise(None, None), node)
 
-    def visit_Import(self, node: ast.Import) -> None:  # noqa: N802
+    def visit_Import(self, node: ast.Import) -> None:
         return None
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:  # noqa: N802
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         return None
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:  # noqa: N802
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         is_log = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) in ("log", "logger.warning")
         if _is_docstring(node) or is_log:
             return None

@@ -8,7 +8,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from lad.distillation.methods import METHODS
-from lad.experiments.run_store import Run, finished_runs
+from lad.experiments.run_store import Run, describe_code, finished_runs
 from lad.utils.paths import project_folder
 
 COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -19,7 +19,7 @@ def results_table(runs: Mapping[str, Run]) -> pd.DataFrame:
     """Return one row per run: network, method, COCO metrics, and minutes of training and evaluation.
 
     The metrics are AP, AP50, AP75, and AP of small, medium and large objects (S, M, L), in [0, 1]; NaN where the data
-    set has no such objects.
+    set has no such objects. If different code made the runs, the table's title, `attrs["title"]`, says so.
 
     Args:
         runs: Finished runs by the name of their row.
@@ -33,7 +33,9 @@ def results_table(runs: Mapping[str, Run]) -> pd.DataFrame:
         }
         minutes = run.results["seconds"] / 60
         rows[name] = {"network": describe_network(run), "method": run.parameters.method, **numbers, "min": minutes}
-    return pd.DataFrame.from_dict(rows, orient="index")
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.attrs["title"] = describe_code(runs.values())
+    return table
 
 
 def describe_network(run: Run) -> str:
@@ -48,6 +50,8 @@ def style_table(table: pd.DataFrame, mark_best: bool = False) -> Styler:
     numbers = table.select_dtypes("float").columns
     formats = {column: "{:.1f}" if column == "min" else "{:.3f}" for column in numbers}
     styled = table.style.format(formats, na_rep="–", escape="html").format_index(escape="html", axis="index")
+    if table.attrs.get("title"):
+        styled = styled.set_caption(table.attrs["title"])
     scores = [column for column in numbers if column != "min"]
     return styled.highlight_max(scores, props="font-weight: bold") if mark_best else styled
 
@@ -57,7 +61,8 @@ def format_table(table: pd.DataFrame) -> str:
     formats = {
         column: "{:.1f}".format if column == "min" else "{:.3f}".format for column in table.select_dtypes("number")
     }
-    return table.to_string(formatters=formats, na_rep="–")
+    title = f"{table.attrs['title']}\n" if table.attrs.get("title") else ""
+    return title + table.to_string(formatters=formats, na_rep="–")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -67,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "folder", nargs="?", type=Path, default=project_folder() / "runs", help="folder of runs (default: runs/)"
     )
     folder = parser.parse_args(arguments).folder
-    runs = {run.parameters.run_name: run for run in finished_runs(folder)}
+    runs = {run.name: run for run in finished_runs(folder)}
     for name, run in list(runs.items()):
         if METHODS[run.parameters.method].trains_teacher:
             runs[f"{name} (teacher)"] = run.teacher_network()

@@ -1,10 +1,12 @@
 """Runs on disk: one folder each, found again by its parameters and by the code that made it.
 
-A run's folder is `<name>-<hash of its parameters>`. Where another version of the code made that one, the next is trained
-beside it, as `…-2`, and the older one keeps its name.
+A run's folder is `<name>-<hash of its parameters>`. Where another version of the code made that one, the next is
+trained beside it, as `…-2`, and the older one keeps its name.
 """
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from lad.config.experiment import NOT_HASHED, Parameters
 from lad.distillation.methods import METHODS
-from lad.experiments.fingerprint import Fingerprint, differing_modules, fingerprint, read_fingerprint
+from lad.experiments.fingerprint import Fingerprint, are_same_code, differing_modules, fingerprint, read_fingerprint
 from lad.models.detector import Detector
 from lad.models.serialization import load_detector
 from lad.training.trainer import EPOCHS_FOLDER, epoch_file, read_metrics
@@ -131,9 +133,8 @@ def folder_to_train(parameters: Parameters) -> Path:
     folder = base.with_name(f"{base.name}-{_number(newest) + 1}")
     if is_stale or started_by is None:
         state = "trained" if is_finished else "started"
-        log(
-            f"{newest.name}: {state} by other code ({describe_difference(started_by, current)}); training {folder.name} beside it"
-        )
+        difference = describe_difference(started_by, current)
+        log(f"{newest.name}: {state} by other code ({difference}); training {folder.name} beside it")
     return folder
 
 
@@ -228,13 +229,26 @@ def is_training(parameters: Parameters) -> bool:
     return False
 
 
-def describe_code(runs: list[Run]) -> str:
+def describe_code(runs: Iterable[Run]) -> str:
     """Return a note that runs were made by different versions of the code; empty if they were not."""
-    digests = [run.code.digest if run.code else "unknown" for run in runs]
-    counts = {digest: digests.count(digest) for digest in dict.fromkeys(digests)}
-    if len(counts) < 2:
+    versions = Counter(code_labels(runs))
+    if len(versions) < 2:
         return ""
-    return "made by different code: " + ", ".join(f"{digest} ({count})" for digest, count in counts.items())
+    return "made by different code: " + ", ".join(f"{label} ({count})" for label, count in versions.items())
+
+
+def code_labels(runs: Iterable[Run]) -> list[str]:
+    """Return a label of each run's version of the code: the digest of the first of these runs that agrees with it."""
+    versions: list[Fingerprint] = []
+    labels = []
+    for run in runs:
+        if run.code is None:
+            labels.append("unknown")
+            continue
+        same = [version for version in versions if are_same_code(version, run.code)]
+        versions += [] if same else [run.code]
+        labels.append((same or [run.code])[0].digest)
+    return labels
 
 
 def _siblings(parameters: Parameters) -> list[Path]:

@@ -55,10 +55,10 @@ VERSIONS_OF = ("lad", "torch", "torchvision", "lightning", "pycocotools", "numpy
 
 
 def run_experiment(parameters: Parameters) -> Run:
-    """Return the run of these parameters: reused if it is finished, else trained, from its last checkpoint if it has one.
+    """Return the run of these parameters: reused if it is finished, else trained.
 
-    A teacher is a run of its own and comes first. A run that other code made is trained again beside it, or reused,
-    as `rerun` says.
+    An unfinished run is resumed from its last checkpoint. A teacher is a run of its own and comes first. A run that
+    other code made is trained again beside it, or reused, as `rerun` says.
 
     Raises:
         ValueError: The data cannot be used, this machine does not have the devices, or another process is training the
@@ -200,14 +200,17 @@ def _run_on_several_devices(parameters: Parameters, folder: Path) -> Run:
     command = [sys.executable, *torchrun, "-m", "lad.experiments.runner", str(folder / PARAMETERS_FILE)]
     # A session of its own, so that an interrupt reaches it from here alone, and once.
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "start_new_session": True}
-    with subprocess.Popen(command, text=True, **options) as process, defer_signals(process.terminate):
+    with (
+        subprocess.Popen(command, text=True, **options) as process,  # noqa: S603  # a list of words, no shell
+        defer_signals(process.terminate),
+    ):
         assert process.stdout is not None
         for line in process.stdout:
             log(line.rstrip())
     run = open_run(folder)
     if run is None:
         raise RuntimeError(
-            f"training on {parameters.devices} devices ended with exit status {process.returncode}; see its output above"
+            f"training on {parameters.devices} devices failed (exit status {process.returncode}); see the output above"
         )
     return run
 

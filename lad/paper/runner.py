@@ -26,7 +26,7 @@ from lad.config.profiles import PROFILES
 from lad.config.yaml_file import read_value
 from lad.distillation.methods import METHODS
 from lad.experiments.leaderboard import format_table
-from lad.experiments.run_store import find_run, is_training
+from lad.experiments.run_store import find_run, folder_to_train, is_training
 from lad.experiments.runner import versions, write_json
 from lad.paper.published import TABLES
 from lad.paper.tables import Experiments, Results, conclusions, open_table, summary, to_json, to_markdown
@@ -49,6 +49,7 @@ class Task:
         slot: Index among the processes that run at the same time.
         started: Monotonic time of the start, in seconds.
         error: Why the run failed.
+        folder: Of the run, once started.
     """
 
     parameters: Parameters
@@ -57,16 +58,12 @@ class Task:
     slot: int = 0
     started: float = 0.0
     error: str | None = None
+    folder: Path = Path()
 
     @property
     def name(self) -> str:
         """Name of the run."""
         return self.parameters.run_name
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the run."""
-        return Path(self.parameters.out) / self.name
 
 
 def plan_tasks(experiments: Experiments) -> dict[str, Task]:
@@ -85,7 +82,7 @@ def run_tasks(tasks: dict[str, Task], jobs: int) -> list[Task]:
     Returns:
         The tasks that failed, or whose teacher failed.
     """
-    waiting = [task for task in tasks.values() if find_run(task.parameters) is None]
+    waiting = [task for task in tasks.values() if _needs_training(task)]
     done = len(tasks) - len(waiting)
     log(f"{len(tasks)} runs, {done} already finished")
     running: list[Task] = []
@@ -94,7 +91,7 @@ def run_tasks(tasks: dict[str, Task], jobs: int) -> list[Task]:
         while waiting or running:
             for task in [task for task in running if task.process is not None and task.process.poll() is not None]:
                 running.remove(task)
-                if find_run(task.parameters) is None:
+                if task.process.returncode != 0 or find_run(task.parameters) is None:  # type: ignore[union-attr]
                     task.error = _last_line(task.folder / "log.txt")
                     failed.append(task)
                 done += 1
@@ -105,9 +102,10 @@ def run_tasks(tasks: dict[str, Task], jobs: int) -> list[Task]:
                 task.error = f"its teacher {task.teacher} failed"
                 failed.append(task)
             for task in list(waiting):
-                if len(running) < jobs and _is_ready(task):
+                pending = {other.name for other in (*waiting, *running)}
+                if len(running) < jobs and task.teacher not in pending and not is_training(task.parameters):
                     waiting.remove(task)
-                    if find_run(task.parameters) is not None:  # finished by a process of an earlier, killed command
+                    if not _needs_training(task):  # finished by a process of an earlier, killed command
                         done += 1
                         continue
                     _start(task, min(set(range(jobs)) - {other.slot for other in running}), jobs)
@@ -189,14 +187,12 @@ def _with_teachers(parameters: Parameters) -> Iterator[Task]:
     yield Task(parameters, teacher.run_name)
 
 
-def _is_ready(task: Task) -> bool:
-    """Return whether the teacher is trained and no process of an earlier, killed command trains this run."""
-    if is_training(task.parameters):
-        return False
-    return task.teacher is None or (task.folder.parent / task.teacher / "results.json").is_file()
+def _needs_training(task: Task) -> bool:
+    return task.parameters.rerun == "always" or find_run(task.parameters) is None
 
 
 def _start(task: Task, slot: int, jobs: int) -> None:
+    task.folder = folder_to_train(task.parameters)
     task.folder.mkdir(parents=True, exist_ok=True)
     given: dict[str, Any] = {"compare": False, "settings": task.parameters.model_dump(exclude_none=True)}
     file = task.folder / "run_lad.yaml"
@@ -229,7 +225,7 @@ def _environment(parameters: Parameters, slot: int, jobs: int) -> dict[str, str]
 
 def _outcome(task: Task) -> str:
     run = find_run(task.parameters)
-    if run is None:
+    if run is None or task.error is not None:
         return f"failed: {task.error}"
     average_precision = run.metrics["AP"]
     result = "no AP" if average_precision is None else f"AP {average_precision:.3f}"

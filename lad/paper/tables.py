@@ -3,6 +3,7 @@
 A table is `lad.paper.published.TABLES[name]`; the parameters of its rows are in params/<table>/<row>.yaml.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from lad.config.experiment import Parameters, make_parameters, merge_profile_val
 from lad.config.profiles import PROFILES
 from lad.config.yaml_file import read_values
 from lad.experiments.leaderboard import COLUMNS, HEADINGS, describe_network
-from lad.experiments.run_store import Run, find_run
+from lad.experiments.run_store import Run, code_labels, describe_code, find_run, latest_run
 from lad.experiments.runner import run_experiment
 from lad.paper.published import PUBLISHED, TABLES, Row, Table, format_published, published_gain
 from lad.paper.statistics import (
@@ -51,8 +52,8 @@ class Experiments:
         return f"{self.table.name}, {self.profile}: {len(runs)} runs, {finished} already finished"
 
     def finished(self) -> "Results":
-        """Return the finished runs, without training."""
-        return self._results({row: list(map(find_run, of_row)) for row, of_row in self.parameters.items()})
+        """Return the finished runs, whichever code made them, without training."""
+        return self._results({row: list(map(latest_run, of_row)) for row, of_row in self.parameters.items()})
 
     def run(self) -> "Results":
         """Return all runs, after training the missing ones and their teachers one after the other."""
@@ -86,7 +87,16 @@ class Results:
 
     def __str__(self) -> str:
         count = sum(bool(runs) for runs in self.runs.values())
-        return f"{self.table.name}, {self.profile}: {count} of {len(self.runs)} rows were run"
+        note = f"; {self.code_note()}" if self.code_note() else ""
+        return f"{self.table.name}, {self.profile}: {count} of {len(self.runs)} rows were run{note}"
+
+    def code_note(self) -> str:
+        """Return a note for titles that the runs were made by different code; empty if they were not."""
+        return describe_code(self.all_runs())
+
+    def all_runs(self) -> list[Run]:
+        """Return the runs of all rows and seeds."""
+        return [run for runs in self.runs.values() for run in runs.values()]
 
     def run(self, title: str, seed: int = 0) -> Run | None:
         """Return the run of a row and seed, or None if it is not finished."""
@@ -223,7 +233,9 @@ def summary(results: Results) -> pd.DataFrame:
             "difference [95 %]": format_difference(difference(results, row)),
             "published, COCO": format_published(row),
         }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.attrs["title"] = results.code_note()
+    return table
 
 
 def published_table(table: Table) -> pd.DataFrame:
@@ -270,7 +282,8 @@ def agreement_summary(tables: Iterable[Results]) -> str:
 def to_json(results: Results) -> dict[str, Any]:
     """Return the table's runs and statistics for a JSON file, without times: equal runs give an equal file.
 
-    For each row, and for each seed the run's name, its twelve COCO metrics and the SHA-256 of its weights.
+    For each row, and for each seed the run's name, its code, its twelve COCO metrics and the SHA-256 of its weights;
+    "code" counts the runs of each version of the code: more than one, and the table mixes them.
     """
     rows = []
     for row, runs in results.runs.items():
@@ -289,7 +302,8 @@ def to_json(results: Results) -> dict[str, Any]:
                 "runs": [
                     {
                         "seed": seed,
-                        "name": run.parameters.run_name,
+                        "name": run.name,
+                        "code": run.code.digest if run.code else None,
                         "epochs": run.parameters.epochs,
                         "metrics": run.metrics,
                         "weights_sha256": run.results["weights_sha256"],
@@ -298,15 +312,22 @@ def to_json(results: Results) -> dict[str, Any]:
                 ],
             }
         )
-    return {"table": results.table.name, "question": results.table.question, "profile": results.profile, "rows": rows}
+    return {
+        "table": results.table.name,
+        "question": results.table.question,
+        "profile": results.profile,
+        "code": Counter(code_labels(results.all_runs())),
+        "rows": rows,
+    }
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    """Return a table of text in Markdown."""
+    """Return a table of text in Markdown, under its title if it has one."""
     heading = ["", *map(str, table.columns)]
     lines = [
         heading,
         ["---"] * len(heading),
         *([str(name), *map(str, row)] for name, row in zip(table.index, table.values, strict=True)),
     ]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+    title = f"{table.attrs['title']}\n\n" if table.attrs.get("title") else ""
+    return title + "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"

@@ -12,7 +12,7 @@ import pytest
 
 from lad.config.experiment import make_parameters
 from lad.experiments import fingerprint as module
-from lad.experiments.fingerprint import Fingerprint, differing_modules, fingerprint, read_fingerprint
+from lad.experiments.fingerprint import Fingerprint, are_same_code, differing_modules, fingerprint, read_fingerprint
 
 PROJECT = Path(__file__).parents[2]
 SOURCE = '''"""A module."""
@@ -92,6 +92,13 @@ def test_moving_a_definition_changes_nothing_and_a_changed_one_names_its_module(
     assert moved.digest == first.digest and differing_modules(first, moved) == []
     assert changed.digest != first.digest and differing_modules(first, changed) == ["lad.losses"]
     assert differing_modules(moved, changed) == ["lad.losses"]
+
+
+def test_runs_with_other_backbones_are_of_the_same_code_unless_a_shared_definition_differs():
+    code = [fingerprint(make_parameters({"method": "baseline", "student": name})) for name in ("r18", "swin_t")]
+    assert code[0].digest != code[1].digest and are_same_code(*code)
+    losses = {**code[1].modules["lad.losses"], "detection_loss": "other"}
+    assert not are_same_code(code[0], Fingerprint({**code[1].modules, "lad.losses": losses}))
 
 
 def test_it_is_read_as_it_was_written_and_anything_else_is_none():

@@ -1,12 +1,13 @@
 """Tables of runs: every number comes from a finished run or, in the published columns, from a publication."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lad.evaluation.coco_eval import METRICS
-from lad.experiments.fingerprint import fingerprint
+from lad.experiments.fingerprint import Fingerprint, fingerprint
 from lad.paper.published import PUBLISHED, TABLES
 from lad.paper.tables import (
     Experiments,
@@ -126,10 +127,27 @@ def test_json_has_every_run_and_no_times(results):
     row = content["rows"][3]
     assert (row["title"], row["parameters"]) == ("LAD", f"params/{TABLE_2}/lad.yaml")
     assert [run["seed"] for run in row["runs"]] == [0, 1, 2]
-    assert set(row["runs"][0]) == {"seed", "name", "epochs", "metrics", "weights_sha256"}
+    assert set(row["runs"][0]) == {"seed", "name", "code", "epochs", "metrics", "weights_sha256"}
     assert row["AP_mean"] == pytest.approx(66.0) and row["difference"]["low"] == pytest.approx(2.516, abs=1e-3)
     assert row["published"]["paper_lad_r50_from_r101_1x"]["source"] == "paper, Table 2"
     assert json.loads(json.dumps(content)) == content
+
+
+def test_a_table_of_runs_of_different_code_says_so_in_title_json_and_markdown(results):
+    """The same table of runs of one code says nothing."""
+    (row, runs), *rest = results.runs.items()
+    losses = {"lad.losses": {"detection_loss": "0"}}
+    codes = [Fingerprint(losses), Fingerprint({"lad.losses": {"detection_loss": "1"}})]
+    for digests, is_mixed in (([0, 0, 0], False), ([0, 0, 1], True)):
+        made = {
+            seed: replace(run, results={**run.results, "code": codes[place].to_json()})
+            for (seed, run), place in zip(runs.items(), digests, strict=True)
+        }
+        table = Results(results.table, results.profile, {row: made, **{other: {} for other, _ in rest}})
+        note = f"made by different code: {codes[0].digest} (2), {codes[1].digest} (1)"
+        assert (note in str(table)) == is_mixed == (note == summary(table).attrs["title"])
+        assert to_markdown(summary(table)).startswith(note) == is_mixed
+        assert len(to_json(table)["code"]) == 1 + is_mixed
 
 
 def test_published_table_names_the_sources():
