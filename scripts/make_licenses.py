@@ -64,8 +64,8 @@ libraries, which are proprietary; torch's builds for the CPU do without.
 * **Published checkpoints.** `params/published/` says where their publishers keep them; none is in this project.
   OpenMMLab's are under Apache-2.0.
 * **ImageNet weights** are torchvision's, downloaded when asked for; [backbones](backbones.md) has their licenses.
-* **Pictures.** The sets `toy` and `mini` are drawn by `lad/data/synthetic/shapes.py`: this project's own, under its license.
-  COCO is not part of it; its annotations and photographs have terms of their own.
+* **Images.** The sets `toy` and `mini` are drawn by `lad/data/synthetic/shapes.py`: this project's own, under its
+  license. COCO is not part of it; its annotations and photographs have terms of their own.
 """
 UNSTATED = "not stated"
 

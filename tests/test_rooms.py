@@ -1,4 +1,4 @@
-"""The order of rooms: every import points down, lazy and TYPE_CHECKING imports included, and no modules form a circle."""
+"""The order of rooms: every import points down, lazy and TYPE_CHECKING ones too, and no modules form a circle."""
 
 import ast
 import subprocess

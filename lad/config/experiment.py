@@ -110,8 +110,8 @@ class Parameters(
         if not ASSIGNERS[self.assigner].uses_predictions and METHODS[self.method].learns_assignment:
             others = ", ".join(name for name, assigner in ASSIGNERS.items() if assigner.uses_predictions)
             raise ValueError(
-                f"assigner '{self.assigner}' does not use predictions, so a teacher cannot change it; use {others} with "
-                f"method '{self.method}', or method baseline or soft_label"
+                f"assigner '{self.assigner}' does not use predictions, so a teacher cannot change it; use {others}, or "
+                f"method baseline or soft_label instead of '{self.method}'"
             )
         if self.weights == "none" and (self.frozen_stages >= 0 or self.norm_eval):
             raise ValueError(

@@ -1,7 +1,7 @@
 """The parameters of an experiment in groups: network, teacher, method, data, optimization and runtime.
 
-`lad.config.experiment.Parameters` is all of them together. A function that needs one group can name it as the type of its
-argument: the parameters of a whole experiment are also that.
+`lad.config.experiment.Parameters` is all of them together. A function that needs one group can name it as the type of
+its argument: the parameters of a whole experiment are also that.
 """
 
 from typing import Any, Literal

@@ -46,6 +46,9 @@ class NoOptions:
     """The options of a method that has no hyper-parameters."""
 
 
+DEFAULT_ASSIGNER, NO_OPTIONS = PAA(), NoOptions()
+
+
 @dataclass(frozen=True)
 class Method:
     """One entry of `METHODS`.
@@ -122,8 +125,8 @@ def baseline_loss(
     student: HeadOutputs,
     teacher: HeadOutputs | None,
     context: AssignmentContext,
-    assigner: Assigner = PAA(),
-    options: NoOptions = NoOptions(),
+    assigner: Assigner = DEFAULT_ASSIGNER,
+    options: NoOptions = NO_OPTIONS,
 ) -> MethodLoss:
     """Compute the losses of plain training: the student's own outputs make the assignment.
 
@@ -142,8 +145,8 @@ def lad_loss(
     student: HeadOutputs,
     teacher: HeadOutputs | None,
     context: AssignmentContext,
-    assigner: Assigner = PAA(),
-    options: NoOptions = NoOptions(),
+    assigner: Assigner = DEFAULT_ASSIGNER,
+    options: NoOptions = NO_OPTIONS,
 ) -> MethodLoss:
     """Compute the losses of label assignment distillation: the teacher's outputs make the assignment.
 
@@ -179,13 +182,16 @@ class SoftLabelOptions:
     min_iou: float = Field(default=0.1, ge=0, lt=1)
 
 
+SOFT_LABEL_OPTIONS = SoftLabelOptions()
+
+
 @register_method("soft_label", "soft-label", options=SoftLabelOptions, needs_teacher=True)
 def imitation_loss(
     student: HeadOutputs,
     teacher: HeadOutputs | None,
     context: AssignmentContext,
-    assigner: Assigner = PAA(),
-    options: SoftLabelOptions = SoftLabelOptions(),
+    assigner: Assigner = DEFAULT_ASSIGNER,
+    options: SoftLabelOptions = SOFT_LABEL_OPTIONS,
 ) -> MethodLoss:
     """Compute the losses of classical distillation: the student imitates the teacher's outputs.
 
@@ -205,13 +211,16 @@ class SoLADOptions(SoftLabelOptions):
     min_iou: float = Field(default=0.5, ge=0, lt=1)
 
 
+SOLAD_OPTIONS = SoLADOptions()
+
+
 @register_method("solad", "SoLAD", options=SoLADOptions, needs_teacher=True, learns_assignment=True)
 def solad_loss(
     student: HeadOutputs,
     teacher: HeadOutputs | None,
     context: AssignmentContext,
-    assigner: Assigner = PAA(),
-    options: SoLADOptions = SoLADOptions(),
+    assigner: Assigner = DEFAULT_ASSIGNER,
+    options: SoLADOptions = SOLAD_OPTIONS,
 ) -> MethodLoss:
     """Compute the losses of SoLAD: the teacher's assignment and its soft labels."""
     teacher = _required(teacher, "solad")
@@ -226,8 +235,8 @@ def colad_loss(
     student: HeadOutputs,
     teacher: HeadOutputs | None,
     context: AssignmentContext,
-    assigner: Assigner = PAA(),
-    options: NoOptions = NoOptions(),
+    assigner: Assigner = DEFAULT_ASSIGNER,
+    options: NoOptions = NO_OPTIONS,
     select_cost: CostSelection = choose_cost_std_mean,
 ) -> MethodLoss:
     """Compute the losses of co-learning LAD: two networks train on one assignment.

@@ -4,14 +4,13 @@ import torch
 from torch import Tensor
 
 from lad.assigners import Assigner, AssignmentContext
-from lad.assigners.paa import PAA
-from lad.distillation.methods import MethodLoss
+from lad.distillation.methods import DEFAULT_ASSIGNER, MethodLoss
 from lad.structures import HeadOutputs
 
 
 @torch.no_grad()
 def assignment_statistics(
-    loss: MethodLoss, student: HeadOutputs, context: AssignmentContext, assigner: Assigner = PAA()
+    loss: MethodLoss, student: HeadOutputs, context: AssignmentContext, assigner: Assigner = DEFAULT_ASSIGNER
 ) -> dict[str, Tensor]:
     """Compute statistics of the assignment of one batch.
 

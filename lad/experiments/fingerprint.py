@@ -29,7 +29,8 @@ IGNORED = (
     "lad.models.safe_load", "lad.models.serialization", "lad.training.checkpoint", "lad.training.devices",
     "lad.training.failed_step", "lad.training.interrupt", "lad.experiments.run_store", "lad.experiments.fingerprint",
 )  # fmt: skip
-LOADED_AT = time.time()  # seconds; a file that changes later is not the code that this process runs
+LOADED_AT = time.time()  # seconds; a file that is edited later is not the code that this process runs
+LOADED: dict[Path, dict[str, str]] = {}  # the definitions that this process runs, by file
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def fingerprint(parameters: Parameters) -> Fingerprint:
     entries = [entry.func if isinstance(entry, functools.partial) else entry for entry in entries]
     own = [entry for entry in entries if not entry.__module__.startswith("lad.")]  # registered from elsewhere
     roots = (*ROOTS, *(entry.__module__ for entry in entries if entry not in own))
-    modules = {module: _definitions(path) for module, path in _import_closure(roots).items()}
+    modules = {module: dict(LOADED[path]) for module, path in _import_closure(roots).items()}
     for entry in own:
         modules.setdefault(entry.__module__, {})[entry.__name__] = _digest(
             ast.parse(textwrap.dedent(inspect.getsource(entry))), {}
@@ -127,12 +128,14 @@ def _import_closure(roots: tuple[str, ...]) -> dict[str, Path]:
         path = _module_file(module)
         if path is None:
             continue
-        if path.stat().st_mtime > LOADED_AT:
+        if path.stat().st_mtime > LOADED_AT and LOADED.get(path) != _read_definitions(path):
             raise ValueError(
                 f"{path}: was edited after this process loaded it; restart the kernel or the command, so that results "
                 "belong to the code that made them"
             )
         closure[module] = path
+        if path not in LOADED:
+            LOADED[path] = _read_definitions(path)
         waiting += _imported_modules(path)
     return closure
 
@@ -158,8 +161,7 @@ def _imported_modules(path: Path) -> tuple[str, ...]:
     return tuple(modules)
 
 
-@functools.cache
-def _definitions(path: Path) -> dict[str, str]:
+def _read_definitions(path: Path) -> dict[str, str]:
     """Return the digest of each definition of a module, by name."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names = _imported_names(tree)

@@ -22,7 +22,7 @@ from lad.data.images import load_image
 from lad.data.synthetic.shapes import data_folder
 from lad.data.transforms import eval_transform
 from lad.experiments.run_store import Run, finished_runs, networks_of, open_run
-from lad.experiments.runner import new_detector
+from lad.experiments.setup import new_detector
 from lad.explorer.config import UNTRAINED, ExplorerConfig
 from lad.geometry import make_anchors
 from lad.inference.postprocess import detect

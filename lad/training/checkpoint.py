@@ -121,7 +121,10 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def _intact_state(path: Path) -> dict[str, Any] | None:
-    """Return the state in a file if its bytes match its digest; read once, so that what is checked is what is loaded."""
+    """Return the state in a file if its bytes match its digest.
+
+    The file is read once, so that what is checked is what is loaded.
+    """
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest()[:DIGITS] != path.stem.rsplit("-", maxsplit=1)[-1]:
         return None

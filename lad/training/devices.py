@@ -26,7 +26,9 @@ def find_accelerator(accelerator: str, devices: int = 1, precision: str = "32-tr
     wants_cuda = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())
     available = torch.cuda.device_count()
     if wants_cuda and available < devices:
-        raise ValueError(f"devices={devices}, but this machine has {available} CUDA devices; give fewer or accelerator=cpu")
+        raise ValueError(
+            f"devices={devices}, but this machine has {available} CUDA devices; give fewer or accelerator=cpu"
+        )
     if precision == "16-mixed" and not wants_cuda:
         raise ValueError("precision=16-mixed needs a CUDA device; give 32-true or bf16-mixed")
     return "cuda" if wants_cuda else "cpu"

@@ -300,7 +300,8 @@ def training_sampler(dataset: CocoDataset, parameters: Parameters, fabric: Fabri
 def evaluation_batches(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> list[list[int]]:
     """Return the validation batches of this device, each image on one device only.
 
-    No image is padded more than it would be alone, so AP depends neither on the batch size nor on the number of devices.
+    No image is padded more than it would be alone, so AP depends neither on the batch size nor on the number of
+    devices.
     """
     sizes = [
         resized_hw((height, width), parameters.test_short_side, parameters.long_side)

@@ -33,8 +33,7 @@ def loss(x):
 def definitions(folder: Path, source: str, name: str = "module.py") -> dict[str, str]:
     path = folder / name
     path.write_text(source)
-    module._definitions.cache_clear()
-    return module._definitions(path)
+    return module._read_definitions(path)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +109,11 @@ def test_it_is_read_as_it_was_written_and_anything_else_is_none():
 
 
 def test_a_file_that_was_edited_after_it_was_loaded_stops_the_run(monkeypatch):
+    fingerprint(make_parameters({}))
     monkeypatch.setattr(module, "LOADED_AT", 0.0)
+    fingerprint(make_parameters({}))  # only touched, or a comment edited
+    losses = PROJECT / "lad" / "losses.py"
+    monkeypatch.setitem(module.LOADED, losses, {**module.LOADED[losses], "detection_loss": "other"})
     with pytest.raises(ValueError, match=r"\.py: was edited after this process loaded it; restart the kernel"):
         fingerprint(make_parameters({}))
 
