@@ -30,6 +30,12 @@ def test_a_row_has_network_method_metrics_and_minutes():
     assert "0.610" in html and "font-weight: bold" in html
 
 
+def test_the_command_prints_the_table_of_a_folder(trained_runs, capsys):
+    main([str(trained_runs["plain"].folder.parent)])
+    printed = capsys.readouterr().out
+    assert "baseline" in printed and "AP50" in printed
+
+
 def test_a_folder_without_runs_is_an_error(tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         main([str(tmp_path)])

@@ -1,4 +1,4 @@
-"""The first notebook, run as a newcomer would, only shorter."""
+"""The first notebook, run as a newcomer would run it, with less training."""
 
 import json
 import subprocess
@@ -21,23 +21,25 @@ def test_the_guided_notebook_has_five_steps_with_a_picture_each(tmp_path):
     assert "Traceback" not in done.stderr
     cells = json.loads(done.stdout)["cells"]
     outputs = {cell["id"]: cell["outputs"] for cell in cells if cell["cell_type"] == "code"}
-    pictured = [name for name, made in outputs.items() if any("image/png" in one.get("data", {}) for one in made)]
-    assert pictured == ["anchors", "rule", "paa", "history", "lad"]
-    assert not [one for made in outputs.values() for one in made if one.get("name") == "stderr"]
-    said = "".join("".join(one["text"]) for one in outputs["lad"] if one["output_type"] == "stream")
-    assert "LAD student:" in said and "agreement with the teacher" in said and "teacher: AP 0." in said
+    with_image = [
+        name for name, made in outputs.items() if any("image/png" in output.get("data", {}) for output in made)
+    ]
+    assert with_image == ["anchors", "rule", "paa", "history", "lad"]
+    assert not [output for made in outputs.values() for output in made if output.get("name") == "stderr"]
+    printed = "".join("".join(output["text"]) for output in outputs["lad"] if output["output_type"] == "stream")
+    assert "LAD student:" in printed and "agreement with the teacher" in printed and "teacher: AP 0." in printed
     assert len(finished_runs(tmp_path / "runs")) == 3
 
 
 def test_it_explains_each_term_before_a_picture_needs_it():
-    """Prose, code, prose, code: what is bold is what is explained."""
+    """Prose and code alternate; a term is bold where it is explained."""
     cells = json.loads(NOTEBOOK.read_text())["cells"]
     kinds = "".join(cell["cell_type"][0] for cell in cells)
     assert kinds == "mmc" + "mc" * 5 + "m"
-    told = " ".join(" ".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
-    told = " ".join(told.split())
+    prose = " ".join(" ".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    prose = " ".join(prose.split())
     terms = ["ground truth", "gt", "levels", "stride", "anchor", "IoU", "positive", "label assignment", "candidate"]
     terms += ["cost", "focal loss", "GIoU loss", "cut", "teacher", "student"]
-    places = [told.index(f"**{term}**") for term in terms]
+    places = [prose.index(f"**{term}**") for term in terms]
     assert places == sorted(places)
-    assert told.count("**Look at**") == 5 and "$" not in told
+    assert prose.count("**Look at**") == 5 and "$" not in prose
