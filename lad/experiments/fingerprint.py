@@ -74,15 +74,14 @@ def differing_modules(first: Fingerprint, second: Fingerprint) -> list[str]:
 
 
 def are_same_code(first: Fingerprint, second: Fingerprint) -> bool:
-    """Return whether two runs' code agrees in all definitions that both have.
+    """Return whether two runs' code agrees in the modules that both use.
 
-    Runs with other backbones or assigners have other definitions, which is no difference of code.
+    Runs with other backbones or assigners use other modules, which is no difference of code.
     """
-    first_digests, second_digests = _digests_by_name(first), _digests_by_name(second)
-    shared = first_digests.keys() & second_digests.keys()
-    return all(
-        first_digests[name] <= second_digests[name] or second_digests[name] <= first_digests[name] for name in shared
-    )
+    shared = first.modules.keys() & second.modules.keys()
+    pairs = [_pairs(fingerprint.modules) for fingerprint in (first, second)]
+    own = [_pairs({module: fingerprint.modules[module] for module in shared}) for fingerprint in (first, second)]
+    return own[0] <= pairs[1] and own[1] <= pairs[0]
 
 
 def fingerprint(parameters: Parameters) -> Fingerprint:
@@ -108,13 +107,6 @@ def fingerprint(parameters: Parameters) -> Fingerprint:
 def _pairs(modules: dict[str, dict[str, str]]) -> set[tuple[str, str]]:
     """Return the definitions of all modules as (name, digest)."""
     return {pair for definitions in modules.values() for pair in definitions.items()}
-
-
-def _digests_by_name(fingerprint: Fingerprint) -> dict[str, set[str]]:
-    digests: dict[str, set[str]] = {}
-    for name, digest in _pairs(fingerprint.modules):
-        digests.setdefault(name, set()).add(digest)
-    return digests
 
 
 def _import_closure(roots: tuple[str, ...]) -> dict[str, Path]:

@@ -73,8 +73,8 @@ def test_another_networks_predictions_change_the_assignment_if_the_assigner_uses
 def test_every_method_trains_with_every_assigner_that_its_teacher_can_change(name, method, random_scene):
     if METHODS[method].learns_assignment and not ASSIGNERS[name].uses_predictions:
         message = (
-            f"^assigner '{name}' does not use predictions, so a teacher cannot change it; use paa, simota, tal with "
-            f"method '{method}', or method baseline or soft_label$"
+            f"^assigner '{name}' does not use predictions, so a teacher cannot change it; use paa, simota, tal, or "
+            f"method baseline or soft_label instead of '{method}'$"
         )
         with pytest.raises(ValueError, match=message):
             make_parameters({"method": method, "assigner": name})
