@@ -1,6 +1,6 @@
-"""How much is fuzzed: LAD_FUZZ inputs for every test of this folder, 40 and always the same ones by default.
+"""The number of inputs of every test of this folder: LAD_FUZZ; by default 40, the same ones each time.
 
-The full run, of new inputs each time:
+A long run with new inputs each time:
 
     LAD_FUZZ=10000 python -m pytest tests/fuzz
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-sys.path.insert(0, str(Path(__file__).parent))  # of strategies.py
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import strategies.py
 
 DEFAULT_INPUTS = 40
 INPUTS = int(os.environ.get("LAD_FUZZ", DEFAULT_INPUTS))

@@ -1,9 +1,9 @@
-"""Atheris: any YAML as parameters is a run or one line that says what is wrong.
+"""Atheris: any YAML of parameters makes a run or raises one line that says what is wrong.
 
     pip install atheris
-    python fuzz/fuzz_parameters.py -runs=10000      # or none: until a defect is found or it is stopped
+    python tests/fuzz/fuzz_parameters.py -runs=10000      # without -runs: until a defect is found or it is stopped
 
-An input that fails is written to crash-<hash>; the same command with that file's name repeats it.
+A failing input is written to crash-<hash>; the same command with that file's name runs it again.
 """
 
 import sys
@@ -13,20 +13,21 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(
-    include=["lad.config.experiment", "lad.config.yaml_file", "lad.utils.messages", "yaml"]
+    include=["lad.config.experiment", "lad.config.yaml_file", "lad.utils.messages", "lad.utils.options", "yaml"]
 ):
     from lad.config.experiment import Parameters, make_parameters
     from lad.config.yaml_file import read_values
 
 VALID = (
-    b"profile: toy\nmethod: lad\nstudent: r50\nteacher: r101\nepochs: 3\nlr: 1e-4\nshort_sides: [64, 128]\nout: runs\n"
+    b"profile: toy\nmethod: solad\nstudent: r50\nteacher: r101\nepochs: 3\nlr: 1e-4\nshort_sides: [64, 128]\n"
+    b"out: runs\nassigner_options: {topk: 13, min_iou: 0.2}\nmethod_options: {cls_weight: 5}\n"
 )
 NAMES = list(Parameters.model_fields)
 PATH = Path(tempfile.mkdtemp()) / "row.yaml"
 
 
 def read(content: bytes) -> None:
-    """A valid file in which up to three stretches are replaced, by a name among others."""
+    """Replace up to three parts of a valid file, some by the name of a parameter, and make parameters of it."""
     provider = atheris.FuzzedDataProvider(content)
     document = VALID
     for _ in range(provider.ConsumeIntInRange(1, 3)):

@@ -1,4 +1,4 @@
-"""Batches of every shape: gts of all sizes and places, and what networks might say of them."""
+"""Hypothesis strategies for batches of every shape: gts of all sizes and places, and outputs of networks."""
 
 from typing import NamedTuple
 
@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lad.assigners import Assigner, AssignmentContext
 from lad.data.collate import padded_hw
 from lad.geometry import Anchors, encode_deltas, make_anchors
 from lad.structures import HeadOutputs, Targets
@@ -18,10 +19,12 @@ KINDS = (*PLAIN, "identical", "nested", "grid", "tiny", "denormal", "one step", 
 SIDES = (1, 2, 31, 32, 33, 64, 97, 128)
 COUNTS = (1, 1, 2, 3, 8)
 ORDINARY = (0.0, 1.0, 8.0, 30.0)  # magnitudes of outputs whose losses and gradients must be finite
-ABSURD = (*ORDINARY, 1e4, 1e30)  # of outputs that must not lead to a crash or to NaN
+ABSURD = (*ORDINARY, 1e4, 1e30)  # of outputs that must cause neither an error nor NaN
 
 
 class Scenario(NamedTuple):
+    """A batch and the outputs of a network."""
+
     padded_hw: tuple[int, int]
     targets: Targets
     outputs: HeadOutputs
@@ -30,15 +33,19 @@ class Scenario(NamedTuple):
     def anchors(self) -> Anchors:
         return make_anchors(self.padded_hw)
 
+    def context(self, assigner: Assigner) -> AssignmentContext:
+        candidates = assigner.find_candidates(self.anchors, self.targets)
+        return AssignmentContext(candidates, self.anchors, self.targets)
+
 
 def seeds() -> st.SearchStrategy[torch.Generator]:
-    """Hypothesis draws what matters, a generator the many numbers."""
+    """Return generators for the many numbers; Hypothesis draws the few that decide a case."""
     return st.integers(0, 2**32 - 1).map(lambda seed: torch.Generator().manual_seed(seed))
 
 
 @st.composite
 def targets(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS, sides: tuple[int, ...] = SIDES) -> Targets:
-    """One to three images, each with up to three kinds of gts; one batch in a hundred has thousands of one kind."""
+    """Draw one to three images, each with up to three kinds of gts; one batch in a hundred has 2,000 of a kind."""
     image_hw = draw(st.lists(st.tuples(*[st.sampled_from(sides)] * 2), min_size=1, max_size=3))
     crowd = 2000 if draw(st.integers(0, 99)) == 57 else 0
     generator = draw(seeds())
@@ -60,7 +67,7 @@ def scenes(
     kinds: tuple[str, ...] = KINDS,
     sides: tuple[int, ...] = SIDES,
 ) -> Scenario:
-    """Gts and one network's outputs, on as little padding as the images need."""
+    """Draw gts and the outputs of a network, with no more padding than the images need."""
     gts = draw(targets(kinds, sides))
     hw = padded_hw(gts.image_hw.amax(dim=0).tolist())
     return Scenario(hw, gts, draw(head_outputs(hw, gts, magnitudes)))
@@ -70,7 +77,7 @@ def scenes(
 def head_outputs(
     draw: st.DrawFn, hw: tuple[int, int], gts: Targets, magnitudes: tuple[float, ...] = ORDINARY
 ) -> HeadOutputs:
-    """Outputs of one magnitude each, or boxes that roughly fit a gt; now and then without the IoU branch."""
+    """Draw outputs of one magnitude each, or boxes that fit a gt roughly; some without the IoU branch."""
     num_images, anchors, generator = len(gts.image_hw), make_anchors(hw), draw(seeds())
     shape = (num_images, len(anchors.boxes))
     of_logits, of_deltas = draw(st.sampled_from(magnitudes)), draw(st.sampled_from(magnitudes))
@@ -87,7 +94,7 @@ def head_outputs(
 
 
 def boxes_of(kind: str, count: int, hw: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Boxes [count, 4] of a kind, in an image of this (height, width) if it is not that they are outside."""
+    """Return boxes [count, 4] of a kind, within an image of this (height, width) unless the kind is "outside"."""
     wh = torch.tensor(hw).flip(0).float()
     low = torch.rand(count, 2, generator=generator) * wh
     size = torch.rand(count, 2, generator=generator).square() * (wh - low)
@@ -100,7 +107,7 @@ def boxes_of(kind: str, count: int, hw: tuple[int, int], generator: torch.Genera
         case "nested":
             center, half = wh / 2, wh / 2 * torch.linspace(1, 0.1, count)[:, None]
             low, high = center - half, center + half
-        case "grid":  # of the anchors: many equal overlaps
+        case "grid":  # on that of the anchors: many IoUs are equal
             low = (low / 8).floor() * 8
             high = low + ((size / 8).floor() + 1) * 8
         case "border":
@@ -110,7 +117,7 @@ def boxes_of(kind: str, count: int, hw: tuple[int, int], generator: torch.Genera
             low, high = torch.zeros(count, 2), wh.expand(count, 2)
         case "tiny":
             high = low + 1e-3
-        case "denormal":  # which only zero has beside it
+        case "denormal":  # smaller than the smallest normal number
             low, high = torch.zeros(count, 2), torch.full((count, 2), 1e-40)
         case "one step":
             high = torch.nextafter(low, torch.tensor(torch.inf))

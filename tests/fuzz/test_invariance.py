@@ -1,8 +1,9 @@
-"""What must not matter to an assignment: the order of images and gts, an image without gts, padding, a mirror.
+"""An assignment does not depend on the order of images and gts, on images without gts, on padding or on mirroring.
 
-Each of an assigner's three steps is compared by itself: the candidates are the same pairs, a network's candidate_scores of each
-pair is the same up to rounding, and the same candidate_scores makes the same assignment. Rounding may differ, since torch's
-vectorized functions round by a number's place in its tensor, and any assigner has a knife's edge somewhere.
+Each of an assigner's three steps is compared separately: the candidates are the same pairs, the network's scores of
+each pair are the same up to rounding, and the same scores make the same assignment. Rounding may differ because
+torch's vectorized functions round by a number's place in its tensor, and every assigner has thresholds at which
+rounding decides.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 from strategies import CLASSES, FUZZ, ORDINARY, Scenario, head_outputs, scenes, seeds
 from torch import Tensor
 
-from lad.assigners.base import ASSIGNERS, own_assignment
+from lad.assigners import ASSIGNERS, assign_by_predictions, build_assigner
+from lad.assigners.atss import ATSS
 from lad.assigners.center_candidates import TOPK_CLOSEST_PER_LEVEL
 from lad.distillation.soft_label import soft_label_loss
 from lad.geometry import STRIDES, Anchors, box_iou, inside_images, make_anchors
@@ -24,8 +26,14 @@ from lad.structures import HeadOutputs, Targets
 
 
 class Moved(NamedTuple):
-    """A scene that differs from another in what must not matter. image [N], anchor [A], gt [T]: where the other's are
-    in it; −1: not there."""
+    """A batch that differs from another one only in what must not change the assignment.
+
+    Attributes:
+        scene: The batch.
+        image: [N], index here of each image of the other batch.
+        anchor: [A], index here of each anchor of the other batch; −1: it has none.
+        gt: [T], index here of each gt of the other batch.
+    """
 
     scene: Scenario
     image: Tensor
@@ -56,7 +64,7 @@ def permute_images(scene: Scenario, generator: torch.Generator) -> Moved:
 
 
 def insert_image(scene: Scenario, generator: torch.Generator) -> Moved:
-    """One without gts."""
+    """Insert an image without gts."""
     hw, gts, outputs = scene
     place = int(torch.randint(len(gts.image_hw) + 1, (), generator=generator))
     size = torch.tensor([[int(torch.randint(1, side + 1, (), generator=generator)) for side in hw]])
@@ -74,7 +82,7 @@ def insert_image(scene: Scenario, generator: torch.Generator) -> Moved:
 
 
 def pad(scene: Scenario, generator: torch.Generator) -> Moved:
-    """Up to 128 pixels more, of which the network says something, too."""
+    """Pad by up to 128 more pixels, for which the network has outputs as well."""
     hw, gts, outputs = scene
     more = (32 * torch.randint(5, (2,), generator=generator)).tolist()
     larger = make_anchors((hw[0] + more[0], hw[1] + more[1]))
@@ -95,7 +103,7 @@ def places(anchors: Anchors) -> list[list[float]]:
 
 
 def permute_gts(scene: Scenario, generator: torch.Generator) -> Moved:
-    """Within their images."""
+    """Permute the gts of each image."""
     hw, gts, outputs = scene
     shuffled = torch.randperm(len(gts.boxes), generator=generator)
     rows = shuffled[gts.image[shuffled].argsort(stable=True)]
@@ -104,12 +112,14 @@ def permute_gts(scene: Scenario, generator: torch.Generator) -> Moved:
 
 
 def mirror(scene: Scenario, generator: torch.Generator) -> Moved:
-    """At the middle of the images, which are all as wide as their padding. A grid begins at x = 0 and ends a stride
-    before the width: its first column has no mirror image."""
+    """Mirror images that are all as wide as the padded batch.
+
+    A grid starts at x = 0 and ends a stride before the width: its first column has no mirror image.
+    """
     hw, gts, outputs = scene
     x0, y0, x1, y1 = gts.boxes.unbind(dim=1)
     targets = Targets(torch.stack([hw[1] - x1, y0, hw[1] - x0, y1], dim=1), gts.labels, gts.image, gts.image_hw)
-    place = {tuple(one): row for row, one in enumerate(places(scene.anchors))}
+    place = {tuple(values): row for row, values in enumerate(places(scene.anchors))}
     anchor = torch.tensor([place.get((level, hw[1] - x, y), -1) for level, x, y in places(scene.anchors)])
     has_image = anchor >= 0
     turned = outputs._replace(box_deltas=outputs.box_deltas * torch.tensor([-1.0, 1, 1, 1]))
@@ -123,44 +133,52 @@ def mirror(scene: Scenario, generator: torch.Generator) -> Moved:
     return Moved(moved, torch.arange(len(gts.image_hw)), anchor, torch.arange(len(gts.boxes)))
 
 
-def check(name: str, scene: Scenario, moved: Moved, evidence_of: Callable[[Tensor], Tensor] = torch.clone) -> None:
-    """That the assigner's three steps do not mind the move. evidence_of: what the assignments are made from, given the
-    network's candidate_scores of the scene."""
-    assigner, there = ASSIGNERS[name], moved.scene
-    candidates = assigner.find_candidates(scene.anchors, scene.targets)
-    found = assigner.find_candidates(there.anchors, there.targets)
-    num_anchors, num_gts = len(there.anchors.boxes), len(there.targets.boxes)
+def check(name: str, scene: Scenario, moved: Moved, scores_of: Callable[[Tensor], Tensor] = torch.clone) -> None:
+    """Assert that each of the assigner's three steps gives the same result for both batches.
+
+    Args:
+        name: Of the assigner.
+        scene: The first batch.
+        moved: The second one.
+        scores_of: Returns the scores from which both assignments are made, given the network's scores of `scene`.
+    """
+    assigner = build_assigner(name)
+    context, moved_context = scene.context(assigner), moved.scene.context(assigner)
+    candidates, moved_candidates = context.candidates, moved_context.candidates
+    num_anchors, num_gts = len(moved_context.anchors.boxes), moved_context.num_gts
     expected_key = (moved.image[candidates.image] * num_anchors + moved.anchor[candidates.anchor]) * num_gts
     expected_key, expected_order = (expected_key + moved.gt[candidates.gt]).sort()
     assert (moved.anchor[candidates.anchor] >= 0).all()
-    key, order = ((found.image * num_anchors + found.anchor) * num_gts + found.gt).sort()
+    location = moved_candidates.image * num_anchors + moved_candidates.anchor
+    key, order = (location * num_gts + moved_candidates.gt).sort()
     assert torch.equal(key, expected_key)
 
-    def move(candidate_scores: Tensor) -> Tensor:
-        return torch.empty_like(candidate_scores).index_copy(0, order, candidate_scores[expected_order])
+    def move(scores: Tensor) -> Tensor:
+        return torch.empty_like(scores).index_copy(0, order, scores[expected_order])
 
-    candidate_scores = assigner.score(scene.outputs, candidates, scene.anchors, scene.targets)
-    said = assigner.score(there.outputs, found, there.anchors, there.targets)
-    expected = move(candidate_scores)
-    torch.testing.assert_close(said[:, 1:], expected[:, 1:], rtol=1e-3, atol=1e-3)
+    scores = assigner.score(scene.outputs, context)
+    moved_scores = assigner.score(moved.scene.outputs, moved_context)
+    expected = move(scores)
+    torch.testing.assert_close(moved_scores[:, 1:], expected[:, 1:], rtol=1e-3, atol=1e-3)
     overlaps = (expected[:, 1:] > 0.1).all(dim=1)  # a cost that is the logarithm of a smaller IoU is mostly rounding
-    torch.testing.assert_close(said[overlaps, 0], expected[overlaps, 0], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(moved_scores[overlaps, 0], expected[overlaps, 0], rtol=1e-3, atol=1e-3)
 
-    candidate_scores = evidence_of(candidate_scores)
-    gt_index = assigner.assign(candidates, candidate_scores, scene.anchors, scene.targets)
-    result = assigner.assign(found, move(candidate_scores), there.anchors, there.targets)
-    is_there = moved.anchor >= 0
-    here = result[moved.image[:, None], moved.anchor[is_there]]
-    of_gt = torch.cat([moved.gt, moved.gt.new_zeros(1)])  # indexable without a gt
-    assert torch.equal(here, torch.where(gt_index >= 0, of_gt[gt_index.clamp(min=0)], gt_index)[:, is_there])
-    assert (gt_index[:, ~is_there] < 0).all() and (here >= 0).sum() == (result >= 0).sum()
+    scores = scores_of(scores)
+    gt_index = assigner.assign(scores, context)
+    moved_gt_index = assigner.assign(move(scores), moved_context)
+    has_image = moved.anchor >= 0
+    result = moved_gt_index[moved.image[:, None], moved.anchor[has_image]]
+    gt = torch.cat([moved.gt, moved.gt.new_zeros(1)])  # indexable without a gt
+    expected_gt_index = torch.where(gt_index >= 0, gt[gt_index.clamp(min=0)], gt_index)
+    assert torch.equal(result, expected_gt_index[:, has_image])
+    assert (gt_index[:, ~has_image] < 0).all() and (result >= 0).sum() == (moved_gt_index >= 0).sum()
 
 
 @pytest.mark.parametrize("move", [permute_images, insert_image, pad])
 @pytest.mark.parametrize("name", ASSIGNERS)
 @FUZZ
 @given(scenes(), seeds())
-def test_images_their_order_and_their_padding_do_not_matter(name, move, scene, generator):
+def test_the_order_of_images_their_padding_and_images_without_gts_do_not_matter(name, move, scene, generator):
     check(name, scene, move(scene, generator))
 
 
@@ -168,20 +186,20 @@ def test_images_their_order_and_their_padding_do_not_matter(name, move, scene, g
 @FUZZ
 @given(scenes(kinds=("ordinary", "border", "nested", "tiny"), sides=(33, 64, 97, 128)), seeds())
 def test_the_order_of_gts_does_not_matter(name, scene, generator):
-    """Without ties, which a gt's place decides, as in the published code: no anchor overlaps two gts of its image
-    equally or is the best of both, and no two candidates are equal to the network."""
+    """Except for ties, which a gt's place decides, as in the published code.
+
+    No anchor overlaps two gts of its image equally or is the best of both, and no two candidates have equal scores.
+    """
     assume(not has_tied_gts(scene))
-    check(
-        name, scene, permute_gts(scene, generator), lambda candidate_scores: without_ties(candidate_scores, generator)
-    )
+    check(name, scene, permute_gts(scene, generator), lambda scores: without_ties(scores, generator))
 
 
 @st.composite
 def mirrored_scenes(draw: st.DrawFn) -> Scenario:
-    """Gts near the middle of images of 1408 pixels, eleven of the largest stride, on eighths of a pixel.
+    """Draw gts near the middle of images of 1408 pixels, eleven of the largest stride, on eighths of a pixel.
 
-    There a grid's first column, which has no mirror image, is no candidate of any assigner: gts are at least four
-    strides of any level away from it. On eighths mirrored coordinates and overlaps are exact.
+    The first column of a grid, which has no mirror image, is a candidate of no assigner: gts are at least four strides
+    of any level away from it. On eighths of a pixel, mirrored coordinates and overlaps are exact.
     """
     heights = draw(st.lists(st.sampled_from([20, 32, 64]), min_size=1, max_size=2))
     padded = (64 if 64 in heights else 32, 1408)
@@ -193,7 +211,7 @@ def mirrored_scenes(draw: st.DrawFn) -> Scenario:
     y = (torch.rand(len(image), 2, generator=generator) * (8 * height[:, None] + 1)).long().sort(dim=1).values
     boxes = torch.stack([center - half, y[:, 0], center + half, y[:, 1]], dim=1) / 8
     labels = torch.randint(CLASSES, (len(image),), generator=generator)
-    image_hw = torch.tensor([[one, 1408] for one in heights])
+    image_hw = torch.tensor([[height, 1408] for height in heights])
     targets = Targets(boxes, labels, torch.tensor(image, dtype=torch.int64), image_hw)
     return Scenario(padded, targets, draw(head_outputs(padded, targets, ORDINARY[:3])))
 
@@ -201,29 +219,31 @@ def mirrored_scenes(draw: st.DrawFn) -> Scenario:
 @pytest.mark.parametrize("name", ASSIGNERS)
 @FUZZ
 @given(mirrored_scenes(), seeds())
-def test_a_mirrored_batch_is_assigned_in_mirror_image(name, scene, generator):
-    """Without ties, which an anchor's place decides: on each level of each gt the ninth closest anchor is closer than
-    the tenth, and no two candidates are equal to the network."""
+def test_a_mirrored_batch_has_the_mirrored_assignment(name, scene, generator):
+    """Except for ties, which an anchor's place decides.
+
+    On each level, the ninth closest anchor of a gt is closer than the tenth, and no two candidates have equal scores.
+    """
     assume(name != "atss" or not has_tied_anchors(scene))
-    check(name, scene, mirror(scene, generator), lambda candidate_scores: without_ties(candidate_scores, generator))
+    check(name, scene, mirror(scene, generator), lambda scores: without_ties(scores, generator))
 
 
 @pytest.mark.parametrize("move", [permute_images, pad])
 @FUZZ
 @given(scenes(), st.data(), seeds())
 def test_the_order_of_images_and_their_padding_do_not_matter_to_losses(move, scene, data, generator):
-    """But to the classes of the soft labels, which a student learns in the padding, too, as in the published code."""
+    """Except to the class term of soft labels, which includes the padding, as in the published code."""
     teacher = scene._replace(outputs=data.draw(head_outputs(scene.padded_hw, scene.targets)))
     state = generator.get_state()
     moved = move(scene, generator)
     generator.set_state(state)
     moved_teacher = move(teacher, generator).scene
-    before = own_assignment(ASSIGNERS["atss"], scene.outputs, scene.anchors, scene.targets)
-    after = own_assignment(ASSIGNERS["atss"], moved.scene.outputs, moved.scene.anchors, moved.scene.targets)
+    before = assign_by_predictions(ATSS(), scene.outputs, scene.anchors, scene.targets)
+    after = assign_by_predictions(ATSS(), moved.scene.outputs, moved.scene.anchors, moved.scene.targets)
     losses, moved_losses = (
-        detection_loss(one.outputs, gt_index, one.anchors, one.targets, "iou")
-        | soft_label_loss(one.outputs, taught_by.outputs, one.anchors, one.targets, 10, 10, 1.3, 0.1)
-        for one, gt_index, taught_by in ((scene, before, teacher), (moved.scene, after, moved_teacher))
+        detection_loss(student.outputs, gt_index, student.anchors, student.targets, "iou")
+        | soft_label_loss(student.outputs, its_teacher.outputs, student.anchors, student.targets, 10, 10, 1.3, 0.1)
+        for student, gt_index, its_teacher in ((scene, before, teacher), (moved.scene, after, moved_teacher))
     )
     if move is pad:
         del losses["soft_cls"], moved_losses["soft_cls"]
@@ -231,30 +251,34 @@ def test_the_order_of_images_and_their_padding_do_not_matter_to_losses(move, sce
         torch.testing.assert_close(moved_losses[name], loss, rtol=1e-3, atol=1e-4)
 
 
-def without_ties(candidate_scores: Tensor, generator: torch.Generator) -> Tensor:
-    """Costs from 0 to 30 and IoUs, no two of them equal. Not on a grid, on which sums would be whole numbers, too: as
-    many as ten IoUs add up to are SimOTA's positives."""
-    size = len(candidate_scores)
+def without_ties(scores: Tensor, generator: torch.Generator) -> Tensor:
+    """Return costs from 0 to 30 and IoUs in the shape of `scores`, no two of them equal.
+
+    They do not lie on a grid, where sums would often be whole numbers: SimOTA's positives are as many as ten IoUs add
+    up to.
+    """
+    size = len(scores)
     rank = torch.stack([torch.randperm(size, generator=generator) for _ in range(2)], dim=1)
     part = (rank + 0.9 * torch.rand(size, 2, generator=generator)) / max(1, size)
-    return (part * torch.tensor([30.0, 1.0]))[:, : candidate_scores.shape[1]]
+    return (part * torch.tensor([30.0, 1.0]))[:, : scores.shape[1]]
 
 
 def has_tied_gts(scene: Scenario) -> bool:
-    """Whether an anchor overlaps two gts of its image equally, or is the best of both."""
+    """Return whether an anchor overlaps two gts of its image equally, or is the best of both."""
     gts = scene.targets
     iou = box_iou(gts.boxes[:, None], scene.anchors.boxes)
     iou = iou.masked_fill(~inside_images(scene.anchors, gts.image_hw)[gts.image], 0)
     is_best = (iou == iou.amax(dim=1, keepdim=True)) & (iou > 0)
     for image in range(len(gts.image_hw)):
-        here = gts.image == image
-        ascending = iou[here].sort(dim=0).values
-        if (is_best[here].sum(dim=0) > 1).any() or ((ascending.diff(dim=0) == 0) & (ascending[1:] > 0)).any():
+        of_image = gts.image == image
+        ascending = iou[of_image].sort(dim=0).values
+        if (is_best[of_image].sum(dim=0) > 1).any() or ((ascending.diff(dim=0) == 0) & (ascending[1:] > 0)).any():
             return True
     return False
 
 
 def has_tied_anchors(scene: Scenario) -> bool:
+    """Return whether the ninth and tenth closest anchors of a gt on a level are equally close."""
     gts, anchors = scene.targets, scene.anchors
     center = (gts.boxes[:, :2] + gts.boxes[:, 2:]) / 2
     for level in range(len(STRIDES)):

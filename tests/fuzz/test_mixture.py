@@ -1,4 +1,4 @@
-"""The mixture of any finite costs: it never raises, and nothing of it is NaN."""
+"""The mixture of any finite costs is finite, and never raises an error."""
 
 import sys
 
@@ -8,15 +8,17 @@ from hypothesis import strategies as st
 from strategies import FUZZ
 
 from lad.assigners.gmm import VARIANCE_FLOOR, fit_mixture
-from lad.assigners.paa import POOL_SIZE, select_positives
+from lad.assigners.paa import TOPK_PER_LEVEL, select_positives
+from lad.geometry import STRIDES
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
+POOL_SIZE = len(STRIDES) * TOPK_PER_LEVEL  # costs of a gt at most
 SMALLEST, LARGEST = 5e-324, sys.float_info.max
 
 
 @st.composite
 def rows(draw: st.DrawFn) -> list[float]:
-    """Costs of one gt: ordinary ones, any, all equal, of mixed magnitudes, and with a far outlier."""
+    """Draw the costs of one gt: ordinary, any, all equal, of mixed magnitudes, or with a far outlier."""
     size = draw(st.one_of(st.integers(1, 5), st.integers(1, POOL_SIZE)))
     element = draw(
         st.sampled_from(
@@ -40,7 +42,7 @@ def rows(draw: st.DrawFn) -> list[float]:
 @FUZZ
 @given(st.lists(rows(), min_size=1, max_size=4), st.integers(0, 3), st.sampled_from([0.0, torch.nan, torch.inf]))
 def test_any_finite_costs_have_a_finite_mixture_and_a_positive(costs, empty, filler):
-    """The positives are the cheapest of component 0; where nothing is in it, or there is one cost alone, all."""
+    """The positives are the lowest costs of component 0; all costs, if it is empty or there is only one cost."""
     width = max(map(len, costs))
     cost = torch.full((len(costs) + empty, width), filler, dtype=torch.float64)
     for row, values in enumerate(costs):
@@ -63,8 +65,8 @@ def test_any_finite_costs_have_a_finite_mixture_and_a_positive(costs, empty, fil
             assert own.all()
         else:
             assert not own[~is_foreground].any()
-            dearest = cost[row, : len(values)][own].max()
-            assert torch.equal(own, is_foreground & (cost[row, : len(values)] <= dearest))
+            highest = cost[row, : len(values)][own].max()
+            assert torch.equal(own, is_foreground & (cost[row, : len(values)] <= highest))
 
 
 ORDINARY_ROW = st.lists(st.floats(0, 1e4), min_size=1, max_size=POOL_SIZE).map(sorted)
@@ -73,8 +75,8 @@ ORDINARY_ROW = st.lists(st.floats(0, 1e4), min_size=1, max_size=POOL_SIZE).map(s
 @FUZZ
 @given(ORDINARY_ROW, rows(), st.booleans())
 def test_a_row_is_fitted_as_if_it_were_alone(costs, other, is_first):
-    """Whatever stands beside it. Of costs whose sums float64 holds to a fraction of the smallest variance: a sum's
-    rounding depends on the padding, and of equal costs of 1e22 it would be their variance."""
+    """For costs whose sums are exact to a fraction of the smallest variance: the rounding of a sum depends on the
+    padding, and that of equal costs of 1e22 would be their variance."""
     both = [costs, other] if is_first else [other, costs]
     cost = torch.zeros(2, max(map(len, both)), dtype=torch.float64)
     for row, values in enumerate(both):

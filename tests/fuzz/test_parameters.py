@@ -1,4 +1,4 @@
-"""Whatever people give as parameters becomes a run or one line that says what is wrong."""
+"""Any values given as parameters make a run or raise one line that says what is wrong."""
 
 import json
 from pathlib import Path
@@ -19,18 +19,18 @@ from lad.distillation.methods import METHODS
 from lad.models.backbones.registry import BACKBONES
 from lad.models.heads.registry import HEADS
 
-LONGEST = 5000  # characters of a line
+MAX_LINE = 5000  # characters
 
 
-def laughs() -> list[Any]:
-    """Ten to the thirtieth values in three hundred references, as YAML's aliases make them."""
+def billion_laughs() -> list[Any]:
+    """Return 10^30 values in 300 references, as YAML's aliases can make them."""
     value: list[Any] = ["lol"]
     for _ in range(30):
         value = [value] * 10
     return value
 
 
-def deep() -> list[Any]:
+def deep_list() -> list[Any]:
     value: list[Any] = []
     for _ in range(5000):
         value = [value]
@@ -53,9 +53,14 @@ PATHS = st.sampled_from(
      "x" * 300, "x/" * 3000, "toy", "mini", Path("here")]
 )  # fmt: skip
 ABSURD = st.sampled_from(
-    [10**5000, "x" * 10**6, [32] * 10**5, list(range(10**4)), ["a"] * 1000, laughs(), deep(), [], {}, {"a": {1: 2}},
-     np.zeros((3, 3)), np.float32(0.5), np.int64(3), float("nan"), (), {1, 2}]
+    [10**5000, "x" * 10**6, [32] * 10**5, list(range(10**4)), ["a"] * 1000, billion_laughs(), deep_list(), [], {},
+     {"a": {1: 2}}, np.zeros((3, 3)), np.float32(0.5), np.int64(3), float("nan"), (), {1, 2}]
 )  # fmt: skip
+OPTIONS = st.dictionaries(
+    st.one_of(st.sampled_from(["topk", "min_iou", "cls_weight", "box_weight", "a\nb"]), st.text(max_size=6), SCALARS),
+    st.one_of(SCALARS, ABSURD),
+    max_size=3,
+)
 NAMES = {
     "profile": PROFILES, "method": METHODS, "student": BACKBONES, "teacher": BACKBONES, "head": HEADS,
     "teacher_head": HEADS, "cost_selection": COST_SELECTIONS, "assigner": ASSIGNERS, "optimizer": ["sgd", "adamw"],
@@ -63,35 +68,38 @@ NAMES = {
     "precision": ["32-true", "bf16-mixed"], "teacher_epochs": [1, 20], "teacher_width": [0.25, 0.5, 1.0],
     "width": [0.25, 1.0], "frozen_stages": [-1, 1], "norm_eval": [True, False], "iou_branch": [True, False],
     "cache_teacher": [True], "short_sides": [[32], [64, 128]], "epochs": [1, "3"], "devices": [1, 2],
+    "assigner_options": [{}, {"topk": 13}, {"topk": "3", "min_iou": 0.2}, {"topk_ious": 5}, {"topkk": 1}, {"topk": 0}],
+    "method_options": [{}, {"cls_weight": 5}, {"min_iou": 0.3, "box_weight": 0}, {"min_iou": True}, {"weight": 1}],
+    "rerun": ["stale", "never", "always"],
 }  # fmt: skip
 
 
 @st.composite
 def given_values(draw: st.DrawFn) -> dict[Any, Any]:
-    """Up to six parameters, most of them plausible by themselves; now and then one that is absurd, or has no name."""
+    """Draw up to six parameters, most of them plausible on their own, some absurd ones, and some without a name."""
     values: dict[Any, Any] = {}
     for name in draw(st.lists(st.sampled_from(list(NAMES)), max_size=6)):
         values[name] = draw(st.sampled_from(list(NAMES[name])))
     for _ in range(draw(st.sampled_from([0, 0, 1, 1, 2]))):
         name = draw(st.one_of(st.sampled_from(list(Parameters.model_fields)), st.text(max_size=9), SCALARS))
-        value = st.one_of(SCALARS, PATHS, ABSURD, st.lists(SCALARS, max_size=3))
+        value = st.one_of(SCALARS, PATHS, ABSURD, st.lists(SCALARS, max_size=3), OPTIONS)
         values[name] = draw(PATHS if name in ("data", "out", "weights") and draw(st.booleans()) else value)
     return values
 
 
 def is_one_line(error: ValueError) -> bool:
-    return type(error) is ValueError and len(str(error).splitlines()) == 1 and len(str(error)) < LONGEST
+    return type(error) is ValueError and len(str(error).splitlines()) == 1 and len(str(error)) < MAX_LINE
 
 
 @FUZZ
 @given(given_values())
-def test_any_values_are_a_run_or_a_line_that_names_what_is_wrong(values):
-    """A run has a name that can be a folder's, is the same after a way through JSON, and so has its teacher's run."""
+def test_any_values_make_a_run_or_raise_one_line_that_names_the_parameter(values):
+    """A run and its teacher's run survive a round trip through JSON, and a folder can have their names."""
     try:
         parameters = make_parameters(values)
     except ValueError as error:
         assert is_one_line(error)
-        assert any(str(name) in str(error) for name in ("is unknown", *Parameters.model_fields))
+        assert any(name in str(error) for name in ("is unknown", "is now called", *Parameters.model_fields))
         return
     runs = [parameters] if parameters.teacher is None else [parameters, parameters.of_teacher()]
     for run in runs:
@@ -119,7 +127,7 @@ PLAIN = (str, int, float, bool, list, dict, type(None))
 
 @FUZZ
 @given(st.one_of(YAML.map(lambda text: text.encode(errors="surrogatepass")), st.binary(max_size=30)))
-def test_any_file_is_plain_values_or_a_line_that_names_it(tmp_path_factory, content):
+def test_any_file_has_plain_values_or_raises_one_line_that_names_it(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "row.yaml"
     path.write_bytes(content)
     try:
@@ -136,7 +144,7 @@ def test_any_file_is_plain_values_or_a_line_that_names_it(tmp_path_factory, cont
 
 @FUZZ
 @given(st.one_of(TRICKS, st.text(max_size=12), SCALARS.map(str)))
-def test_any_text_on_the_command_line_is_a_plain_value_or_a_line_that_names_the_parameter(text):
+def test_any_text_of_a_command_line_is_a_plain_value_or_raises_one_line_that_names_the_parameter(text):
     try:
         value = read_value("epochs", text)
     except ValueError as error:
@@ -156,11 +164,11 @@ CELLS = st.one_of(
 
 @FUZZ
 @given(st.lists(CELLS, max_size=4), st.one_of(st.none(), st.dictionaries(st.text(max_size=5), SCALARS), SCALARS))
-def test_any_cells_of_a_notebook_assign_what_is_in_its_variables(cells, settings):
+def test_the_parameters_of_any_notebook_cells_are_among_its_variables(cells, settings):
     namespace = {"In": [*cells, "settings = None"], "epochs": 3, "x": 1, "lr": 0.1, "settings": settings}
     try:
-        found = notebook_values(namespace)
+        values = notebook_values(namespace)
     except ValueError as error:
         assert is_one_line(error) and "parameter 'settings'" in str(error) and not isinstance(settings, dict)
         return
-    assert set(found) <= {"epochs", "x", "lr", *(settings if isinstance(settings, dict) else ())}
+    assert set(values) <= {"epochs", "x", "lr", *(settings if isinstance(settings, dict) else ())}
