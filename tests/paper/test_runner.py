@@ -2,24 +2,26 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from faults import wait_until
 from lightning.fabric import Fabric
+from runs import fabricate
 
-from lad.data.synthetic.shapes import write_shapes
 from lad.experiments.fingerprint import fingerprint
+from lad.experiments.run_store import folder_to_train
 from lad.paper import runner
-from lad.paper.runner import main, plan_tasks
-from lad.paper.tables import open_table
+from lad.paper.runner import Task, main, plan_tasks
+from lad.paper.tables import Experiments, open_table
 from lad.training.checkpoint import Progress, save_checkpoint
 from lad.training.optimizer import build_optimizer
+
+pytestmark = pytest.mark.spread
 
 TABLE_2 = "table2_soft_label_vs_lad"
 TINY = {
@@ -28,31 +30,64 @@ TINY = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def shapes(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "shapes"
-    write_shapes(folder, "toy", {"train": 8, "val": 4})
-    return folder
-
-
 def arguments(shapes: Path, out: Path, table: str = TABLE_2) -> list[str]:
     changes = {**TINY, "data": str(shapes), "out": str(out)}
     return [table, "--jobs", "2", *(word for change in changes.items() for word in ("-p", *change))]
+
+
+def experiments(shapes: Path, out: Path) -> Experiments:
+    """Return the runs of the command with these arguments."""
+    values = {name: json.loads(text) if text[0] in "[0123456789" else text for name, text in TINY.items()}
+    return open_table(TABLE_2, changes={**values, "data": str(shapes), "out": str(out)})
 
 
 def rows_of(out: Path) -> list[dict]:
     return json.loads((out / "results" / "toy" / f"{TABLE_2}.json").read_text())["rows"]
 
 
-def test_a_table_is_run_once_and_gives_the_same_numbers_after_a_kill_at_a_random_time(shapes, tmp_path, capsys):
+@pytest.fixture
+def without_training(monkeypatch) -> None:
+    """Runs finish at once, without a notebook, but those of r101, which fail."""
+
+    def start(task: Task, slot: int, jobs: int) -> None:
+        task.folder, is_failing = folder_to_train(task.parameters), task.parameters.student == "r101"
+        task.folder.mkdir(parents=True, exist_ok=True)
+        (task.folder / "log.txt").write_text("what went wrong" if is_failing else "")
+        if not is_failing:
+            fabricate(task.parameters)
+        task.process = subprocess.Popen(["false" if is_failing else "true"])
+
+    monkeypatch.setattr(runner, "_start", start)
+
+
+@pytest.mark.usefixtures("without_training")
+def test_a_table_without_its_teacher_has_the_other_rows_and_says_why(shapes, tmp_path, capsys):
+    assert main(arguments(shapes, tmp_path)) == 1
+    output = capsys.readouterr().out
+    assert "5 runs, 0 already finished" in output and "4 of the runs failed; run the same command" in output
+    assert "failed: what went wrong" in output and output.count(" failed\n") == 3  # its students
+    assert [len(row["runs"]) for row in rows_of(tmp_path)] == [0, 1, 0, 0, 0]
+
+
+def test_finished_runs_of_a_table_are_not_run_again(shapes, tmp_path, capsys, monkeypatch):
+    for (parameters,) in experiments(shapes, tmp_path).parameters.values():
+        fabricate(parameters)
+    monkeypatch.setattr(runner, "_start", lambda task, *_: pytest.fail(f"started {task.name}"))
+    assert main(arguments(shapes, tmp_path)) == 0
+    assert "5 runs, 5 already finished" in capsys.readouterr().out
+    assert all(len(row["runs"]) == 1 for row in rows_of(tmp_path))
+    assert {path.suffix for path in (tmp_path / "results" / "toy").iterdir()} == {".json", ".md", ".png"}
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_a_table_is_run_once_and_gives_the_same_numbers_after_a_kill(shapes, tmp_path, capsys):
     assert main(arguments(shapes, tmp_path / "whole")) == 0
     output = capsys.readouterr().out
     assert "5 runs, 0 already finished" in output and "[5/5]" in output and "soft label" in output
     whole = rows_of(tmp_path / "whole")
     assert [row["title"] for row in whole] == ["teacher", "baseline", "soft label", "LAD", "SoLAD"]
     assert all(len(row["runs"]) == 1 for row in whole)
-    folder = tmp_path / "whole" / "results" / "toy"
-    assert {path.suffix for path in folder.iterdir()} == {".json", ".md", ".png"}
     (lad_run,) = (tmp_path / "whole").glob("*-lad-*")
     executed = json.loads((lad_run / "run_lad.ipynb").read_text())
     assert any(
@@ -64,18 +99,20 @@ def test_a_table_is_run_once_and_gives_the_same_numbers_after_a_kill_at_a_random
 
     command = [sys.executable, "-m", "lad.paper.runner", *arguments(shapes, tmp_path / "killed")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        time.sleep(random.uniform(5, 25))
+        wait_until(lambda: list((tmp_path / "killed").glob("*/params.json")), lambda: process.poll() is None)
         process.send_signal(signal.SIGKILL)  # its runs continue without it
+    assert process.returncode == -signal.SIGKILL
     assert main(arguments(shapes, tmp_path / "killed")) == 0
     assert rows_of(tmp_path / "killed") == whole
 
 
+@pytest.mark.notebook
 def test_a_failed_run_does_not_stop_the_others_and_is_reported_at_the_end(shapes, tmp_path, capsys):
     """The teacher's folder has a checkpoint of another network, so that the teacher and its students fail; the baseline
     does not."""
     command = arguments(shapes, tmp_path)
-    experiments = open_table(TABLE_2, changes={**as_values(TINY), "data": str(shapes), "out": str(tmp_path)})
-    (teacher,) = (of_row[0] for row, of_row in experiments.parameters.items() if row.title == "teacher")
+    rows = experiments(shapes, tmp_path).parameters.items()
+    (teacher,) = (of_row[0] for row, of_row in rows if row.title == "teacher")
     folder = tmp_path / teacher.run_name
     folder.mkdir(parents=True)
     network = torch.nn.Linear(1, 1)
@@ -88,10 +125,6 @@ def test_a_failed_run_does_not_stop_the_others_and_is_reported_at_the_end(shapes
     assert output.count(f"its teacher {teacher.run_name} failed") == 3
     assert f"  {teacher.run_name}: ValueError: {folder}/checkpoint-00001-" in output and "is not of this run" in output
     assert [len(row["runs"]) for row in rows_of(tmp_path)] == [0, 1, 0, 0, 0]
-
-
-def as_values(changes: dict[str, str]) -> dict:
-    return {name: json.loads(value) if value[0] in "[0123456789" else value for name, value in changes.items()}
 
 
 def test_every_run_is_one_task_after_its_teacher():
