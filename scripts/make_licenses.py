@@ -47,20 +47,21 @@ TEXTS = {
 HEAD = """# Licenses
 
 The suite itself is under the [MIT license](../LICENSE). Below are its dependencies, each with the license that
-the package itself states; `python scripts/make_licenses.py` rewrites this page. No dependency is copied into this project.
+the package itself states; `python scripts/make_licenses.py` rewrites this page. No dependency is copied into this
+project.
 
 """
 TAIL = """
 Two of these include software under other terms than their own. The wheel of **imageio-ffmpeg** contains an `ffmpeg`
-under the **GPL-3.0-or-later**: a separate program, started only to write an animation as `.mp4`; without the package the
-system's `ffmpeg` is used, and `.gif` files need none. On Linux **torch** depends on NVIDIA's CUDA libraries, which are
+under the **GPL-3.0-or-later**: a separate program, started only to write an animation as `.mp4`; without the package
+the system's `ffmpeg` is used, and `.gif` files need none. On Linux **torch** depends on NVIDIA's CUDA libraries, which are
 proprietary; torch's builds for the CPU do not.
 
 ## Other material
 
 * **Reference cases.** `tests/golden/` contains numbers, and names of tensors, computed by OpenMMLab's mmdetection
-  3.3.0, which is under Apache-2.0, and by the paper's own repository ([how](../tests/golden/README.md)); it contains none
-  of their code.
+  3.3.0, which is under Apache-2.0, and by the paper's own repository ([how](../tests/golden/README.md)); it contains
+  none of their code.
 * **Published checkpoints.** `params/published/` links to their publishers; none is in this project.
   OpenMMLab's are under Apache-2.0.
 * **ImageNet weights** are torchvision's, downloaded on first use; [backbones](backbones.md) has their licenses.
