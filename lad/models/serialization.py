@@ -1,6 +1,7 @@
 """Detectors as files: our own, a safetensors file with the configuration inside, and OpenMMLab's."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -151,6 +152,7 @@ def _infer_configuration(tensors: Mapping[str, Tensor]) -> Configuration:
     return Configuration(best, num_classes, fit(best)[1], head, channels=channels)
 
 
+@functools.lru_cache(maxsize=64)
 def _shapes_of(configuration: Configuration) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a backbone under OpenMMLab's names."""
     with torch.device("meta"):  # allocates no memory

@@ -13,6 +13,8 @@ from lad.inference.onnx import export_onnx
 from lad.inference.postprocess import detect
 from lad.models.detector import Detector, build_detector
 
+pytestmark = pytest.mark.spread
+
 PADDED_HW = (128, 160)
 
 
@@ -33,10 +35,10 @@ def detector_with_many_boxes(backbone: str, bias: float = -1.0, **head: Any) -> 
     ("backbone", "head", "vote"),
     [
         ("r18", {}, True),
-        ("r18", {"head": "cop"}, True),
         ("r18", {"head": "iop", "iou_branch": False}, True),
-        ("swin_t", {}, False),
-        ("x101_64x4d_dcn", {}, True),
+        pytest.param("r18", {"head": "cop"}, True, marks=pytest.mark.slow),
+        pytest.param("swin_t", {}, False, marks=pytest.mark.slow),
+        pytest.param("x101_64x4d_dcn", {}, True, marks=pytest.mark.slow),
     ],
 )
 def test_detections_in_onnxruntime_equal_those_in_pytorch(backbone, head, vote, tmp_path):

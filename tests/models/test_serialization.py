@@ -42,7 +42,7 @@ def test_a_failed_write_names_the_file(detector, tmp_path):
         save_detector(detector, tmp_path / "nowhere" / "model.safetensors")
 
 
-@pytest.mark.parametrize("width", [0.1, 0.25, 0.33])
+@pytest.mark.parametrize("width", [0.33, *(pytest.param(width, marks=pytest.mark.slow) for width in (0.1, 0.25))])
 @pytest.mark.parametrize("head", [("paa", True), ("iop", False)])
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_a_saved_openmmlab_checkpoint_loads_with_its_configuration(backbone, width, head, tmp_path):
