@@ -1,9 +1,9 @@
-"""PAA's assignment against the published way: image after image, gt after gt, a scikit-learn mixture each.
+"""PAA's assignment against the published implementation: loops over images and gts, a scikit-learn mixture for each.
 
     python benchmarks/assignment.py [--rounds 7] [--height 800] [--width 1344] [--figure FILE]
 
-A batch of two images with 80 classes; gts are of COCO's mixed sizes. A round runs everything once. Memory is by how
-much a fresh process grows while it assigns.
+A batch of two images with 80 classes; the sizes of the gts are mixed as in COCO. A round runs each variant once. Memory
+is the growth of a fresh process during the assignment.
 """
 
 import argparse
@@ -17,19 +17,25 @@ import torch
 from measure import alternate, extra_memory, machine, median_ratio
 from published import assign_published
 
-from lad.assigners.base import PAA, own_assignment
+from lad.assigners import PAA, assign_by_predictions
 from lad.geometry import Anchors, make_anchors
 from lad.structures import HeadOutputs, Targets
 
 GTS = (2, 8, 32, 100, 500)  # per image
-PUBLISHED_UP_TO = 100
+MAX_PUBLISHED_GTS = 100  # per image; more take minutes
 IMAGES, CLASSES = 2, 80
 
-ExplorerView = tuple[HeadOutputs, Anchors, Targets]
+Scene = tuple[HeadOutputs, Anchors, Targets]
 
 
-def scene(gts: int, hw: tuple[int, int], images: int = IMAGES) -> ExplorerView:
-    """Outputs as of a network in training, and so many gts per image."""
+def scene(gts: int, hw: tuple[int, int], images: int = IMAGES) -> Scene:
+    """Return random outputs, distributed as those of a network in training, and random gts.
+
+    Args:
+        gts: Number of gts per image.
+        hw: Height and width of the images.
+        images: Number of images.
+    """
     targets, anchors = targets_of(gts, hw, images), make_anchors(hw)
     count = len(anchors.boxes)
     outputs = HeadOutputs(
@@ -39,7 +45,7 @@ def scene(gts: int, hw: tuple[int, int], images: int = IMAGES) -> ExplorerView:
 
 
 def targets_of(gts: int, hw: tuple[int, int], images: int = IMAGES) -> Targets:
-    """Gts whose sides are spread evenly over the octaves from 8 to 512 px, as far as the images have room."""
+    """Return random gts with sides uniform over the octaves from 8 to 512 pixels, limited by the image size."""
     torch.manual_seed(gts)
     height, width = hw
     wh = torch.tensor([width, height])
@@ -56,17 +62,18 @@ def targets_of(gts: int, hw: tuple[int, int], images: int = IMAGES) -> Targets:
 
 
 def prepare(gts: int, hw: tuple[int, int]) -> Callable[[], object]:
-    """An assignment to be made, by a process that has made a small one before."""
-    own_assignment(PAA, *scene(2, (256, 320)))
-    return functools.partial(own_assignment, PAA, *scene(gts, hw))
+    """Return a task that makes an assignment, after a smaller one has initialized the process."""
+    assign_by_predictions(PAA(), *scene(2, (256, 320)))
+    return functools.partial(assign_by_predictions, PAA(), *scene(gts, hw))
 
 
 def draw(medians: dict[str, dict[int, float]], path: Path) -> None:
+    """Draw milliseconds against gts per image."""
     figure, axis = plt.subplots(figsize=(5, 3.6), layout="constrained")
     for name, marker, color in (("published", "s--", "#d55e00"), ("lad", "o-", "#0072b2")):
         gts, milliseconds = list(medians[name]), list(medians[name].values())
         axis.loglog(gts, milliseconds, marker, color=color)
-        label = "published way:\na scikit-learn fit per gt" if name == "published" else "lad:\nall gts at once"
+        label = "published:\na scikit-learn fit per gt" if name == "published" else "lad:\nall gts at once"
         axis.annotate(label, (gts[-2], milliseconds[-2]), (-10, 8), textcoords="offset points", ha="right", color=color)
     ticks = (5, 10, 50, 100, 500)
     axis.set(
@@ -88,24 +95,24 @@ def main() -> None:
     given = parser.parse_args()
     hw = (given.height, given.width)
     print(f"{machine()}; 2 images of {hw[0]} x {hw[1]}, {given.rounds} rounds\n")
-    print("| gts per image | published way, ms | lad, ms | times faster | extra memory, MB |")
+    print("| gts per image | published, ms | lad, ms | times faster | extra memory, MB |")
     print("|---:|---:|---:|---:|---:|")
     medians: dict[str, dict[int, float]] = {"published": {}, "lad": {}}  # milliseconds
     for gts in GTS:
-        one = scene(gts, hw)
-        tasks = {"lad": lambda one=one: own_assignment(PAA, *one)}
-        if gts <= PUBLISHED_UP_TO:
-            tasks["published"] = lambda one=one: assign_published(*one)
+        inputs = scene(gts, hw)
+        tasks = {"lad": functools.partial(assign_by_predictions, PAA(), *inputs)}
+        if gts <= MAX_PUBLISHED_GTS:
+            tasks["published"] = functools.partial(assign_published, *inputs)
         seconds = alternate(tasks, given.rounds)
-        for name, own in seconds.items():
-            medians[name][gts] = 1000 * statistics.median(own)
+        for name, times in seconds.items():
+            medians[name][gts] = 1000 * statistics.median(times)
         extra = extra_memory(prepare, gts, hw)
         if "published" in seconds:
-            theirs = f"{medians['published'][gts]:.0f}"
+            published = f"{medians['published'][gts]:.0f}"
             ratio = f"{median_ratio(seconds['published'], seconds['lad']):.1f}"
         else:
-            theirs = ratio = "–"
-        print(f"| {gts} | {theirs} | {medians['lad'][gts]:.1f} | {ratio} | {extra:.0f} |", flush=True)
+            published = ratio = "–"
+        print(f"| {gts} | {published} | {medians['lad'][gts]:.1f} | {ratio} | {extra:.0f} |", flush=True)
     if given.figure:
         draw(medians, given.figure)
 

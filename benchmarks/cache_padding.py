@@ -1,10 +1,11 @@
-"""How often a remembered assignment differs from the one that the teacher would make now.
+"""How often a cached assignment differs from the one that the teacher would make in the current batch.
 
     python benchmarks/cache_padding.py FOLDER [--teacher r50] [--epochs 10] [--short-side 240] [--long-side 320]
 
-FOLDER: a data set in COCO format whose images have several sizes. A teacher is trained on it first. Then every training
-image, and its mirror image, is put into as many batches as there are rounds, with other images each time; the padding
-follows from the largest of them. The first assignment is kept, as `cache_teacher` does, and compared with the others.
+FOLDER: a data set in COCO format whose images have several sizes. First, a teacher is trained on it. Then, in each of
+several rounds, every training image or its mirror image is in one batch, with other images each time; the padding
+follows from the largest of them. The first assignment is cached, as with `cache_teacher`, and compared with the later
+ones.
 """
 
 import argparse
@@ -25,7 +26,6 @@ from lad.training.step import teacher_assignment
 from lad.training.trainer import load_batches, training_sampler
 
 ROUNDS = 12  # epochs of batches
-NO_IMAGES = {"images": 0, "differing images": 0, "padded alike": 0, "differing though padded alike": 0}
 
 
 def main() -> None:
@@ -50,34 +50,30 @@ def main() -> None:
         teacher = fuse_batchnorm(run.load_detector()).to(memory_format=torch.channels_last)
         assign = teacher_assignment(parameters, teacher, fabric)
         train_set, _ = open_data(parameters)
-        order = training_sampler(train_set, parameters, fabric)
+        sampler = training_sampler(train_set, parameters, fabric)
         cache = AssignmentCache(run.folder, {})
         first_padding: dict[tuple[int, bool], tuple[int, int]] = {}
-        seen, agreement = dict(NO_IMAGES), []
-        for order.epoch in range(ROUNDS):
-            for batch in load_batches(train_set, order, parameters, fabric):
-                anchors, now = make_anchors(batch.padded_hw), assign(batch)
-                kept = cache.get(batch, anchors, assign)
+        images, differing, agreement = {True: 0, False: 0}, {True: 0, False: 0}, []  # by whether padded alike
+        for sampler.epoch in range(ROUNDS):
+            for batch in load_batches(train_set, sampler, parameters, fabric):
+                anchors, current = make_anchors(batch.padded_hw), assign(batch)
+                cached = cache.get(batch, anchors, assign)
                 for row, image_key in enumerate(zip(batch.image_id.tolist(), batch.is_flipped.tolist(), strict=True)):
                     if image_key not in first_padding:
                         first_padding[image_key] = batch.padded_hw
                         continue
-                    differs = not torch.equal(now[row], kept[row])
-                    alike = first_padding[image_key] == batch.padded_hw
-                    seen["images"] += 1
-                    seen["differing images"] += differs
-                    seen["padded alike"] += alike
-                    seen["differing though padded alike"] += alike and differs
-                    if not alike and (kept[row] >= 0).any():
-                        agreement.append(jaccard(now[row], kept[row]).item())
-    otherwise = seen["images"] - seen["padded alike"]
-    differing = seen["differing images"] - seen["differing though padded alike"]
+                    is_padded_alike = first_padding[image_key] == batch.padded_hw
+                    images[is_padded_alike] += 1
+                    differing[is_padded_alike] += not torch.equal(current[row], cached[row])
+                    if not is_padded_alike and (cached[row] >= 0).any():
+                        agreement.append(jaccard(current[row], cached[row]).item())
     print(f"\n{machine()}; PAA-{given.teacher}, {given.epochs} epochs, AP {run.metrics['AP']:.3f}\n")
-    print("| padding of the batch | images | whose assignment differs | positives that agree, mean |")
+    print("| padding of the batch | images | assignment differs | positives that agree, mean |")
     print("|---|---:|---:|---:|")
-    print(f"| as at first image_key | {seen['padded alike']} | {seen['differing though padded alike']} | – |")
+    print(f"| as in the cached batch | {images[True]} | {differing[True]} | – |")
     mean = sum(agreement) / max(len(agreement), 1)
-    print(f"| another | {otherwise} | {differing} ({differing / max(otherwise, 1):.0%}) | {mean:.1%} |")
+    share = differing[False] / max(images[False], 1)
+    print(f"| other | {images[False]} | {differing[False]} ({share:.0%}) | {mean:.1%} |")
 
 
 if __name__ == "__main__":

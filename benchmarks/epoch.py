@@ -1,9 +1,9 @@
-"""An epoch of LAD with a remembered teacher, beside the plain student's and LAD's own.
+"""The time of an epoch: plain student, LAD, and LAD with a cached teacher.
 
     python benchmarks/epoch.py [--rounds 5] [--images 800] [--student r50] [--teacher r101]
 
-The toy profile, evaluation left out. Each round trains one epoch of each, in turn, from the same weights; the cache has
-seen every image and its mirror image before. The losses of both LAD epochs are compared bit by bit.
+The toy profile without evaluation. Each round trains one epoch of each variant, in turn, from the same weights; the
+cache already holds every image and its mirror image. The losses of both LAD epochs are compared bit by bit.
 """
 
 import argparse
@@ -26,10 +26,10 @@ from lad.experiments.setup import new_detector, open_data
 from lad.geometry import make_anchors
 from lad.models.fuse_batchnorm import fuse_batchnorm
 from lad.training.checkpoint import Progress
-from lad.training.interrupt import StopRequest
+from lad.training.interrupt import Interrupt
 from lad.training.optimizer import build_optimizer
 from lad.training.step import teacher_assignment
-from lad.training.trainer import load_batches, train_epoch, training_sampler
+from lad.training.trainer import Trainer, load_batches, train_epoch, training_sampler
 
 
 def main() -> None:
@@ -44,9 +44,10 @@ def main() -> None:
     )
     fabric = Fabric(accelerator="cpu", devices=1)
     train_set, _ = open_data(lad)
-    names = train_set.annotations.class_names
+    class_names = train_set.annotations.class_names
     torch.manual_seed(0)
-    student, teacher = new_detector(lad, names), fuse_batchnorm(new_detector(lad.of_teacher(), names))
+    student = new_detector(lad, class_names)
+    teacher = fuse_batchnorm(new_detector(lad.of_teacher(), class_names))
     teacher.to(memory_format=torch.channels_last)
     losses: dict[str, dict[str, float]] = {}
 
@@ -55,11 +56,9 @@ def main() -> None:
             network = copy.deepcopy(student).to(memory_format=torch.channels_last)
             model, optimizer = fabric.setup(network, build_optimizer(parameters, list(network.parameters())))
             batches = load_batches(train_set, training_sampler(train_set, parameters, fabric), parameters, fabric)
-            length, place, request = len(batches), Progress(), StopRequest()
-            end = train_epoch(
-                parameters, model, optimizer, teacher, cache, batches, fabric, place, length, Path(folder), request
-            )
-            losses[name] = {sum_of: float(value) for sum_of, value in end.sums.items()}
+            trainer = Trainer(parameters, network, model, optimizer, fabric, Path(folder), len(batches), teacher, cache)
+            progress = train_epoch(trainer, batches, Progress(), Interrupt())
+            losses[name] = {term: float(value) for term, value in progress.sums.items()}
 
         return train
 
@@ -74,20 +73,20 @@ def main() -> None:
         tasks = {
             "plain student": epoch("plain student", lad.plain()),
             "LAD": epoch("LAD", lad, teacher),
-            "LAD, teacher remembered": epoch("LAD, teacher remembered", lad, teacher, cache),
+            "LAD, teacher cached": epoch("LAD, teacher cached", lad, teacher, cache),
         }
         seconds = alternate(tasks, given.rounds)
-    remembered, asked = losses["LAD, teacher remembered"], losses["LAD"]
-    assert all(remembered[name] == asked[name] for name in remembered), "the losses differ"
+    cached, uncached = losses["LAD, teacher cached"], losses["LAD"]
+    assert all(uncached[name] == value for name, value in cached.items()), "the losses differ"
     print(
-        f"{machine()}; {given.student} taught by {given.teacher}, {given.images} images; medians of {given.rounds} "
-        f"rounds.\nBoth LAD epochs have the same losses, bit by bit. The cache takes {size / len(cache):.0f} bytes for "
-        "each image.\n"
+        f"{machine()}; student {given.student}, teacher {given.teacher}, {given.images} images; medians of "
+        f"{given.rounds} rounds.\nThe losses of both LAD epochs are identical, bit by bit. The cache takes "
+        f"{size / len(cache):.0f} bytes per image.\n"
     )
     print("| epoch | seconds | of the plain student's |")
     print("|---|---:|---:|")
-    for name, own in seconds.items():
-        print(f"| {name} | {statistics.median(own):.2f} | {median_ratio(own, seconds['plain student']):.3f} |")
+    for name, times in seconds.items():
+        print(f"| {name} | {statistics.median(times):.2f} | {median_ratio(times, seconds['plain student']):.3f} |")
 
 
 if __name__ == "__main__":

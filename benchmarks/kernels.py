@@ -1,10 +1,10 @@
-"""Operations of one assignment and its losses, and how often they make the host wait for the device.
+"""Operations of an assignment and its losses, and how many of them cause a device synchronization.
 
     python benchmarks/kernels.py [--gts 8] [--device cpu]
 
-Two images of 800 x 1344, 80 classes. On a CUDA device kernels and synchronizations are counted; elsewhere the
-operations that torch dispatches, and those among them whose result's shape or value the host must know, for which it
-would wait there. Forward passes only.
+Two images of 800 x 1344, 80 classes. On a CUDA device, kernels and synchronizations are counted; on the CPU, the
+operations that torch dispatches and, among them, those that would synchronize with a device because the host needs the
+shape or value of their result. Forward passes only.
 """
 
 import argparse
@@ -14,8 +14,7 @@ import torch
 from assignment import scene
 from torch.profiler import ProfilerActivity, profile
 
-from lad.assigners.base import PAA
-from lad.assigners.candidates import match_candidates
+from lad.assigners import PAA, AssignmentContext, match_candidates
 from lad.assigners.gmm import fit_mixture
 from lad.assigners.paa import select_positives, topk_per_level
 from lad.geometry import make_anchors
@@ -23,18 +22,25 @@ from lad.losses import detection_loss
 from lad.structures import HeadOutputs
 
 HW = (800, 1344)
-WAITS = ("aten::nonzero", "aten::_local_scalar_dense", "aten::bincount", "aten::masked_select", "aten::_unique2")
-VIEWS = {  # these compute nothing
+SYNCHRONIZING = (
+    "aten::nonzero",
+    "aten::_local_scalar_dense",
+    "aten::bincount",
+    "aten::masked_select",
+    "aten::_unique2",
+)
+VIEWS = {  # operations that compute nothing
     f"aten::{name}"
     for name in (
         "alias", "as_strided", "detach", "empty", "empty_like", "empty_strided", "expand", "resize_", "select", "slice",
         "split", "squeeze", "t", "transpose", "unbind", "unsqueeze", "view", "_unsafe_view",
     )
 }  # fmt: skip
-SYNCHRONISATIONS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaMemcpy")
+CUDA_SYNCHRONIZATIONS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaMemcpy")
 
 
 def count(task: Callable[[], object], is_cuda: bool) -> tuple[int, int]:
+    """Return the numbers of operations and synchronizations of a task."""
     task()
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if is_cuda else [])]
     with profile(activities=activities) as profiler:
@@ -42,9 +48,9 @@ def count(task: Callable[[], object], is_cuda: bool) -> tuple[int, int]:
     events = profiler.events()
     if is_cuda:
         kernels = sum(event.device_type == torch.autograd.DeviceType.CUDA for event in events)
-        return kernels, sum(event.name.startswith(SYNCHRONISATIONS) for event in events)
+        return kernels, sum(event.name.startswith(CUDA_SYNCHRONIZATIONS) for event in events)
     leaves = [event.name for event in events if event.name.startswith("aten::") and not event.cpu_children]
-    return sum(name not in VIEWS for name in leaves), sum(event.name in WAITS for event in events)
+    return sum(name not in VIEWS for name in leaves), sum(event.name in SYNCHRONIZING for event in events)
 
 
 def main() -> None:
@@ -53,28 +59,29 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     given = parser.parse_args()
     outputs, host_anchors, host_targets = scene(given.gts, HW)
-    outputs = HeadOutputs(*(one.to(given.device) for one in outputs))
+    outputs = HeadOutputs(*(field.to(given.device) for field in outputs))
     anchors, targets = make_anchors(HW, given.device), host_targets.to(given.device)
     candidates = match_candidates(host_anchors, host_targets).to(given.device)
-    candidate_scores = PAA.score(outputs, candidates, anchors, targets)
-    cost, _, number = topk_per_level(candidates, candidate_scores[:, 0], len(targets.boxes))
+    assigner, context = PAA(), AssignmentContext(candidates, anchors, targets)
+    scores = assigner.score(outputs, context)
+    cost, _, number = topk_per_level(candidates, scores[:, 0], context.num_gts)
     mixture = fit_mixture(cost, number)
-    gt_index = PAA.assign(candidates, candidate_scores, anchors, targets)
+    gt_index = assigner.assign(scores, context)
     tasks = {
         "match, on the host": lambda: match_candidates(host_anchors, host_targets),
-        "cost": lambda: PAA.score(outputs, candidates, anchors, targets),
-        "pool": lambda: topk_per_level(candidates, candidate_scores[:, 0], len(targets.boxes)),
+        "cost": lambda: assigner.score(outputs, context),
+        "pool": lambda: topk_per_level(candidates, scores[:, 0], context.num_gts),
         f"mixture, {int(mixture.iterations.max())} iterations": lambda: fit_mixture(cost, number),
         "separate": lambda: select_positives(mixture, cost, number),
-        "assign: pool, mixture, separate, place": lambda: PAA.assign(candidates, candidate_scores, anchors, targets),
+        "assign: pool, mixture, separate, place": lambda: assigner.assign(scores, context),
         "losses": lambda: detection_loss(outputs, gt_index, anchors, targets, "iou"),
     }
-    kind = ("kernels", "synchronizations") if given.device == "cuda" else ("operations", "that would wait")
+    kind = ("kernels", "synchronizations") if given.device == "cuda" else ("operations", "that would synchronize")
     print(f"torch {torch.__version__.split('+')[0]} on {given.device}; {given.gts} gts per image\n")
     print(f"| part | {kind[0]} | {kind[1]} |\n|---|---:|---:|")
     for name, task in tasks.items():
-        operations, waits = count(task, given.device == "cuda")
-        print(f"| {name} | {operations} | {waits} |")
+        operations, synchronizations = count(task, given.device == "cuda")
+        print(f"| {name} | {operations} | {synchronizations} |")
 
 
 if __name__ == "__main__":

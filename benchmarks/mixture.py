@@ -1,9 +1,9 @@
-"""Ways to fit the mixtures of a batch: as `lad` does, compiled, with a shortcut, and by scikit-learn.
+"""Four ways to fit the mixtures of a batch: that of `lad`, compiled, without converged rows, and scikit-learn's.
 
     python benchmarks/mixture.py [--rounds 15]
 
-Pooled costs of two images of 800 x 1344 with an untrained network's outputs, as in `assignment.py`. All ways find the
-same components, and EM stops at the same iteration; that is checked before anything is timed.
+Pooled costs of two images of 800 x 1344 with random outputs, as in `assignment.py`. All ways give the same components
+and stop EM at the same iteration; this is checked first.
 """
 
 import argparse
@@ -20,9 +20,7 @@ from measure import alternate, machine, median_ratio
 from published import fit_published
 from torch import Tensor
 
-from lad.assigners import gmm as mixture
-from lad.assigners.candidates import match_candidates
-from lad.assigners.cost import anchor_cost
+from lad.assigners import anchor_cost, gmm, match_candidates
 from lad.assigners.gmm import MAX_ITERATIONS, TOLERANCE, Mixture, em_step, fit_mixture, log_densities
 from lad.assigners.paa import topk_per_level
 
@@ -31,8 +29,8 @@ HW = (800, 1344)
 COMPILED = torch.compile(em_step, dynamic=True)
 
 
-def fit_narrowing(cost: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """The same EM, which leaves out rows as they converge. Returns components [G, K] and iterations [G]."""
+def fit_without_converged_rows(cost: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Run the same EM, but remove converged rows; return components [G, K] and iterations [G]."""
     valid = torch.arange(cost.shape[1]) < count[:, None]
     x = torch.where(valid, cost.double(), 0.0)
     mean = torch.stack([x[:, 0], x.gather(1, (count - 1).clamp(min=0)[:, None]).squeeze(1)])
@@ -46,12 +44,13 @@ def fit_narrowing(cost: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         iterations = iterations + running
         running = running & ~((new_likelihood - likelihood).abs() < TOLERANCE)
         likelihood = new_likelihood
-        left = running.nonzero().squeeze(1)
-        if 2 * len(left) <= len(row):  # worth going on with these alone
+        remaining = running.nonzero().squeeze(1)
+        if 2 * len(remaining) <= len(row):  # enough to pay for the copy
             fitted[..., row], taken[row] = now, iterations
-            row, samples, mask, number = row[left], samples[left], mask[left], number[left]
-            now, running, likelihood, iterations = now[..., left], running[left], likelihood[left], iterations[left]
-        if not len(left):
+            row, samples, mask, number = row[remaining], samples[remaining], mask[remaining], number[remaining]
+            now, running = now[..., remaining], running[remaining]
+            likelihood, iterations = likelihood[remaining], iterations[remaining]
+        if not len(remaining):
             break
     fitted[..., row], taken[row] = now, iterations
     first, second = log_densities(x, fitted)[0]
@@ -59,12 +58,13 @@ def fit_narrowing(cost: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def fit_compiled(cost: Tensor, count: Tensor) -> Mixture:
-    """`fit_mixture` with its iteration compiled."""
-    with unittest.mock.patch.object(mixture, "em_step", COMPILED):
+    """Run `fit_mixture` with a compiled iteration."""
+    with unittest.mock.patch.object(gmm, "em_step", COMPILED):
         return fit_mixture(cost, count)
 
 
 def pooled(gts: int) -> tuple[Tensor, Tensor]:
+    """Return the pooled costs [T, K] of random outputs, and the number of costs [T] of each gt."""
     outputs, anchors, targets = scene(gts, HW)
     candidates = match_candidates(anchors, targets)
     cost = anchor_cost(outputs, candidates, anchors, targets)
@@ -73,9 +73,10 @@ def pooled(gts: int) -> tuple[Tensor, Tensor]:
 
 
 def assert_same(cost: Tensor, count: Tensor) -> None:
+    """Assert that all ways give the same components and iterations."""
     ours, compiled = fit_mixture(cost, count), fit_compiled(cost, count)
     valid = torch.arange(cost.shape[1]) < count[:, None]
-    others = ((compiled.component, compiled.iterations), fit_narrowing(cost, count))
+    others = ((compiled.component, compiled.iterations), fit_without_converged_rows(cost, count))
     for component, iterations in others:
         assert torch.equal(component[valid], ours.component[valid]) and torch.equal(iterations, ours.iterations)
     for row, fitted in enumerate(published(cost, count)):
@@ -84,6 +85,7 @@ def assert_same(cost: Tensor, count: Tensor) -> None:
 
 
 def published(cost: Tensor, count: Tensor) -> list:
+    """Fit one gt after the other with scikit-learn."""
     return [fit_published(row[:number]) if number > 1 else None for row, number in zip(cost, count, strict=True)]
 
 
@@ -97,8 +99,8 @@ def main() -> None:
     ways = {
         "all rows, masked (lad)": fit_mixture,
         "the same, compiled": fit_compiled,
-        "rows left out as they converge": fit_narrowing,
-        "scikit-learn, gt after gt": published,
+        "converged rows removed": fit_without_converged_rows,
+        "scikit-learn, one gt at a time": published,
     }
     print(f"| gts per image | {' | '.join(f'{name}, ms' for name in ways)} | times faster than scikit-learn |")
     print("|---:|" + "---:|" * (len(ways) + 1))
@@ -106,8 +108,8 @@ def main() -> None:
         cost, count = pooled(gts)
         assert_same(cost, count)
         seconds = alternate({name: functools.partial(fit, cost, count) for name, fit in ways.items()}, given.rounds)
-        medians = " | ".join(f"{1000 * statistics.median(one):.1f}" for one in seconds.values())
-        ours, theirs = (seconds[name] for name in (next(iter(ways)), "scikit-learn, gt after gt"))
+        medians = " | ".join(f"{1000 * statistics.median(times):.1f}" for times in seconds.values())
+        ours, theirs = (seconds[name] for name in (next(iter(ways)), "scikit-learn, one gt at a time"))
         print(f"| {gts} | {medians} | {median_ratio(theirs, ours):.0f} |", flush=True)
 
 

@@ -1,10 +1,10 @@
-"""Time and memory of a training step against gts per image, image size and batch size; draws the curves.
+"""Time and memory of a training step against gts per image, image size and batch size, with a figure.
 
     python benchmarks/scaling.py [--student r50] [--rounds 5] [--figure docs/figures/scaling.png]
 
-Plain PAA, as `step.py`'s baseline, on the CPU; one size changes while the others keep two images of 256 x 320 with 8
-gts each. A round takes one step of every size, in turn; memory is the peak of a process that takes two steps.
-"assignment and loss" is timed alone on images of 800 x 1344, where there are 22,400 anchors each.
+Plain PAA on the CPU, like the baseline of `step.py`. One size varies; the others are those of two images of 256 x 320
+with 8 gts each. A round takes one step of every size, in turn; memory is the peak of a process that takes two steps.
+"assignment and loss" is timed alone, on images of 800 x 1344 with 22,400 anchors each.
 """
 
 import argparse
@@ -29,10 +29,11 @@ BATCHES = (1, 2, 4, 8)
 USUAL = {"images": 2, "hw": (256, 320), "gts": 8}
 BLUE, ORANGE = "#0072b2", "#d55e00"
 
-Axis = tuple[str, list[float], list[dict]]  # what changes, its values, the settings
+Axis = tuple[str, list[float], list[dict]]  # what varies, its values, the settings of each value
 
 
 def step(student: str, images: int, hw: tuple[int, int], gts: int) -> Callable[[], object]:
+    """Return a training step on random images."""
     fabric = Fabric(accelerator="cpu", devices=1)
     torch.manual_seed(0)
     given = SimpleNamespace(student=student, precision="32-true")
@@ -44,19 +45,21 @@ def step(student: str, images: int, hw: tuple[int, int], gts: int) -> Callable[[
     batch = random_batch(images, hw, gts)
 
     def take() -> None:
-        learned, _, _ = training_step(parameters, model, None, None, batch, fabric)
-        optimizer_step(parameters, model, optimizer, torch.stack(list(learned.terms.values())).sum(), fabric)
+        result = training_step(parameters, model, batch, fabric)
+        optimizer_step(parameters, model, optimizer, result.total(), fabric)
 
     return take
 
 
 def two_steps(student: str, images: int, hw: tuple[int, int], gts: int) -> None:
+    """Take two training steps: in the second, the optimizer has its state."""
     take = step(student, images, hw, gts)
     take()
     take()
 
 
 def axes_of() -> list[Axis]:
+    """Return the sizes that vary, one at a time."""
     return [
         ("gts per image", list(GTS), [{**USUAL, "gts": gts} for gts in GTS]),
         ("megapixels of an image", [h * w / 1e6 for h, w in SIZES], [{**USUAL, "hw": hw} for hw in SIZES]),
@@ -65,6 +68,7 @@ def axes_of() -> list[Axis]:
 
 
 def draw(measured: list[tuple[str, list[float], list[float], list[float]]], path: Path, student: str) -> None:
+    """Draw seconds and memory against each size."""
     figure, axes = plt.subplots(1, len(measured), figsize=(4 * len(measured), 3.4), layout="constrained")
     for axis, (name, values, seconds, memory) in zip(axes, measured, strict=True):
         axis.plot(values, seconds, "o-", color=BLUE)
@@ -74,8 +78,8 @@ def draw(measured: list[tuple[str, list[float], list[float], list[float]]], path
         beside.plot(values, memory, "s--", color=ORANGE)
         beside.set(ylabel="peak memory of the process, GB", ylim=(0, 1.15 * max(memory)))
         beside.yaxis.label.set_color(ORANGE)
-        for one in (axis, beside):
-            one.spines["top"].set_visible(False)
+        for twin in (axis, beside):
+            twin.spines["top"].set_visible(False)
     figure.get_layout_engine().set(wspace=0.08)
     figure.suptitle(f"A training step of PAA-{student.upper()} on two CPU cores")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,9 +95,9 @@ def main() -> None:
     print(f"{machine()}; PAA-{given.student}, medians of {given.rounds} rounds.")
     measured = []
     for name, values, settings in axes_of():
-        tasks = {str(value): step(given.student, **one) for value, one in zip(values, settings, strict=True)}
-        seconds = [statistics.median(own) for own in alternate(tasks, given.rounds).values()]
-        memory = [peak_memory(two_steps, given.student, *one.values()) / 1024 for one in settings]
+        tasks = {str(value): step(given.student, **setting) for value, setting in zip(values, settings, strict=True)}
+        seconds = [statistics.median(times) for times in alternate(tasks, given.rounds).values()]
+        memory = [peak_memory(two_steps, given.student, *setting.values()) / 1024 for setting in settings]
         measured.append((name, values, seconds, memory))
         print(f"\n| {name} | seconds | peak memory, GB |\n|---:|---:|---:|")
         for value, second, peak in zip(values, seconds, memory, strict=True):
@@ -103,7 +107,7 @@ def main() -> None:
         print(f"\nOne more {unit} takes {milliseconds:.2g} ms and {megabytes:.2g} MB.", flush=True)
     fabric = Fabric(accelerator="cpu", devices=1)
     tasks = {str(gts): on_given_outputs(random_batch(2, (800, 1344), gts), fabric) for gts in GTS}
-    seconds = [statistics.median(own) for own in alternate(tasks, given.rounds).values()]
+    seconds = [statistics.median(times) for times in alternate(tasks, given.rounds).values()]
     print("\n| gts per image, 800 x 1344 | assignment and loss, ms |\n|---:|---:|")
     for gts, second in zip(GTS, seconds, strict=True):
         print(f"| {gts} | {1000 * second:.0f} |")

@@ -1,14 +1,14 @@
-"""A training step of each method, beside forward and backward of the bare network, and what assignment and loss take.
+"""The time of a training step of each method, of the network alone, and of assignment and loss alone.
 
     python benchmarks/step.py                                       # PAA-R50, two images of 256 x 320, on the CPU
     python benchmarks/step.py --compile --plain                     # with torch.compile
     python benchmarks/step.py --device cuda --batch 8 --height 800 --width 1344 --precision bf16-mixed [--student r101]
 
 Random images with gts as in `assignment.py`; the backbone's stem and first stage are frozen and BatchNorm uses its
-stored statistics, as in the paper's recipe. A step is everything between a batch and the next: candidates, networks,
-assignment, losses, backward and optimizer. "bare network": forward, and backward of the sum of its outputs.
-"assignment and loss": what remains of the baseline's step when the outputs are given, with its backward to them.
-A round runs everything once, in turn.
+stored statistics, as in the paper's recipe. A step is all work between two batches: candidates, networks, assignment,
+losses, backward and optimizer. "bare network": forward, and backward of the sum of its outputs. "assignment and loss":
+the rest of the baseline's step, from given outputs and with the backward pass to them. A round runs each variant once,
+in turn.
 """
 
 import argparse
@@ -22,10 +22,10 @@ from assignment import targets_of
 from lightning.fabric import Fabric
 from measure import alternate, machine, median_ratio
 
-from lad.assigners.candidates import match_candidates
+from lad.assigners import PAA, AssignmentContext
 from lad.config.experiment import Parameters, make_parameters
 from lad.distillation.assignment_cache import AssignmentCache
-from lad.distillation.methods import baseline
+from lad.distillation.methods import baseline_loss
 from lad.geometry import make_anchors
 from lad.models.detector import build_detector
 from lad.models.fuse_batchnorm import fuse_batchnorm
@@ -39,6 +39,7 @@ PAPER = {"frozen_stages": 1, "norm_eval": True}
 
 
 def random_batch(images: int, hw: tuple[int, int], gts: int) -> Batch:
+    """Return random images of one size with `gts` gts each."""
     targets = targets_of(gts, hw, images)
     original_hw = torch.tensor([hw] * images)
     flipped = torch.zeros(images, dtype=torch.bool)
@@ -46,7 +47,7 @@ def random_batch(images: int, hw: tuple[int, int], gts: int) -> Batch:
 
 
 def steps(given: argparse.Namespace, fabric: Fabric, folder: Path) -> dict[str, Callable[[], object]]:
-    """The tasks by name."""
+    """Return the tasks by name."""
     torch.manual_seed(0)
     batch = random_batch(given.batch, (given.height, given.width), given.gts)
     teacher = fuse_batchnorm(build_detector(given.teacher, CLASSES)).to(
@@ -63,14 +64,14 @@ def steps(given: argparse.Namespace, fabric: Fabric, folder: Path) -> dict[str, 
             network.compile()
         weights = [weight for weight in network.parameters() if weight.requires_grad]
         model, optimizer = fabric.setup(network, build_optimizer(parameters, weights))
-        asked = teacher if method == "lad" else None
+        frozen_teacher = teacher if method == "lad" else None
         cache = AssignmentCache(folder, {}) if cached else None
         model.train()
 
         def step() -> None:
-            learned, _, _ = training_step(parameters, model, asked, cache, batch, fabric)
-            optimizer_step(parameters, model, optimizer, torch.stack(list(learned.terms.values())).sum(), fabric)
-            wait(fabric)
+            result = training_step(parameters, model, batch, fabric, frozen_teacher, cache)
+            optimizer_step(parameters, model, optimizer, result.total(), fabric)
+            synchronize(fabric)
 
         return step
 
@@ -81,35 +82,39 @@ def steps(given: argparse.Namespace, fabric: Fabric, folder: Path) -> dict[str, 
     }
     if given.plain:
         return tasks
-    taught = {"LAD": trained("lad"), "LAD, teacher remembered": trained("lad", cached=True), "CoLAD": trained("colad")}
-    return tasks | taught
+    return tasks | {
+        "LAD": trained("lad"), "LAD, teacher cached": trained("lad", cached=True), "CoLAD": trained("colad"),
+    }  # fmt: skip
 
 
 def parameters_of(given: argparse.Namespace, method: str, cached: bool) -> Parameters:
-    taught = {} if method == "baseline" else {"teacher": given.teacher, "cache_teacher": cached}
+    """Return the parameters of a method under the paper's recipe."""
+    teacher = {} if method == "baseline" else {"teacher": given.teacher, "cache_teacher": cached}
     return make_parameters(
-        {"profile": "coco_1x", "student": given.student, "method": method, "precision": given.precision, **taught}
+        {"profile": "coco_1x", "student": given.student, "method": method, "precision": given.precision, **teacher}
     )
 
 
 def bare(given: argparse.Namespace, batch: Batch, fabric: Fabric) -> Callable[[], object]:
+    """Return forward and backward of the student's network alone."""
     network = build_detector(given.student, CLASSES, **PAPER).to(fabric.device, memory_format=torch.channels_last)
     network.train()
     if given.compile:
         network.compile()
     images = batch.images.to(fabric.device, memory_format=torch.channels_last)
 
-    def both_ways() -> None:
+    def forward_and_backward() -> None:
         with fabric.autocast():
             outputs = network(images)
         network.zero_grad()
-        sum(one.float().sum() for one in outputs).backward()
-        wait(fabric)
+        sum(field.float().sum() for field in outputs).backward()
+        synchronize(fabric)
 
-    return both_ways
+    return forward_and_backward
 
 
 def on_given_outputs(batch: Batch, fabric: Fabric) -> Callable[[], object]:
+    """Return assignment, loss and backward to the outputs, which are random."""
     host_anchors, anchors = make_anchors(batch.padded_hw), make_anchors(batch.padded_hw, fabric.device)
     shape, targets = (len(batch.images), len(anchors.boxes)), batch.targets.to(fabric.device)
     outputs = HeadOutputs(
@@ -118,21 +123,22 @@ def on_given_outputs(batch: Batch, fabric: Fabric) -> Callable[[], object]:
         torch.randn(shape, device=fabric.device).requires_grad_(),
     )
 
-    def assign_and_lose() -> None:
-        candidates = match_candidates(host_anchors, batch.targets).to(fabric.device)
-        learned = baseline(outputs, None, candidates, anchors, targets)
-        torch.autograd.grad(torch.stack(list(learned.terms.values())).sum(), outputs)
-        wait(fabric)
+    def assign_and_compute_loss() -> None:
+        candidates = PAA().find_candidates(host_anchors, batch.targets).to(fabric.device)
+        loss = baseline_loss(outputs, None, AssignmentContext(candidates, anchors, targets))
+        torch.autograd.grad(torch.stack(list(loss.terms.values())).sum(), outputs)
+        synchronize(fabric)
 
-    return assign_and_lose
+    return assign_and_compute_loss
 
 
-def wait(fabric: Fabric) -> None:
+def synchronize(fabric: Fabric) -> None:
+    """Wait until the device has finished its work."""
     if fabric.device.type == "cuda":
         torch.cuda.synchronize()
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--student", default="r50")
     parser.add_argument("--teacher", default="r101")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -148,7 +154,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments(parser)
+    add_arguments(parser)
     given = parser.parse_args()
     fabric = Fabric(accelerator=given.device, devices=1, precision=given.precision)
     with tempfile.TemporaryDirectory() as folder:
@@ -160,14 +166,15 @@ def main() -> None:
     if given.compile:
         compiled = f", compiled with {sum(torch._dynamo.utils.counters['graph_break'].values())} graph breaks"
     print(
-        f"{device}; {given.student} taught by {given.teacher}, {given.batch} images of {given.height} x {given.width}, "
-        f"{given.gts} gts each, {given.precision}{compiled}; medians of {given.rounds} rounds.\n"
+        f"{device}; student {given.student}, teacher {given.teacher}, {given.batch} images of "
+        f"{given.height} x {given.width}, {given.gts} gts each, {given.precision}{compiled}; "
+        f"medians of {given.rounds} rounds.\n"
     )
     print("| step | ms | images/s | of the bare network | of the baseline's step |")
     print("|---|---:|---:|---:|---:|")
-    for name, own in seconds.items():
-        median = statistics.median(own)
-        of_bare, of_baseline = (median_ratio(own, seconds[other]) for other in ("bare network", "baseline"))
+    for name, times in seconds.items():
+        median = statistics.median(times)
+        of_bare, of_baseline = (median_ratio(times, seconds[other]) for other in ("bare network", "baseline"))
         print(f"| {name} | {1000 * median:.0f} | {given.batch / median:.2f} | {of_bare:.3f} | {of_baseline:.3f} |")
 
 

@@ -1,8 +1,8 @@
-"""What a teacher's forward pass costs, and which of its savings pay.
+"""The time of a teacher's forward pass, and what each of its optimizations saves.
 
     python benchmarks/teacher.py [--teacher r101] [--device cpu] [--height 256] [--width 320] [--batch 2] [--rounds 9]
 
-Each row changes one thing of the row above it; a round runs all of them, in turn.
+Each row changes one setting of the row above it; a round runs each variant once, in turn.
 """
 
 import argparse
@@ -22,15 +22,16 @@ from lad.models.fuse_batchnorm import fuse_batchnorm
 def forward(
     teacher: nn.Module, images: torch.Tensor, gradients_off: type, autocast: bool = False
 ) -> Callable[[], object]:
+    """Return a forward pass under a context without gradients."""
     device = images.device.type
 
-    def look() -> None:
+    def run() -> None:
         with gradients_off(), torch.autocast(device, torch.bfloat16) if autocast else contextlib.nullcontext():
             teacher(images)
         if device == "cuda":
             torch.cuda.synchronize()
 
-    return look
+    return run
 
 
 def main() -> None:
@@ -44,27 +45,27 @@ def main() -> None:
     given = parser.parse_args()
     torch.manual_seed(0)
     plain = build_detector(given.teacher, 80).eval().to(given.device)
-    last, folded = (make(plain).to(memory_format=torch.channels_last) for make in (copy.deepcopy, fuse_batchnorm))
+    last, fused = (make(plain).to(memory_format=torch.channels_last) for make in (copy.deepcopy, fuse_batchnorm))
     images = torch.randn(given.batch, 3, given.height, given.width, device=given.device)
     images_last = images.contiguous(memory_format=torch.channels_last)
     tasks = {
         "eval mode, no gradients": forward(plain, images, torch.no_grad),
         "+ inference mode": forward(plain, images, torch.inference_mode),
         "+ channels last": forward(last, images_last, torch.inference_mode),
-        "+ BatchNorm folded": forward(folded, images_last, torch.inference_mode),
-        "without inference mode (lad)": forward(folded, images_last, torch.no_grad),
-        "+ autocast to bfloat16 (lad, with bf16-mixed)": forward(folded, images_last, torch.no_grad, autocast=True),
+        "+ BatchNorm fused": forward(fused, images_last, torch.inference_mode),
+        "without inference mode (lad)": forward(fused, images_last, torch.no_grad),
+        "+ autocast to bfloat16 (lad, with bf16-mixed)": forward(fused, images_last, torch.no_grad, autocast=True),
     }
     seconds = alternate(tasks, given.rounds)
-    where = torch.cuda.get_device_name() if given.device == "cuda" else machine()
-    print(f"{where}; PAA-{given.teacher}, {given.batch} images of {given.height} x {given.width}.\n")
+    device = torch.cuda.get_device_name() if given.device == "cuda" else machine()
+    print(f"{device}; PAA-{given.teacher}, {given.batch} images of {given.height} x {given.width}.\n")
     print("| teacher | ms | of the first | of the row above |")
     print("|---|---:|---:|---:|")
     names = list(tasks)
     for name, above in zip(names, [names[0], *names], strict=False):
-        own = seconds[name]
-        ratios = [f"{median_ratio(own, seconds[other]):.2f}" for other in (names[0], above)]
-        print(f"| {name} | {1000 * statistics.median(own):.0f} | {' | '.join(ratios)} |")
+        times = seconds[name]
+        ratios = [f"{median_ratio(times, seconds[other]):.2f}" for other in (names[0], above)]
+        print(f"| {name} | {1000 * statistics.median(times):.0f} | {' | '.join(ratios)} |")
 
 
 if __name__ == "__main__":
