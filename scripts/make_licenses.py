@@ -54,8 +54,8 @@ project.
 TAIL = """
 Two of these include software under other terms than their own. The wheel of **imageio-ffmpeg** contains an `ffmpeg`
 under the **GPL-3.0-or-later**: a separate program, started only to write an animation as `.mp4`; without the package
-the system's `ffmpeg` is used, and `.gif` files need none. On Linux **torch** depends on NVIDIA's CUDA libraries, which are
-proprietary; torch's builds for the CPU do not.
+the system's `ffmpeg` is used, and `.gif` files need none. On Linux **torch** depends on NVIDIA's CUDA libraries, which
+are proprietary; torch's builds for the CPU do not.
 
 ## Other material
 
