@@ -98,13 +98,13 @@ def shapes(make_once) -> Path:
 
 @pytest.fixture(scope="session")
 def trained_runs(make_once, shapes) -> "dict[str, Run]":
-    """Finished runs to read, in one folder, oldest first: "plain", "without epochs", "teacher" and "lad" of two epochs.
+    """Finished runs of two epochs to read, oldest first: "plain", "without epochs", "teacher" and its student, "lad".
 
     A test that writes into a run's folder copies it first.
     """
     from runs import open_runs, train_runs
 
-    return open_runs(make_once("runs", lambda folder: train_runs(shapes, folder)))
+    return open_runs(make_once("runs", lambda out: train_runs(shapes, out)))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from unittest import mock
 from lad.config.experiment import Parameters, make_parameters
 from lad.evaluation.coco_eval import METRICS
 from lad.experiments import runner
-from lad.experiments.run_store import RESULTS_FILE, Run, open_run
+from lad.experiments.run_store import RESULTS_FILE, Run, finished_runs
 from lad.training.trainer import append_metrics, save_epoch
 
 TINY = {
@@ -16,30 +16,27 @@ TINY = {
     "short_sides": [128], "test_short_side": 128, "long_side": 128,
 }  # fmt: skip
 
+TRAINED = ("plain", "without epochs", "teacher", "lad")
+
 
 def tiny(data: Path | str, out: Path, **changes: object) -> Parameters:
     """Return the parameters of a baseline run of two epochs on small images, but for the changes."""
     return make_parameters({**TINY, "data": str(data), "out": str(out), **changes})
 
 
-def train_runs(data: Path, folder: Path) -> None:
-    """Train runs for many tests to read: a plain one, one without saved epochs, and LAD with its teacher."""
-    out = folder / "runs"
+def train_runs(data: Path, out: Path) -> None:
+    """Train runs for many tests to read, in the order of `TRAINED`: the teacher is that of the last."""
     lad = tiny(data, out, method="lad", teacher="r18", seed=3)
-    parameters = {"plain": tiny(data, out, seed=1), "without epochs": tiny(data, out, seed=2, save_epochs=False)}
-    parameters |= {"teacher": lad.of_teacher(), "lad": lad}
-    names = {}
-    for second, (name, each) in enumerate(parameters.items()):
-        run = runner.run_experiment(each)
-        names[name] = str(run.folder)
+    plain, without_epochs = tiny(data, out, seed=1), tiny(data, out, seed=2, save_epochs=False)
+    for second, parameters in enumerate((plain, without_epochs, lad.of_teacher(), lad)):
+        run = runner.run_experiment(parameters)
         results = {**run.results, "finished": f"2020-01-01T00:00:0{second}+00:00"}  # they may finish within one second
         (run.folder / RESULTS_FILE).write_text(json.dumps(results))
-    (folder / "names.json").write_text(json.dumps(names))
 
 
-def open_runs(folder: Path) -> dict[str, Run]:
+def open_runs(out: Path) -> dict[str, Run]:
     """Return the runs of `train_runs` by name."""
-    return {name: open_run(Path(path)) for name, path in json.loads((folder / "names.json").read_text()).items()}
+    return dict(zip(TRAINED, finished_runs(out), strict=True))
 
 
 def fabricate(parameters: Parameters) -> Run:

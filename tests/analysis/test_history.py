@@ -8,22 +8,15 @@ import torch
 from lad.analysis.assignment import analyze
 from lad.analysis.history import assignment_history
 from lad.analysis.positives import BOTH, STUDENT_ONLY, TEACHER_ONLY
-from lad.config.experiment import make_parameters
 from lad.data.collate import collate
-from lad.data.synthetic.shapes import write_shapes
-from lad.experiments.runner import run_experiment
 from lad.experiments.setup import open_data
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(trained_runs):
     """A run of two epochs, and one validation image."""
-    folder = tmp_path_factory.mktemp("history")
-    write_shapes(folder / "shapes", "toy", {"train": 8, "val": 2})
-    given = {"method": "baseline", "student": "r18", "data": folder / "shapes", "epochs": 2, "batch_size": 4}
-    sizes = {"short_sides": [128], "test_short_side": 128, "long_side": 128}
-    parameters = make_parameters({**given, **sizes, "accelerator": "cpu", "out": folder / "runs"})
-    return run_experiment(parameters), collate([open_data(parameters)[1][0]])
+    run = trained_runs["plain"]
+    return run, collate([open_data(run.parameters)[1][0]])
 
 
 def test_a_history_has_the_assignment_of_every_saved_epoch_by_its_own_weights(trained):

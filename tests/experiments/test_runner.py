@@ -8,9 +8,9 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
+from runs import tiny
 
-from lad.config.experiment import Parameters, make_parameters
-from lad.data.synthetic.shapes import write_shapes
+from lad.config.experiment import Parameters
 from lad.evaluation.coco_eval import METRICS
 from lad.experiments import runner as experiment
 from lad.experiments.leaderboard import results_table
@@ -23,20 +23,7 @@ from lad.training import trainer as training
 inplace = torch.nn.Module.compile
 
 
-@pytest.fixture(scope="module")
-def shapes(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "shapes"
-    write_shapes(folder, "toy", {"train": 12, "val": 6})
-    return folder
-
-
-def tiny(shapes: Path, out: Path, **changes) -> Parameters:
-    return make_parameters(
-        {
-            "data": str(shapes), "out": str(out), "method": "baseline", "student": "r18", "epochs": 2, "batch_size": 4,
-            "short_sides": [128], "test_short_side": 128, "long_side": 128, "accelerator": "cpu", **changes,
-        }
-    )  # fmt: skip
+pytestmark = pytest.mark.spread
 
 
 def weights(folder: Path) -> bytes:
@@ -148,9 +135,10 @@ def test_lad_trains_its_teacher_first_and_records_it(shapes, tmp_path):
     assert weights(runs["plain student"].folder) != weights(runs["LAD student"].folder)
 
 
-@pytest.mark.parametrize("remembered", [False, True])
-def test_two_devices_train_one_run_with_a_teacher(shapes, tmp_path, remembered):
-    changes = {"method": "lad", "teacher": "r18", "devices": 2, "epochs": 1, "cache_teacher": remembered}
+@pytest.mark.xdist_group("devices")
+@pytest.mark.parametrize("is_cached", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_two_devices_train_one_run_with_a_teacher(shapes, tmp_path, is_cached):
+    changes = {"method": "lad", "teacher": "r18", "devices": 2, "epochs": 1, "cache_teacher": is_cached}
     run = run_experiment(tiny(shapes, tmp_path, **changes))
     assert run.results["hardware"]["devices"] == 2 and run.results["metrics"]["AP"] is not None
     assert len(run.epochs) == 1  # one line, though two processes trained

@@ -13,10 +13,8 @@ from matplotlib.collections import PatchCollection
 from PIL import Image
 
 from lad.analysis.positives import ASSIGNMENTS, MAX_PREDICTED
-from lad.config.experiment import make_parameters
 from lad.data.synthetic.shapes import write_shapes
 from lad.experiments.run_store import finished_runs
-from lad.experiments.runner import run_experiment
 from lad.explorer.app import GAP, PIXEL_RATIO, compose_sheet, explore
 from lad.explorer.config import make_explorer_config
 from lad.explorer.session import UserBox, assignments_for, open_photo
@@ -27,13 +25,14 @@ WIDGET_TYPE = "application/vnd.jupyter.widget-view+json"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Images, and a run of two epochs with its teacher."""
-    folder = tmp_path_factory.mktemp("explorer")
-    write_shapes(folder / "shapes", "toy", {"train": 4, "val": 6})
-    given = {"method": "lad", "student": "r18", "teacher": "r18", "data": folder / "shapes", "epochs": 2}
-    sizes = {"short_sides": [128], "test_short_side": 128, "long_side": 128, "batch_size": 4, "seed": 1}
-    run_experiment(make_parameters({**given, **sizes, "accelerator": "cpu", "out": folder / "runs"}))
+def folder(trained_runs):
+    """The folder of runs/ and shapes/, their data."""
+    return trained_runs["lad"].folder.parents[1]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
     picture = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
     Image.fromarray(picture).save(folder / "mine.png")
     (folder / "broken.png").write_bytes(b"no picture")
@@ -41,8 +40,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def lad_run(folder):
-    return next(path.name for path in (folder / "runs").iterdir() if "-lad-" in path.name)
+def lad_run(trained_runs):
+    """The name of a run of two epochs with a teacher."""
+    return trained_runs["lad"].folder.name
 
 
 @pytest.fixture
@@ -143,8 +143,8 @@ def test_an_impossible_change_leaves_the_explorer_as_it_was(explorer, changes, m
     assert explorer.table().equals(table)
 
 
-def test_a_photo_in_the_configuration_is_shown_until_an_image_is_chosen(explorer, folder, lad_run):
-    given = {"out": folder / "runs", "run": lad_run, "photo": folder / "mine.png"}
+def test_a_photo_in_the_configuration_is_shown_until_an_image_is_chosen(explorer, folder, lad_run, photos):
+    given = {"out": folder / "runs", "run": lad_run, "photo": photos / "mine.png"}
     with_photo = explore(make_explorer_config(given))
     assert with_photo.photo is not None and with_photo.view.pixels.shape == (40, 60, 3)
     with_photo.change(assignment="atss", epoch=0)
@@ -154,23 +154,23 @@ def test_a_photo_in_the_configuration_is_shown_until_an_image_is_chosen(explorer
     assert np.array_equal(with_photo.view.pixels, with_photo.session.dataset.pixels(1))
 
 
-def test_a_photo_is_read_and_analyzed_once(folder, lad_run, monkeypatch):
-    given = {"out": folder / "runs", "run": lad_run, "photo": folder / "mine.png"}
+def test_a_photo_is_read_and_analyzed_once(folder, lad_run, monkeypatch, photos):
+    given = {"out": folder / "runs", "run": lad_run, "photo": photos / "mine.png"}
     with_photo = explore(make_explorer_config(given))
     analyses = with_photo.view.analyses
     with_photo.change(levels=(3,))
     assert all(analysis is analyses[name] for name, analysis in with_photo.view.analyses.items())
 
 
-def test_a_photo_that_cannot_be_read_is_an_error(folder, lad_run):
+def test_a_photo_that_cannot_be_read_is_an_error(folder, lad_run, photos):
     with pytest.raises(ValueError, match=r"broken\.png: cannot be read as an image"):
-        explore(make_explorer_config({"out": folder / "runs", "run": lad_run, "photo": folder / "broken.png"}))
+        explore(make_explorer_config({"out": folder / "runs", "run": lad_run, "photo": photos / "broken.png"}))
 
 
 @pytest.mark.parametrize("changes", [{"image": 0}, {"run": "untrained"}], ids=["image", "run"])
-def test_a_photo_and_its_box_stay_until_an_image_or_a_run_is_chosen(explorer, folder, changes):
+def test_a_photo_and_its_box_stay_until_an_image_or_a_run_is_chosen(explorer, folder, changes, photos):
     explorer.change(data=str(folder / "shapes"))
-    explorer.change(photo=open_photo(explorer.session, folder / "mine.png"), box=UserBox(label=4))
+    explorer.change(photo=open_photo(explorer.session, photos / "mine.png"), box=UserBox(label=4))
     explorer.change(assignment="atss")
     explorer.change(box=dataclasses.replace(explorer.box, corners=(0, 0, 0.5, 0.5)))
     assert explorer.view.batch.targets.labels[0] == 4 and explorer.view.batch.targets.boxes[0, 2] == 64
@@ -179,8 +179,8 @@ def test_a_photo_and_its_box_stay_until_an_image_or_a_run_is_chosen(explorer, fo
     assert explorer.view.pixels.shape == (128, 128, 3)
 
 
-def test_another_teacher_analyzes_the_same_image(explorer, folder, lad_run):
-    explorer.change(photo=open_photo(explorer.session, folder / "mine.png"))
+def test_another_teacher_analyzes_the_same_image(explorer, folder, lad_run, photos):
+    explorer.change(photo=open_photo(explorer.session, photos / "mine.png"))
     explorer.change(compare_with=lad_run, assignment="each")
     assert explorer.session.runs["teacher"].folder.name == lad_run
     assert explorer.view.pixels.shape == (40, 60, 3)

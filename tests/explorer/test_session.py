@@ -12,8 +12,6 @@ from PIL import Image
 
 from lad.analysis.assignment import analyze
 from lad.analysis.positives import ASSIGNMENTS, NEED_TEACHER
-from lad.config.experiment import make_parameters
-from lad.data.synthetic.shapes import write_shapes
 from lad.experiments.runner import run_experiment
 from lad.explorer import session as session_module
 from lad.explorer.config import make_explorer_config
@@ -33,25 +31,9 @@ from lad.structures import Detections
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(trained_runs):
     """Finished runs by name: "plain", "without epochs", and the newest, "lad", with its "teacher"."""
-    folder = tmp_path_factory.mktemp("view")
-    write_shapes(folder / "shapes", "toy", {"train": 4, "val": 6})
-    made = {"plain": tiny(folder, seed=1, epochs=2), "without epochs": tiny(folder, seed=2, save_epochs=False)}
-    made["lad"] = tiny(folder, method="lad", teacher="r18", seed=3)
-    finished = {name: run_experiment(parameters) for name, parameters in made.items()}
-    finished["teacher"] = run_experiment(made["lad"].of_teacher())
-    for second, name in enumerate(("plain", "without epochs", "teacher", "lad")):  # they may finish in one second
-        file = finished[name].folder / "results.json"
-        results = json.loads(file.read_text())
-        file.write_text(json.dumps({**results, "finished": f"2020-01-01T00:00:0{second}+00:00"}))
-    return finished
-
-
-def tiny(folder, **changes):
-    sizes = {"short_sides": [128], "test_short_side": 128, "long_side": 128}
-    given = {"method": "baseline", "student": "r18", "data": folder / "shapes", "epochs": 1, "batch_size": 4}
-    return make_parameters({**given, **sizes, "accelerator": "cpu", "out": folder / "runs", **changes})
+    return trained_runs
 
 
 @pytest.fixture(scope="module")
