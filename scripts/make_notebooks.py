@@ -218,7 +218,7 @@ names = {"plain student": "R50", "teacher": "Swin-B, the teacher", "taught stude
 runs = {name: results.run(title) for name, title in names.items()}
 if all(runs.values()):
     batch = first_images(open_data(runs["teacher"].parameters)[1], count=3)
-    analyses = {name: analyze(run.load_detector(), batch) for name, run in runs.items()}
+    analyses = {name: analyze(run.load_detector(), batch, run.assigner) for name, run in runs.items()}
     display(figures.draw_assignments(batch.images, batch.targets, analyses))""",
             ),
         ),

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lad.assigners import assign_by_predictions, build_assigner
-from lad.assigners.candidates import match_candidates
-from lad.assigners.cost import anchor_cost
+from lad.assigners import PAA, Assigner, AssignmentContext, assign_by_predictions
 from lad.assigners.gmm import Mixture, fit_mixture
-from lad.assigners.paa import select_positives, topk_per_level
+from lad.assigners.paa import DEFAULT_ASSIGNER, select_positives, topk_per_level
 from lad.data.coco import CocoDataset
 from lad.data.collate import collate
 from lad.distillation.statistics import jaccard
@@ -52,13 +50,13 @@ class AssignmentAnalysis:
 
 
 @torch.no_grad()
-def analyze(detector: nn.Module, batch: Batch, assigner: str = "paa") -> AssignmentAnalysis:
+def analyze(detector: nn.Module, batch: Batch, assigner: Assigner = DEFAULT_ASSIGNER) -> AssignmentAnalysis:
     """Analyze a detector's own assignment of a batch; the detector is set to eval mode.
 
     Args:
         detector: A detector on the CPU.
         batch: N images with their gts, on the CPU.
-        assigner: The assigner that decides `gt_index`, a key of `ASSIGNERS`.
+        assigner: Decides `gt_index`; a `PAA` also decides the pooled samples, which are of PAA's defaults otherwise.
     """
     detector.eval()
     parts = [detector(images) for images in batch.images.split(IMAGES_PER_FORWARD)]
@@ -70,12 +68,12 @@ def analyze(detector: nn.Module, batch: Batch, assigner: str = "paa") -> Assignm
     return analyze_outputs(outputs, batch, assigner)
 
 
-def analyze_outputs(outputs: HeadOutputs, batch: Batch, assigner: str = "paa") -> AssignmentAnalysis:
+def analyze_outputs(outputs: HeadOutputs, batch: Batch, assigner: Assigner = DEFAULT_ASSIGNER) -> AssignmentAnalysis:
     """Analyze the assignment that follows from a detector's outputs for a batch; see `analyze`."""
-    anchors = make_anchors(batch.padded_hw)
-    candidates = match_candidates(anchors, batch.targets)
-    cost = anchor_cost(outputs, candidates, anchors, batch.targets)
-    pooled_cost, pooled_candidate, count = topk_per_level(candidates, cost, len(batch.targets.boxes))
+    anchors, paa = make_anchors(batch.padded_hw), as_paa(assigner)
+    context = AssignmentContext(paa.find_candidates(anchors, batch.targets), anchors, batch.targets)
+    candidates, cost = context.candidates, paa.score(outputs, context)[:, 0]
+    pooled_cost, pooled_candidate, count = topk_per_level(candidates, cost, context.num_gts, paa.topk)
     mixture = fit_mixture(pooled_cost, count)
     level, anchor = (
         torch.cat([of_candidate, of_candidate.new_zeros(1)])[pooled_candidate]
@@ -84,7 +82,7 @@ def analyze_outputs(outputs: HeadOutputs, batch: Batch, assigner: str = "paa") -
     return AssignmentAnalysis(
         outputs=outputs,
         anchors=anchors,
-        gt_index=assign_by_predictions(build_assigner(assigner), outputs, anchors, batch.targets),
+        gt_index=assign_by_predictions(assigner, outputs, anchors, batch.targets),
         cost=pooled_cost,
         level=level,
         anchor=anchor,
@@ -92,6 +90,11 @@ def analyze_outputs(outputs: HeadOutputs, batch: Batch, assigner: str = "paa") -
         positive=select_positives(mixture, pooled_cost, count),
         mixture=mixture,
     )
+
+
+def as_paa(assigner: Assigner) -> PAA:
+    """Return the assigner if it is PAA, else PAA with its defaults."""
+    return assigner if isinstance(assigner, PAA) else DEFAULT_ASSIGNER
 
 
 def get_detections(analysis: AssignmentAnalysis, batch: Batch) -> list[Detections]:

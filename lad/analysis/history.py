@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from lad.analysis.assignment import AssignmentAnalysis, analyze
+from lad.analysis.assignment import AssignmentAnalysis, analyze, as_paa
 from lad.analysis.positives import Positives, find_positives
 from lad.experiments.run_store import Run
 from lad.models.safe_load import read_tensors
@@ -47,7 +47,9 @@ def assignment_history(
     detector = run.load_detector()  # once: building is slower than loading an epoch's weights
     for epoch in chosen:
         detector.load_state_dict(read_tensors(run.weights_file(epoch)))
-        analyses = {"student": analyze(detector, batch)} | ({} if teacher is None else {"teacher": teacher})
+        analyses = {"student": analyze(detector, batch, as_paa(run.assigner))} | (
+            {} if teacher is None else {"teacher": teacher}
+        )
         history[epoch_title(epoch)] = find_positives(assignment, analyses, batch.targets)
     return history
 

@@ -52,6 +52,9 @@ class PAA(Assigner):
         return assign(context.candidates, candidate_scores[:, 0], context.anchors, context.targets, self.topk)
 
 
+DEFAULT_ASSIGNER = PAA()
+
+
 @torch.no_grad()
 def assign(
     candidates: Candidates, cost: Tensor, anchors: Anchors, targets: Targets, topk: int = TOPK_PER_LEVEL

@@ -127,7 +127,7 @@ class Parameters(
         if self.test_short_side > self.long_side:
             raise ValueError(f"test_short_side={self.test_short_side} is more than long_side={self.long_side}")
         if self.batch_size % self.devices:
-            raise ValueError(f"batch_size={self.batch_size} does not divide over devices={self.devices}")
+            raise ValueError(f"batch_size={self.batch_size} must be a multiple of devices={self.devices}")
         return self
 
     @property

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lad.assigners.base import Assigner, AssignmentContext
-from lad.assigners.paa import PAA
+from lad.assigners.paa import DEFAULT_ASSIGNER
 from lad.distillation.cost_selection import COST_SELECTIONS, CostSelection, choose_cost_std_mean
 from lad.distillation.soft_label import soft_label_loss
 from lad.geometry import Anchors
@@ -46,7 +46,7 @@ class NoOptions:
     """The options of a method that has no hyper-parameters."""
 
 
-DEFAULT_ASSIGNER, NO_OPTIONS = PAA(), NoOptions()
+NO_OPTIONS = NoOptions()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from lad.assigners import Assigner, AssignmentContext
-from lad.distillation.methods import DEFAULT_ASSIGNER, MethodLoss
+from lad.assigners.paa import DEFAULT_ASSIGNER
+from lad.distillation.methods import MethodLoss
 from lad.structures import HeadOutputs
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from lad.assigners import Assigner, build_assigner
 from lad.config.experiment import NOT_HASHED, Parameters
 from lad.distillation.methods import METHODS
 from lad.experiments.fingerprint import Fingerprint, are_same_code, differing_modules, fingerprint, read_fingerprint
@@ -52,6 +53,11 @@ class Run:
     def code(self) -> Fingerprint | None:
         """Return the fingerprint of the code that made the run; None for a run of an earlier version without one."""
         return read_fingerprint(self.results.get("code"))
+
+    @property
+    def assigner(self) -> Assigner:
+        """Return the assigner of the run, with its options."""
+        return build_assigner(self.parameters.assigner, self.parameters.assigner_options)
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -144,7 +150,7 @@ def _explain_new_run(folder: Path, parameters: Parameters) -> None:
     differences = {}
     for run in finished_runs(folder.parent, f"{folder.name.rpartition('-')[0]}-*"):
         theirs = run.parameters.model_dump(exclude=set(NOT_HASHED))
-        if run.code is None or run.code.digest != current.digest:
+        if run.code is None or not are_same_code(run.code, current):
             differences[run.name] = (run, {name: theirs[name] for name in own if theirs[name] != own[name]})
     if not differences:
         return

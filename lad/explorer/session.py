@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
-from lad.analysis.assignment import AssignmentAnalysis, analyze, gt_with_most_samples
+from lad.analysis.assignment import AssignmentAnalysis, analyze, as_paa, gt_with_most_samples
 from lad.analysis.positives import ASSIGNMENTS, NEED_TEACHER, Positives, find_positives
+from lad.assigners.paa import DEFAULT_ASSIGNER, PAA
 from lad.config.experiment import make_parameters
 from lad.data.annotations import read_annotations
 from lad.data.coco import CocoDataset, find_split
@@ -115,6 +116,11 @@ class ExplorerSession:
     def epochs(self) -> list[int]:
         """Epochs after which the student's weights were saved."""
         return self.runs["student"].saved_epochs if "student" in self.runs else []
+
+    @property
+    def paa(self) -> PAA:
+        """Return PAA with the options of the student's run."""
+        return as_paa(self.runs["student"].assigner) if "student" in self.runs else DEFAULT_ASSIGNER
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -280,7 +286,7 @@ def _cached_analysis(
         while len(session.analysis_cache) >= MAX_CACHED_ANALYSES:
             del session.analysis_cache[next(iter(session.analysis_cache))]
         with _single_thread_for_small(batch):
-            session.analysis_cache[key] = analyze(_detector_at_epoch(session, name, epoch), batch)
+            session.analysis_cache[key] = analyze(_detector_at_epoch(session, name, epoch), batch, session.paa)
     return session.analysis_cache[key]
 
 

@@ -194,7 +194,7 @@ def draw_newest_assignments(runs: Mapping[str, Run]) -> Figure | None:
         return None
     detectors = {name: network.load_detector() for name, network in networks.items()}
     on_counted, on_drawn = (
-        {name: analyze(detector, batch, run.parameters.assigner) for name, detector in detectors.items()}
+        {name: analyze(detector, batch, run.assigner) for name, detector in detectors.items()}
         for batch in (counted, drawn)
     )
     print(f"{run.name}\n{agreement_summary(reference, on_counted)}")

@@ -15,6 +15,7 @@ from lad.analysis.assignment import (  # fmt: skip
     load_image_batch,
     positives_per_level,
 )
+from lad.assigners import PAA
 from lad.assigners.base import AssignmentContext
 from lad.assigners.candidates import match_candidates
 from lad.data.annotations import read_annotations
@@ -97,3 +98,12 @@ def test_detections_stay_inside_their_image(val_set, analyses):
     batch = first_images(val_set, 3)
     for detections in get_detections(analyses["student"], batch):
         assert (detections.boxes >= 0).all() and (detections.boxes <= 128 + 1e-4).all()  # score voting rounds
+
+
+def test_an_assigners_options_decide_the_assignment_and_the_pooled_samples(val_set):
+    batch = first_images(val_set, 3)
+    torch.manual_seed(0)
+    detector = build_detector("r18", 6, width=0.25, channels=64)
+    plain, few = analyze(detector, batch), analyze(detector, batch, PAA(topk=3))
+    assert plain.cost.shape[1] == 45 and few.cost.shape[1] == 15
+    assert (few.gt_index >= 0).sum() == few.positive.sum() < (plain.gt_index >= 0).sum()

@@ -38,7 +38,7 @@ PROJECT = Path(__file__).parents[2]
         ({"cost_selection": "fisher"}, "cost_selection is for method 'colad'; leave it out with method 'lad'"),
         ({"frozen_stages": 1}, "would freeze a randomly initialized backbone; give weights, or frozen_stages=-1"),
         ({"weights": "imagenet"}, "weights 'imagenet' exist for width=1 only"),
-        ({"batch_size": 9, "devices": 2}, "batch_size=9 does not divide over devices=2"),
+        ({"batch_size": 9, "devices": 2}, "batch_size=9 must be a multiple of devices=2"),
         ({"short_sides": [900]}, "must lie between 32 and long_side=128"),
         ({"test_short_side": 900}, "test_short_side=900 is more than long_side=128"),
         ({"evaluator": "pycoco"}, "'evaluator' = 'pycoco' is not one of pycocotools, faster_coco_eval; did you mean"),

@@ -141,3 +141,11 @@ def test_runs_of_different_code_are_named_when_they_stand_in_one_table(tmp_path)
     runs = finished_runs(tmp_path)
     assert describe_code(runs[:1]) == "" and describe_code(runs).startswith("made by different code: ")
     assert f"{OTHER_CODE.digest} (1)" in describe_code(runs)
+
+
+def test_a_run_with_another_head_or_assigner_is_a_new_run_without_a_notice(tmp_path, capsys):
+    """Its modules differ, but no code that both use does."""
+    finished_run(tmp_path)
+    for changes in ({"head": "cop"}, {"assigner": "tal"}, {"lr": 0.001}):
+        folder_to_train(make_parameters({"method": "baseline", "student": "r18", "out": tmp_path, **changes}))
+    assert capsys.readouterr().out == ""
