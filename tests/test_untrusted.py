@@ -12,10 +12,11 @@ import torch
 from bs4 import BeautifulSoup, Tag
 from lightning.fabric import Fabric
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from runs import tiny
 from torch import nn
 
 from lad.config.evaluation import make_evaluation_config
-from lad.config.experiment import make_parameters, read_parameters
+from lad.config.experiment import read_parameters
 from lad.data.annotations import read_annotations
 from lad.data.images import load_image
 from lad.data.synthetic.shapes import write_shapes
@@ -70,9 +71,7 @@ def trained(tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("trained")
     data = folder / EVIL.replace("/", "")  # not allowed in a folder's name
     write_shapes(data, "toy", {"train": 4, "val": 2})
-    sizes = {"short_sides": [96], "test_short_side": 96, "long_side": 96, "width": 0.125}
-    given = {"method": "baseline", "student": "r18", "data": data, "epochs": 1, "batch_size": 4}
-    return run_experiment(make_parameters({**given, **sizes, "accelerator": "cpu", "out": folder / "runs"}))
+    return run_experiment(tiny(data, folder / "runs", epochs=1, width=0.125))
 
 
 @pytest.fixture

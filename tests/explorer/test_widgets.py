@@ -8,9 +8,9 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from runs import tiny
 
 from lad.analysis.positives import ASSIGNMENTS, NEED_TEACHER
-from lad.config.experiment import make_parameters
 from lad.data.synthetic.shapes import write_shapes
 from lad.experiments.run_store import finished_runs, open_run
 from lad.experiments.runner import run_experiment
@@ -23,12 +23,6 @@ from lad.explorer.widgets import NO_EPOCH, OWN_TEACHER, PANELS, THUMBNAILS, Cont
 EVIL = "<img src=x onerror=alert(1)>"
 
 
-def tiny(folder, **changes):
-    sizes = {"short_sides": [128], "test_short_side": 128, "long_side": 128}
-    given = {"method": "baseline", "student": "r18", "data": folder / "shapes", "epochs": 1, "batch_size": 4}
-    return make_parameters({**given, **sizes, "accelerator": "cpu", "out": folder / "runs", **changes})
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Images for 2.4 pages of thumbnails, markup as a class name; a LAD run with its teacher, one without epochs."""
@@ -39,8 +33,9 @@ def folder(tmp_path_factory):
         content = json.loads(file.read_text())
         content["categories"][0]["name"] = EVIL
         file.write_text(json.dumps(content))
-    run_experiment(tiny(folder, method="lad", teacher="r18", epochs=2, teacher_epochs=1))
-    run_experiment(tiny(folder, seed=1, save_epochs=False))
+    data, out = folder / "shapes", folder / "runs"
+    run_experiment(tiny(data, out, method="lad", teacher="r18", teacher_epochs=1))
+    run_experiment(tiny(data, out, seed=1, save_epochs=False, epochs=1))
     return folder
 
 
@@ -448,7 +443,7 @@ def test_markup_in_a_class_name_is_text_everywhere(controls, folder, names):
     other = folder / "other"
     if not other.exists():
         write_shapes(other, "toy", {"train": 4, "val": 2})
-        run_experiment(tiny(folder, seed=7, data=other))
+        run_experiment(tiny(other, folder / "runs", seed=7, epochs=1))
     fresh = Controls(
         explore(make_explorer_config({"out": folder / "runs", "run": names["lad"], "data": folder / "shapes"}))
     )

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import runs
 
-from lad.config.experiment import Parameters, make_parameters
-from lad.data.synthetic.shapes import write_shapes
+from lad.config.experiment import Parameters
 from lad.experiments.run_store import (
     PARAMETERS_FILE,
     RESULTS_FILE,
@@ -20,13 +20,9 @@ from lad.experiments.runner import run_experiment
 
 
 def tiny_parameters(shapes: Path, out: Path, **changes) -> Parameters:
-    return make_parameters(
-        {
-            "data": str(shapes), "out": str(out), "method": "baseline", "student": "r18", "epochs": 1, "batch_size": 4,
-            "width": 0.125, "short_sides": [96], "test_short_side": 96, "long_side": 96, "accelerator": "cpu",
-            "save_epochs": False, **changes,
-        }
-    )  # fmt: skip
+    """Return the parameters of a short training."""
+    size = {"width": 0.125, "short_sides": [96], "test_short_side": 96, "long_side": 96}
+    return runs.tiny(shapes, out, **{"epochs": 1, "save_epochs": False, **size, **changes})
 
 
 @pytest.fixture(scope="session")
@@ -36,10 +32,8 @@ def tiny() -> Callable[..., Parameters]:
 
 
 @pytest.fixture(scope="session")
-def one_run(tmp_path_factory) -> Run:
-    folder = tmp_path_factory.mktemp("one")
-    write_shapes(folder / "shapes", "toy", {"train": 8, "val": 4})
-    return run_experiment(tiny_parameters(folder / "shapes", folder / "runs"))
+def one_run(shapes, tmp_path_factory) -> Run:
+    return run_experiment(tiny_parameters(shapes, tmp_path_factory.mktemp("one")))
 
 
 @pytest.fixture(scope="session")
