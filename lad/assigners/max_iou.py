@@ -35,6 +35,12 @@ class MaxIoU(Assigner):
     positive_iou: float = Field(default=POSITIVE_IOU, gt=0, lt=1)
     background_iou: float = Field(default=BACKGROUND_IOU, gt=0, lt=1)
 
+    def __post_init__(self) -> None:
+        if self.background_iou > self.positive_iou:
+            raise ValueError(
+                f"background_iou = {self.background_iou} must not be more than positive_iou = {self.positive_iou}"
+            )
+
     def find_candidates(self, anchors: Anchors, targets: Targets) -> Candidates:
         """Return PAA's candidates; they are for the statistics alone."""
         return match_candidates(anchors, targets)

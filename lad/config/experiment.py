@@ -236,9 +236,7 @@ def merge_profile_values(given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: `profile` or a key of `profiles` is not a profile, or a name is not a parameter.
     """
-    for old, new in RENAMED.items():
-        if old in given:
-            raise ValueError(f"parameter '{old}' is now called '{new}'; give {new}={format_value(given[old])}")
+    _refuse_renamed(given)
     known = given_values({name: value for name, value in given.items() if name != "profiles"}, Parameters)
     profile = known.setdefault("profile", "toy")
     if not isinstance(profile, str):
@@ -276,13 +274,21 @@ def read_parameters(file: Path, changes: Mapping[str, Any] | None = None) -> Par
             return make_parameters(given)
         if changes:
             raise ValueError("holds all parameters of a run, which cannot be changed; use a YAML file")
-        return Parameters(**json.loads(file.read_text(encoding="utf-8")))
+        content = json.loads(file.read_text(encoding="utf-8"))
+        _refuse_renamed(content)
+        return Parameters(**content)
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror})") from None
     except ValidationError as error:
         raise ValueError(f"{file}: {format_validation_error(error)}") from None
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{file}: {' '.join(str(error).split())}") from None
+
+
+def _refuse_renamed(given: Mapping[str, Any]) -> None:
+    for old, new in RENAMED.items():
+        if old in given:
+            raise ValueError(f"parameter '{old}' is now called '{new}'; give {new}={format_value(given[old])}")
 
 
 def _shortened(value: Any) -> str:

@@ -83,7 +83,11 @@ def register_method(
     learns_assignment: bool = False,
     trains_teacher: bool = False,
 ) -> Callable[[LossFunction], LossFunction]:
-    """Make a method known under the name that users type; the arguments are the fields of `Method`."""
+    """Make a method known under the name that users type; the arguments are the fields of `Method`.
+
+    The function is called with (student outputs, teacher outputs or None, context) and the keywords `assigner` and
+    `options`; with `trains_teacher` also with `select_cost`, one of `COST_SELECTIONS`.
+    """
 
     def register(loss: LossFunction) -> LossFunction:
         METHODS[name] = Method(title, loss, options, needs_teacher, learns_assignment, trains_teacher)

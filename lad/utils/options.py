@@ -38,6 +38,9 @@ def build_options(parameter: str, owner: str, options: type[Options], given: Map
         return options(**given)
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:  # of a check of several options, which names them
+            problem = str(first["msg"]).removeprefix("Value error, ")
+            raise ValueError(f"parameter '{parameter}' of {owner}: {problem}") from None
         name, problem = str(first["loc"][0]), str(first["msg"])
         value = format_value(given[name])
         problem = f"{problem[0].lower()}{problem[1:]}"

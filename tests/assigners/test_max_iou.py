@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lad.assigners import build_assigner
 from lad.assigners.max_iou import MaxIoU
 from lad.geometry import box_iou, inside_images
 from lad.structures import BACKGROUND, IGNORED
@@ -34,3 +35,10 @@ def test_anchors_above_the_threshold_and_each_gts_best_anchors_are_positive(assi
                     expected[image, anchor] = gt
     assignment = scene.assignment(assigner)
     assert (assignment >= 0).any() and np.array_equal(assignment, expected)
+
+
+def test_a_background_threshold_above_the_positive_one_is_refused():
+    with pytest.raises(
+        ValueError, match=r"^parameter 'assigner_options' of assigner 'fixed_iou': background_iou = 0\.6 "
+    ):
+        build_assigner("fixed_iou", {"background_iou": 0.6})

@@ -311,6 +311,7 @@ def test_values_given_beside_a_file_take_precedence_but_a_runs_file_is_complete(
         ("params.json", None, "params.json: cannot be read (No such file or directory)"),
         ("params.json", "{", "params.json: "),
         ("params.json", "[1]", "params.json: "),
+        ("params.json", '{"criterion": "fisher"}', "params.json: parameter 'criterion' is now called 'cost_selection'"),
         ("params.json", '{"epoch": 3}', "params.json: parameter 'width' is missing; "),
         ("mine.yaml", "epoch: 3", "mine.yaml: parameter 'epoch' is unknown; did you mean 'epochs'?"),
         ("mine.yaml", "epochs: 0", "mine.yaml: parameter 'epochs' = 0: input should be greater than or equal to 1"),
