@@ -39,6 +39,6 @@ def test_anchors_above_the_threshold_and_each_gts_best_anchors_are_positive(assi
 
 def test_a_background_threshold_above_the_positive_one_is_refused():
     with pytest.raises(
-        ValueError, match=r"^parameter 'assigner_options' of assigner 'fixed_iou': background_iou = 0\.6 "
+        ValueError, match=r"^parameter 'assigner_options' of assigner 'fixed_iou': background_iou = 0.6"
     ):
         build_assigner("fixed_iou", {"background_iou": 0.6})
