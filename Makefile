@@ -1,7 +1,8 @@
 # make run: the main job, from nothing to an AP table.  make evaluate: where its newest detector fails.
 # make table TABLE=… TABLE_ARGS="…": a whole table of the paper, here Table 2 on generated pictures with three seeds.
 # make report: the main job, then all finished runs as one page to read, runs/report.html.
-# make test: lint, types and tests.  make coverage: the tests, and which lines of lad/ none of them runs.
+# make test: lint, types and the fast tests, in minutes.  make test-all: all tests: more repetitions, notebooks, browser.
+# make coverage: all tests, and which lines of lad/ none of them runs.
 # make lab: JupyterLab at the first notebook, or at NOTEBOOK=explore_assignments.ipynb.
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,8 +11,11 @@ PARAMS ?= -p teacher r101
 NOTEBOOK ?= 00_label_assignment_in_ten_minutes.ipynb
 TABLE ?= table2_soft_label_vs_lad
 TABLE_ARGS ?= --profile toy --seeds 3 --jobs 2
+# A test process per core, with one thread each: nearly halves the time on two cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadgroup
+FAST := not slow and not notebook and not browser
 
-.PHONY: setup run evaluate table test coverage lint lab report notebooks figures clean
+.PHONY: setup run evaluate table test test-all coverage lint lab report notebooks figures clean
 
 setup: $(VENV)/.installed
 
@@ -42,10 +46,13 @@ table: setup
 	$(BIN)/lad table $(TABLE) $(TABLE_ARGS)
 
 test: setup lint
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "$(FAST)"
+
+test-all: setup lint
+	$(PYTEST)
 
 coverage: setup
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
 
 lint: setup
 	$(BIN)/ruff format --check .
