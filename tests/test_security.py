@@ -1,8 +1,8 @@
 """No source file loads, downloads or starts anything in a way that could run code written by somebody else.
 
 Most of this is checked by ruff: its `S` rules (flake8-bandit) and the modules and functions banned under
-`[tool.ruff.lint.flake8-tidy-imports.banned-api]` in pyproject.toml. This file checks what ruff has no rule for, and that
-both together find every unsafe snippet of a list.
+`[tool.ruff.lint.flake8-tidy-imports.banned-api]` in pyproject.toml. This file checks what ruff has no rule for, and
+that both together find every unsafe snippet of a list.
 """
 
 import ast
@@ -306,6 +306,7 @@ def test_every_way_of_letting_others_in_is_found():
         assert re.search(OPEN_DOORS, line), line
 
 
-def test_make_lab_is_among_the_checked_files_and_the_readme_says_to_leave_it_so():
+def test_make_lab_is_among_the_checked_files_and_the_documentation_says_to_leave_it_so():
     assert "jupyter lab" in (PROJECT / "Makefile").read_text()
-    assert "listens on this machine only and asks for the token" in (PROJECT / "README.md").read_text()
+    assert "it listens on this machine only and asks for its token" in (PROJECT / "docs" / "security.md").read_text()
+    assert "leave both as they are" in (PROJECT / "docs" / "notebooks.md").read_text()

@@ -14,6 +14,8 @@ from lad.config.experiment import make_parameters
 from lad.experiments import fingerprint as module
 from lad.experiments.fingerprint import Fingerprint, are_same_code, differing_modules, fingerprint, read_fingerprint
 
+pytestmark = pytest.mark.spread
+
 PROJECT = Path(__file__).parents[2]
 SOURCE = '''"""A module."""
 from torch.nn import functional as F
@@ -154,6 +156,7 @@ def edit(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new), encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_an_edited_constant_trains_the_run_again_and_says_why(train, tmp_path):
     """A constant that is a hyper-parameter's default changes the resolved parameters, too."""
     first, _ = train()
@@ -177,6 +180,7 @@ def test_an_edited_loss_trains_beside_the_old_run_and_names_its_module(train, tm
     assert train("always")[0] == f"{first}-3"
 
 
+@pytest.mark.slow
 def test_a_comment_and_a_function_in_another_file_leave_the_run_as_it_is(train, tmp_path):
     first, _ = train()
     statistics = tmp_path / "lad" / "distillation" / "statistics.py"
