@@ -36,7 +36,7 @@ def detection_loss(
     every output, as distributed training needs.
 
     Args:
-        outputs: The network's.
+        outputs: Outputs of the network.
         gt_index: [N, A], the assignment.
         anchors: The A anchors of the batch.
         targets: The T gts of the batch.

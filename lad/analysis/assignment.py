@@ -23,8 +23,8 @@ IMAGES_PER_FORWARD = 4  # the feature maps of more photographs would not fit a l
 class AssignmentAnalysis:
     """The label assignment of a batch by one detector, with the PAA costs behind it.
 
-    Each gt has up to K = 45 pooled PAA samples, the nine candidates of lowest cost on each of five levels. They decide
-    `gt_index` where the assigner is PAA. The first `count` entries of each row are valid.
+    Each gt has up to K pooled PAA samples, by default the nine candidates of lowest cost on each of five levels. They
+    decide `gt_index` if the assigner is PAA. The first `count` entries of each row are valid.
 
     Attributes:
         outputs: The detector's outputs for the batch.
@@ -56,7 +56,7 @@ def analyze(detector: nn.Module, batch: Batch, assigner: Assigner = DEFAULT_ASSI
     Args:
         detector: A detector on the CPU.
         batch: N images with their gts, on the CPU.
-        assigner: Decides `gt_index`; a `PAA` also decides the pooled samples, which are of PAA's defaults otherwise.
+        assigner: The rule for `gt_index`; a `PAA` is also used for the pooled samples, otherwise PAA with its defaults.
     """
     detector.eval()
     parts = [detector(images) for images in batch.images.split(IMAGES_PER_FORWARD)]

@@ -119,7 +119,7 @@ def candidate_table(analysis: AssignmentAnalysis, targets: Targets, gt: int, pos
         Columns: level; x and y of the location in pixels; cost; positive ("yes" or ""); source, of `SOURCES`; cls cost
         and box cost, the terms of the cost; score of the gt's class; IoU of the predicted box with the gt; anchor IoU
         of the anchor with the gt; component of the mixture (0 foreground, 1 background, – for candidates that are not
-        among the nine of lowest cost on their level).
+        among the pooled samples).
     """
     anchors, outputs = analysis.anchors, analysis.outputs
     image, box, label = targets.image[gt], targets.boxes[gt], targets.labels[gt]

@@ -37,7 +37,7 @@ class ATSS(Assigner):
         return closest_to_gts(anchors, targets, self.topk)
 
     def score(self, outputs: HeadOutputs, context: AssignmentContext) -> Tensor:
-        """Return PAA's costs of the candidates, [M, 1]; they are for the statistics alone."""
+        """Return PAA's costs of the candidates, [M, 1], which only the statistics use."""
         return anchor_cost(outputs, context.candidates, context.anchors, context.targets)[:, None]
 
     def assign(self, candidate_scores: Tensor, context: AssignmentContext) -> Tensor:
@@ -47,9 +47,9 @@ class ATSS(Assigner):
 
 @torch.no_grad()
 def assign_atss(context: AssignmentContext) -> Tensor:
-    """Assign the candidates of a gt whose IoU reaches the mean + standard deviation of all of them.
+    """Assign to each gt its candidates whose IoU is at least the mean + standard deviation of their IoUs.
 
-    The anchor's center must lie within the gt; an anchor of several gts goes to the one of highest IoU.
+    The anchor's center must lie within the gt; an anchor that several gts select goes to the one of highest IoU.
 
     Returns:
         gt_index [N, A].

@@ -1,4 +1,4 @@
-"""What an assigner is: candidates from geometry, their scores from a network, positives from the scores."""
+"""Base class and registry of assigners: candidates from geometry, scores from a network, positives from the scores."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from lad.utils.options import build_options
 
 @dataclass(frozen=True)
 class AssignmentContext:
-    """What every step of an assignment refers to, for one batch and on one device.
+    """Candidates, anchors and gts of one batch on one device: the input of every step of an assignment.
 
     Attributes:
         candidates: M candidate pairs of an anchor and a gt.
@@ -34,7 +34,7 @@ class AssignmentContext:
 
 
 class Assigner(ABC):
-    """A rule that turns candidates into positives, in three steps, so that a teacher can supply the middle one.
+    """A label assignment rule in three steps: find candidates, score them, assign. A teacher can supply the scores.
 
     A subclass is a frozen dataclass whose fields are its hyper-parameters, registered by `register_assigner`.
 
@@ -52,7 +52,7 @@ class Assigner(ABC):
 
     @abstractmethod
     def score(self, outputs: HeadOutputs, context: AssignmentContext) -> Tensor:
-        """Return what a network's outputs say about the candidates, [M, K], with its cost in the first column."""
+        """Compute scores of the candidates from a network's outputs, [M, K], with the cost in the first column."""
 
     @abstractmethod
     def assign(self, candidate_scores: Tensor, context: AssignmentContext) -> Tensor:
@@ -64,7 +64,7 @@ ASSIGNERS: dict[str, type[Assigner]] = {}
 
 
 def register_assigner(name: str) -> Callable[[AssignerClass], AssignerClass]:
-    """Make an assigner known under the name that users type."""
+    """Register an assigner under the name that users type."""
 
     def register(assigner: AssignerClass) -> AssignerClass:
         ASSIGNERS[name] = assigner
@@ -89,14 +89,14 @@ def build_assigner(name: str, options: Mapping[str, Any] | None = None) -> Assig
 def assign_by_predictions(
     assigner: Assigner, outputs: HeadOutputs, anchors: Anchors, targets: Targets, candidates: Candidates | None = None
 ) -> Tensor:
-    """Return the assignment gt_index [N, A] that a network's own outputs make.
+    """Compute the assignment gt_index [N, A] from a network's outputs.
 
     Args:
         assigner: The rule.
-        outputs: The network's, on the same device as `anchors` and `targets`.
-        anchors: Of the batch.
-        targets: Of the batch.
-        candidates: The assigner's candidates, if they are at hand.
+        outputs: Outputs of the network, on the same device as `anchors` and `targets`.
+        anchors: The A anchors of the batch.
+        targets: The gts of the batch.
+        candidates: The assigner's candidates; None finds them here.
     """
     if candidates is None:
         candidates = assigner.find_candidates(anchors, targets)

@@ -45,24 +45,24 @@ def match_candidates(
 ) -> Candidates:
     """Match every anchor to the gt of its image with the highest IoU, then every gt to its own best anchors.
 
-    The anchor's match needs an IoU of at least `min_iou`. Then every gt claims the anchor(s) of its highest IoU,
-    whichever gt had them; a later gt wins a tie. Anchors in the padding take no part. To be called on the host, where
-    gts come from: on a device, the number of candidates would cause a synchronization.
+    The anchor's match needs an IoU of at least `min_iou`. Then every gt claims the anchors of its highest IoU, even
+    those matched to another gt; if several gts claim an anchor, the last one gets it. Anchors in the padding are
+    excluded. Call it on the host: on a device, reading the number of candidates would cause a synchronization.
 
     Args:
         anchors: The A anchors of the batch.
         targets: The T gts of the batch.
         min_iou: Lowest IoU of an anchor's match.
-        iou_pairs: Finds the pairs that can matter; `lad.assigners.sparse_iou.dense_iou_pairs` is the slow reference.
+        iou_pairs: Returns the pairs that can be matched; `lad.assigners.sparse_iou.dense_iou_pairs` is the reference.
 
     Source: PAA (Kim and Lee, ECCV 2020), with the thresholds and tie rules of OpenMMLab's MaxIoUAssigner.
     """
     num_images, num_anchors, num_gts = len(targets.image_hw), len(anchors.boxes), len(targets.boxes)
-    gt, anchor = iou_pairs(anchors, targets, min_iou)  # [P], all pairs that can matter
+    gt, anchor = iou_pairs(anchors, targets, min_iou)  # [P], all pairs that can be matched
     iou = box_iou(targets.boxes[gt], anchors.boxes[anchor])
     location = targets.image[gt] * num_anchors + anchor
 
-    # The anchor's match: its best gt, the first of equals.
+    # The anchor's match: its best gt, the first one of a tie.
     best_iou = iou.new_full((num_images * num_anchors,), -1).scatter_reduce(0, location, iou, "amax")
     is_best = (iou == best_iou[location]) & (iou >= min_iou)
     unmatched = torch.full_like(best_iou, num_gts, dtype=torch.int64)

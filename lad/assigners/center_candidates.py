@@ -26,7 +26,7 @@ def within_or_near_gts(anchors: Anchors, targets: Targets, radius: float = CENTE
 
 
 def closest_to_gts(anchors: Anchors, targets: Targets, topk: int = TOPK_CLOSEST_PER_LEVEL) -> Candidates:
-    """Return on each level the topk anchors whose centers are closest to a gt's center, the first of equals."""
+    """Return on each level the topk anchors whose centers are closest to a gt's center; the first ones of a tie."""
     gt_center = (targets.boxes[:, :2] + targets.boxes[:, 2:]) / 2
     distance = (anchors.center - gt_center[:, None]).square().sum(dim=-1)  # [T, A]
     distance = distance.masked_fill(~inside_images(anchors, targets.image_hw)[targets.image], torch.inf)
@@ -46,12 +46,12 @@ def is_within_and_near(context: AssignmentContext, radius: float = CENTER_RADIUS
 
 
 def resolve_conflicts(is_selected: Tensor, priority: Tensor, context: AssignmentContext) -> Tensor:
-    """Assign each anchor to the selected candidate of highest priority, the first of equals.
+    """Assign each anchor to the gt of its selected candidate of highest priority, the first one of a tie.
 
     Args:
-        is_selected: [M] bool, which candidates their gts select.
+        is_selected: [M] bool, whether the candidate's gt selects it.
         priority: [M].
-        context: Of the batch.
+        context: Candidates, anchors and gts of the batch.
 
     Returns:
         gt_index [N, A]; anchors that no gt selects are background, those in the padding ignored.

@@ -1,4 +1,4 @@
-"""The cost of a candidate to a network: its classification loss plus its box loss (step 2 of the PAA assignment)."""
+"""The cost of a candidate under a network: classification loss plus box loss (step 2 of the PAA assignment)."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from lad.structures import HeadOutputs, Targets
 def anchor_cost(
     outputs: HeadOutputs, candidates: Candidates, anchors: Anchors, targets: Targets, box_weight: float = BOX_WEIGHT
 ) -> Tensor:
-    """Return the cost [M] of each candidate: focal loss summed over the classes + 1.3 · GIoU loss of the decoded box.
+    """Return the cost [M] of each candidate: focal loss over all classes + `box_weight` · GIoU loss of the decoded box.
 
     Source: PAA (Kim and Lee, ECCV 2020), with OpenMMLab's weight on the box term.
     """
@@ -25,7 +25,7 @@ def anchor_cost(
 def cost_terms(
     outputs: HeadOutputs, candidates: Candidates, anchors: Anchors, targets: Targets, box_weight: float = BOX_WEIGHT
 ) -> tuple[Tensor, Tensor]:
-    """Return the two terms of `anchor_cost`, [M] each: the class term, and the box term with its weight."""
+    """Return the two terms of `anchor_cost`, [M] each: the class term, and the weighted box term."""
     boxes = targets.boxes[candidates.gt]  # [M, 4]
     labels = targets.labels[candidates.gt]  # [M]
     logits = outputs.cls_logits[candidates.image, candidates.anchor].float()  # [M, C]

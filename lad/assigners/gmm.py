@@ -12,7 +12,7 @@ from torch import Tensor
 MAX_ITERATIONS = 100
 TOLERANCE = 1e-3
 VARIANCE_FLOOR = 1e-6
-MAX_COST = 1e100  # beyond any float32; squares of larger ones, over the smallest variance, overflow float64
+MAX_COST = 1e100  # beyond any float32; the square of a larger cost, divided by the smallest variance, overflows float64
 LOG_2PI = math.log(2 * math.pi)
 # On an accelerator, checking whether every row has converged causes a device synchronization, so it is done once, after
 # this many iterations: most batches have converged by then.
@@ -29,7 +29,7 @@ class Mixture:
         weight: [G, 2].
         mean: [G, 2].
         variance: [G, 2].
-        iterations: [G] int64, of EM.
+        iterations: [G] int64, number of EM iterations.
     """
 
     component: Tensor

@@ -19,7 +19,7 @@ def index_in_group(group: Tensor, sizes: Tensor) -> Tensor:
 
 
 def rank_in_group(cost: Tensor, group: Tensor, num_groups: int) -> Tensor:
-    """Return the rank [M] of each element by ascending cost within its group, 0 first; of equals, the first wins.
+    """Return the rank [M] of each element by ascending cost within its group, from 0; ties keep their order.
 
     Args:
         cost: [M].
@@ -35,7 +35,7 @@ def rank_in_group(cost: Tensor, group: Tensor, num_groups: int) -> Tensor:
 def scatter_selected(base: Tensor, index: Tensor, values: Tensor, selected: Tensor) -> Tensor:
     """Return a copy of `base` [K] in which base[index] = values wherever `selected` is true.
 
-    Everything else is scattered into one dummy slot behind the last, so that shapes stay static and no device
+    All other values are scattered into one dummy slot at the end, so that shapes stay static and no device
     synchronization is needed.
 
     Args:

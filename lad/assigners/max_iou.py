@@ -42,11 +42,11 @@ class MaxIoU(Assigner):
             )
 
     def find_candidates(self, anchors: Anchors, targets: Targets) -> Candidates:
-        """Return PAA's candidates; they are for the statistics alone."""
+        """Return PAA's candidates, which only the statistics use."""
         return match_candidates(anchors, targets)
 
     def score(self, outputs: HeadOutputs, context: AssignmentContext) -> Tensor:
-        """Return PAA's costs of the candidates, [M, 1]; they are for the statistics alone."""
+        """Return PAA's costs of the candidates, [M, 1], which only the statistics use."""
         return anchor_cost(outputs, context.candidates, context.anchors, context.targets)[:, None]
 
     def assign(self, candidate_scores: Tensor, context: AssignmentContext) -> Tensor:

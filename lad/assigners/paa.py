@@ -48,7 +48,7 @@ class PAA(Assigner):
         return anchor_cost(outputs, context.candidates, context.anchors, context.targets, self.box_weight)[:, None]
 
     def assign(self, candidate_scores: Tensor, context: AssignmentContext) -> Tensor:
-        """Return the assignment gt_index [N, A] that the costs make."""
+        """Return the assignment gt_index [N, A] of `assign`."""
         return assign(context.candidates, candidate_scores[:, 0], context.anchors, context.targets, self.topk)
 
 
@@ -63,7 +63,7 @@ def assign(
 
     Args:
         candidates: M pairs of an anchor and a gt, with distinct anchors.
-        cost: [M]. Which network it comes from is the whole difference between PAA and LAD.
+        cost: [M]. PAA takes it from the network in training, LAD from the teacher: their only difference here.
         anchors: The A anchors of the batch.
         targets: The T gts of the batch.
         topk: Candidates of lowest cost that are kept per gt and level.
@@ -119,8 +119,8 @@ def topk_per_level(
 def select_positives(mixture: Mixture, cost: Tensor, count: Tensor) -> Tensor:
     """Select the positives among the pooled samples: those of component 0 up to the peak of the mixture's density.
 
-    In cost order, everything up to the sample of highest density is positive; of equal peaks the one of lowest cost
-    counts, and samples of equal cost stay together.
+    In cost order, everything up to the sample of highest density is positive. If several samples have that density, the
+    one of lowest cost counts; samples of equal cost are selected together.
     Differs from OpenMMLab: a gt with one candidate or with nothing in component 0 keeps all of its samples, as in the
     original PAA; there it is left without a positive.
 

@@ -81,14 +81,14 @@ def simota_cost(
 
 @torch.no_grad()
 def assign_simota(candidate_scores: Tensor, context: AssignmentContext, topk_ious: int = TOPK_IOUS) -> Tensor:
-    """Assign to each gt as many of its candidates of lowest cost as its highest IoUs add up to, at least one.
+    """Assign to each gt its k candidates of lowest cost, k the sum of its highest IoUs, rounded down, at least 1.
 
-    An anchor that several gts take goes to the one to which its cost is lowest.
+    An anchor that several gts select goes to the gt with the lowest cost.
 
     Args:
         candidate_scores: [M, 2], of `simota_cost`.
-        context: Of the batch.
-        topk_ious: How many of a gt's IoUs are summed.
+        context: Candidates, anchors and gts of the batch.
+        topk_ious: Number of a gt's highest IoUs that are summed.
 
     Returns:
         gt_index [N, A].

@@ -69,12 +69,12 @@ def alignment_metric(outputs: HeadOutputs, context: AssignmentContext, iou_power
 def assign_tal(candidate_scores: Tensor, context: AssignmentContext, topk: int = TOPK) -> Tensor:
     """Assign the topk best aligned candidates of each gt whose box overlaps it at all.
 
-    An anchor that several gts select goes to the one that its predicted box overlaps most.
-    Differs from OpenMMLab: only anchors within the gt compete for the topk places, as in later implementations.
+    An anchor that several gts select goes to the gt that its predicted box overlaps most.
+    Differs from OpenMMLab: only anchors within the gt can be among the topk, as in later implementations.
 
     Args:
         candidate_scores: [M, 2], of `alignment_metric`.
-        context: Of the batch.
+        context: Candidates, anchors and gts of the batch.
         topk: Positives per gt at most.
 
     Returns:

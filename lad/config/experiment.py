@@ -35,7 +35,7 @@ from lad.utils.paths import absolute_path, project_folder
 
 DEFAULT_TEACHER = "r101"
 OF_TEACHER = ("teacher", "teacher_epochs", "teacher_width", "teacher_head", "teacher_iou_branch")
-# They say where a run happens, who evaluates and what is kept, not what it is.
+# Parameters without effect on a run's numbers: where it runs, what evaluates it and what is saved.
 NOT_HASHED = frozenset(
     {"out", "rerun", "devices", "accelerator", "workers", "evaluator", "save_epochs", "checkpoint_every"}
 )
@@ -47,10 +47,10 @@ class Parameters(
 ):
     """The parameters of one run: all groups together. Build it with `make_parameters`, which fills in the profile.
 
-    Two runs are the same experiment if everything but what `NOT_HASHED` lists is equal.
+    Two runs are the same experiment if all parameters outside `NOT_HASHED` are equal.
 
     Attributes:
-        profile: Where the defaults came from, one of `PROFILES`.
+        profile: Source of the defaults, one of `PROFILES`.
     """
 
     profile: str = "toy"
@@ -132,7 +132,7 @@ class Parameters(
 
     @property
     def run_name(self) -> str:
-        """Return the name of the run: what it is, and the hash of its parameters."""
+        """Return the name of the run: its main parameters, and the hash of all of them."""
         data = self.data if self.data in DIFFICULTIES else Path(self.data).name
         taught = f"-from-{self.teacher}" if self.teacher else ""
         where = self.profile if data == self.profile else f"{self.profile}-{data}"
@@ -140,19 +140,19 @@ class Parameters(
 
     @property
     def hash(self) -> str:
-        """Return ten hex digits of `identity`."""
+        """Return ten hex digits of the hash of `identity`."""
         canonical = json.dumps(self.identity(), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
     def identity(self) -> dict[str, Any]:
-        """Return every resolved parameter that makes the experiment, defaults included, and the version of its data."""
+        """Return all parameters outside `NOT_HASHED`, defaults included, with the version of an embedded data set."""
         content = self.model_dump(exclude=set(NOT_HASHED))
         if self.data in DIFFICULTIES:
             content["data"] = f"{self.data}-v{VERSION}"
         return content
 
     def summary(self) -> str:
-        """Return a text that says what will be run."""
+        """Return a readable text of the run's parameters."""
         taught = f" taught by {self.teacher}" if self.teacher else ""
         title = f"{self.method}: {self.student}{taught} on {self.data}, {self.epochs} epochs, seed {self.seed}"
         in_title = {"method", "student", "teacher", "data", "epochs", "seed"}
@@ -162,14 +162,14 @@ class Parameters(
         return f"{title}\n{textwrap.fill(words, width=88)}".replace("\0", " ")
 
     def of_teacher(self) -> "Parameters":
-        """Return the run that trains this run's teacher alone: the same in all but network, method and epochs."""
+        """Return the parameters of the teacher's own run: the same in all but network, method, epochs and recipe."""
         assert self.teacher is not None
         own, other = profile_of(self.profile, self.student), profile_of(self.profile, self.teacher)
         recipe = {name: value for name, value in other.items() if getattr(self, name) == own[name] != value}
         return self.plain(epochs=self.teacher_epochs or self.epochs, **recipe, **self.teacher_network())
 
     def teacher_network(self) -> dict[str, Any]:
-        """Return what the teacher's network is built from, under the student's names."""
+        """Return the parameters of the teacher's network under the student's names."""
         assert self.teacher is not None
         return {
             "student": self.teacher,
@@ -179,7 +179,7 @@ class Parameters(
         }
 
     def plain(self, **changes: Any) -> "Parameters":
-        """Return the same run without a teacher: the plain baseline, or with `changes`."""
+        """Return the parameters of the same run without a teacher, a baseline, with `changes`."""
         untaught: dict[str, Any] = {
             "method": "baseline",
             "method_options": {},
@@ -191,13 +191,13 @@ class Parameters(
 
 
 def make_parameters(given: Mapping[str, Any]) -> Parameters:
-    """Build parameters from the given values and, for the rest, their profile; None means "not given".
+    """Build parameters from the given values and the defaults of their profile; None means "not given".
 
     Raises:
         ValueError: One line that names each wrong parameter, its value and what is allowed.
     """
     known = merge_profile_values(given)
-    for name in ("method", "student"):  # they choose the defaults of others
+    for name in ("method", "student"):  # other parameters' defaults depend on them
         if not isinstance(known.get(name, ""), str):
             raise ValueError(f"parameter '{name}' = {format_value(known[name])}: input should be a valid string")
     profile = known["profile"]
@@ -218,20 +218,20 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
         parameters = Parameters(**values)
     except ValidationError as error:
         raise ValueError(format_validation_error(error)) from None
-    if parameters.teacher is not None:  # refuse its run now rather than when it starts
+    if parameters.teacher is not None:  # reject invalid parameters of its run now, not when it starts
         try:
             parameters.of_teacher()
         except ValidationError as error:
             raise ValueError(f"its teacher: {format_validation_error(error)}") from None
-    find_evaluator(parameters.evaluator)  # fails here if it is not installed, rather than after the first epoch
+    find_evaluator(parameters.evaluator)  # fail now if it is not installed, not after the first epoch
     return parameters
 
 
 def merge_profile_values(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the given values, completed by those that `profiles` holds for their profile.
+    """Return the given values, completed by those under `profiles` for the given profile.
 
-    A file of params/ serves every profile; where they differ, it has a mapping such as `profiles: {toy: {epochs: 12}}`.
-    A value given by its own name takes precedence.
+    A file in params/ is for all profiles; values of a single profile are in a mapping such as
+    `profiles: {toy: {epochs: 12}}`. A value given outside it takes precedence.
 
     Raises:
         ValueError: `profile` or a key of `profiles` is not a profile, or a name is not a parameter.
@@ -258,11 +258,11 @@ def merge_profile_values(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_parameters(file: Path, changes: Mapping[str, Any] | None = None) -> Parameters:
-    """Read parameters from a run's params.json, which holds them all, or from a YAML file as in params/.
+    """Read parameters from a run's params.json, which holds all of them, or from a YAML file as in params/.
 
     Args:
-        file: A file of either kind.
-        changes: Values in place of the YAML file's.
+        file: A .json or YAML file.
+        changes: Values that replace those of a YAML file.
 
     Raises:
         ValueError: The file cannot be read or a parameter is wrong; names the file.
@@ -292,7 +292,7 @@ def _refuse_renamed(given: Mapping[str, Any]) -> None:
 
 
 def _shortened(value: Any) -> str:
-    """Format a value; a long list by its ends."""
+    """Format a value; a long list by its first and last elements."""
     if isinstance(value, list) and len(value) > 6:
         return f"[{value[0]}, {value[1]}, … {value[-1]}]"
     return str(value)

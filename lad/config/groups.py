@@ -1,7 +1,7 @@
 """The parameters of an experiment in groups: network, teacher, method, data, optimization and runtime.
 
-`lad.config.experiment.Parameters` is all of them together. A function that needs one group can name it as the type of
-its argument: the parameters of a whole experiment are also that.
+`lad.config.experiment.Parameters` combines all groups. A function that needs only one group names it as the type of its
+argument: it accepts the parameters of a whole experiment, too.
 """
 
 from typing import Any, Literal
@@ -13,14 +13,14 @@ from lad.models.heads.paa import MIN_CHANNELS, NORM_GROUPS
 
 
 class Group(BaseModel):
-    """What all groups share: no unknown names, no changes after validation, finite numbers, and true is not 1."""
+    """Base of all groups: no unknown names, no changes after validation, finite numbers, and true is not 1."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_booleans(cls, value: Any, field: ValidationInfo) -> Any:
-        """Refuse true and false where a field is not a switch; numbers may come as text."""
+        """Reject true and false for fields that are not switches; pydantic would read them as 1 and 0."""
         if isinstance(value, bool) and "bool" not in str(cls.model_fields[str(field.field_name)].annotation):
             raise ValueError(f"parameter '{field.field_name}' = {value}: cannot be true or false")
         return value
@@ -33,10 +33,10 @@ class NetworkParameters(Group):
         student: Backbone, one of `lad.models.BACKBONES`; in a baseline's or a teacher's own run it is simply the model.
         head: One of `lad.models.HEADS`.
         iou_branch: Whether the head predicts the IoU of its boxes.
-        width: Factor on the backbone's channels.
-        channels: Of the feature pyramid and the head.
-        weights: Of the backbone: "none", "imagenet", or a file.
-        frozen_stages: −1 none, 0 the stem, 1 … 4 also that many stages.
+        width: Factor on the backbone's numbers of channels.
+        channels: Number of channels of the feature pyramid and the head.
+        weights: Initial weights of the backbone: "none", "imagenet", or a file.
+        frozen_stages: Parts of the backbone that are not trained: −1 none, 0 the stem, 1 … 4 also that many stages.
         norm_eval: Whether BatchNorm keeps its stored statistics in training.
     """
 
@@ -54,12 +54,13 @@ class TeacherParameters(Group):
     """The teacher of a method that has one; None takes the student's value.
 
     Attributes:
-        teacher: Backbone of the teacher: a baseline run of its own or, in co-learning, the network trained beside.
-        teacher_width: Factor on its backbone's channels.
-        teacher_head: Its head.
-        teacher_iou_branch: Whether its head predicts the IoU of its boxes.
-        teacher_epochs: Of its own run. In co-learning: of a run whose weights it starts from; None starts from scratch.
-        cache_teacher: Whether to cache its assignment of each (image, flip); for LAD and a single image size.
+        teacher: Backbone of the teacher: of a baseline run of its own or, in co-learning, of the second network.
+        teacher_width: Factor on the teacher's numbers of backbone channels.
+        teacher_head: Head of the teacher.
+        teacher_iou_branch: Whether the teacher's head predicts the IoU of its boxes.
+        teacher_epochs: Epochs of the teacher's own run. In co-learning, epochs of a run from whose weights the teacher
+            starts; None starts from scratch.
+        cache_teacher: Whether to cache the teacher's assignment of each (image, flip); for LAD and a single image size.
     """
 
     teacher: str | None = None
@@ -71,14 +72,14 @@ class TeacherParameters(Group):
 
 
 class MethodParameters(Group):
-    """What the student learns from.
+    """The method and the assigner, with their options.
 
     Attributes:
         method: One of `lad.distillation.METHODS`.
-        method_options: Its hyper-parameters by name, for instance {"cls_weight": 5}.
+        method_options: Hyper-parameters of the method by name, for instance {"cls_weight": 5}.
         assigner: One of `lad.assigners.ASSIGNERS`.
-        assigner_options: Its hyper-parameters by name, for instance {"topk": 13}.
-        cost_selection: In co-learning, whose costs make the assignment; one of `COST_SELECTIONS`.
+        assigner_options: Hyper-parameters of the assigner by name, for instance {"topk": 13}.
+        cost_selection: Rule that selects whose costs make the assignment in co-learning; one of `COST_SELECTIONS`.
     """
 
     method: str = "lad"
@@ -93,12 +94,12 @@ class DataParameters(Group):
 
     Attributes:
         data: "toy" or "mini", the embedded sets, or a folder in COCO format.
-        short_sides: Short sides of training images in pixels, one of them drawn for each.
+        short_sides: Short sides of training images in pixels; one is drawn at random for each image.
         test_short_side: Short side of validation images in pixels.
         long_side: Longest side of any image in pixels.
         flip: Probability of a horizontal flip.
-        train_images: Train on the first so many images only.
-        bad_images: What to do about an image file that cannot be read: "stop" or "skip".
+        train_images: Number of images to train on, the first ones; None uses all.
+        bad_images: "stop" or "skip", for an image file that cannot be read.
     """
 
     data: str = Field(min_length=1)
@@ -111,20 +112,20 @@ class DataParameters(Group):
 
 
 class OptimizationParameters(Group):
-    """How the weights are trained.
+    """Optimizer, schedule, precision and length of the training.
 
     Attributes:
-        seed: Of initialization, order and flips.
+        seed: Seed of initialization, image order and flips.
         epochs: Passes over the training images.
         batch_size: Images per step over all devices.
         optimizer: "sgd" (momentum .9) or "adamw".
         lr: Highest learning rate.
-        weight_decay: Of the optimizer.
+        weight_decay: Weight decay of the optimizer.
         schedule: "step" (÷ 10 after 2/3 and 11/12 of the epochs) or "cosine".
         warmup: Steps of linear warm-up from lr × .001, at most half the run.
         clip_grad: Largest gradient norm; 0 does not clip.
-        precision: Of forward and backward.
-        compile: Whether the networks that train are compiled by torch.compile, a teacher's own run included.
+        precision: Precision of forward and backward.
+        compile: Whether torch.compile compiles the networks in training, also in the teacher's own run.
     """
 
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -141,17 +142,17 @@ class OptimizationParameters(Group):
 
 
 class RuntimeParameters(Group):
-    """Where a run happens, what it keeps, and when it is evaluated.
+    """Devices, folders, checkpoints and evaluations of a run.
 
     Attributes:
         eval_every: Epochs between evaluations; the last epoch always has one.
-        evaluator: "pycocotools", or "faster_coco_eval" for the same numbers sooner.
+        evaluator: "pycocotools", or "faster_coco_eval", which computes the same numbers faster.
         checkpoint_every: Steps between checkpoints within an epoch; one is also written at its end.
-        save_epochs: Whether to keep the weights of every epoch, for the explorer.
+        save_epochs: Whether to save the weights of every epoch, for the explorer.
         out: Folder of the runs.
-        rerun: When a finished run is trained again: "stale", if another version of the code made it; "never"; "always".
+        rerun: When to train a finished run again: "stale" (if other code made it), "never" or "always".
         devices: Number of devices.
-        accelerator: "auto", "cpu" or "cuda"; the mixture needs float64, which Apple's mps lacks.
+        accelerator: "auto", "cpu" or "cuda"; not Apple's mps, which lacks the float64 that the mixture needs.
         workers: Processes that load images, per device.
     """
 

@@ -10,9 +10,9 @@ from lad.utils.messages import format_value
 def notebook_values(namespace: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that a notebook's parameters cells assign.
 
-    Papermill only warns about a name that the notebook does not know. Here every name that a parameters cell assigns,
-    the notebook's own or papermill's, is returned, so that the validation of the parameters finds a typo. Call this
-    function in the first cell after them.
+    Papermill only warns about a parameter that the notebook does not have. This function returns every name that a
+    parameters cell assigns, the notebook's own cell or papermill's, so that validation finds a misspelled name. Call it
+    in the first cell after them.
 
     Args:
         namespace: The notebook's variables, `globals()`. The mapping `settings` gives further parameters by name.
@@ -31,7 +31,7 @@ def notebook_values(namespace: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _assigned_parameters(cell: str) -> set[str]:
-    """Return the names that a cell assigns if it is papermill's, or if it only assigns literals; else none."""
+    """Return the names that a cell assigns if it is papermill's or assigns only literals; else an empty set."""
     try:
         statements = ast.parse(cell).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # an IPython %magic, or not Python at all

@@ -37,7 +37,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
-# Photographs are larger than the embedded shapes: sizes for a folder of the user's own under the small profiles.
+# Image sizes for the user's own data under the small profiles: photographs are larger than the embedded images.
 OWN_DATA_SIZES = {
     "toy": {"short_sides": [240], "test_short_side": 240, "long_side": 320},
     "mini": {"short_sides": [480], "test_short_side": 480, "long_side": 640},
@@ -45,7 +45,7 @@ OWN_DATA_SIZES = {
 
 
 def profile_of(profile: str, backbone: str) -> dict[str, Any]:
-    """Return a profile's defaults for a backbone, whose own recipe, if it has one, replaces SGD settings.
+    """Return a profile's defaults for a backbone; the backbone's own recipe, if any, replaces SGD settings.
 
     Args:
         profile: A key of `PROFILES`.

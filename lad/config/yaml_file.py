@@ -14,7 +14,7 @@ NUMBER_TAGS = {TAG + "int", TAG + "float"}
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loader that rejects what surprises in YAML.
+    """Safe loader that rejects YAML's surprising features.
 
     PyYAML's safe loader keeps the last of two equal keys, expands aliases without limit ("billion laughs"), and reads
     010 as 8, 1:30 as 90 and 2024-01-31 as a date.
@@ -52,7 +52,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def _number(self, node: yaml.Node) -> int | float:
-        """Return a finite number that YAML reads as its digits show; raise ValueError for any other."""
+        """Return a finite number whose value is what its digits show; raise ValueError for any other."""
         try:
             shown = float(node.value)
             if math.isfinite(shown):

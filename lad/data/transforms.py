@@ -57,7 +57,7 @@ class RandomFlip(nn.Module):
     It counts as deterministic, and its key omits the probability: the recorded flip is part of the cache's `ImageKey`.
 
     Args:
-        probability: Of a flip, 0 … 1.
+        probability: Probability of a flip, 0 … 1.
     """
 
     is_deterministic = True

@@ -1,7 +1,7 @@
 """A cache of a teacher's assignments on disk.
 
-Under deterministic transforms, an assignment follows from the image and its flip, so the teacher's forward pass is
-needed once for each. LAD uses nothing else of its teacher.
+Under deterministic transforms, an assignment depends only on the image and its flip, so the teacher's forward pass is
+needed once for each pair. LAD uses nothing else of its teacher.
 """
 
 import json
@@ -31,15 +31,15 @@ ImageKey = tuple[int, bool]  # an image's id, and whether it is flipped
 
 
 class AssignmentCache:
-    """The positives of each (image, flip), as they were when the teacher first saw it.
+    """The positives of each (image, flip), from the first batch that contained it.
 
-    Each training process appends to a file of its own and reads the files of all. Where a batch is padded to another
-    size than at first, the cached assignment is still the first one.
+    Each training process appends to its own file and reads the files of all processes. The cached assignment is also
+    used where a later batch is padded to another size.
 
     Args:
-        folder: The run's.
-        key: By name, everything that the assignments depend on beside image and flip.
-        rank: Of this process.
+        folder: Folder of the run.
+        key: Everything besides image and flip that the assignments depend on, by name.
+        rank: Rank of this process.
 
     Raises:
         ValueError: A file was written under another key; names the file and what differs.
@@ -60,7 +60,7 @@ class AssignmentCache:
         return len(self.records)
 
     def refresh(self) -> None:
-        """Read the records that all processes have added, between epochs; of two, this process's own counts."""
+        """Read the records that all processes have added, between epochs; of duplicates, this process's own is used."""
         for path in sorted(self.folder.glob(CACHE_FILES), key=lambda path: (path != self.path, path)):
             if path not in self.files:
                 self.files[path] = _File(path, self.key)
@@ -72,9 +72,9 @@ class AssignmentCache:
         """Return the assignment gt_index [N, A] of a batch, on the host.
 
         Args:
-            batch: On the host.
-            anchors: Of the batch, on the host.
-            assign: Makes the assignment of a batch of the images that are not cached yet, padded as they are here.
+            batch: The images and their gts, on the host.
+            anchors: The anchors of the batch, on the host.
+            assign: Computes the assignment of a batch of the images that are not cached yet, padded as in `batch`.
         """
         keys = list(zip(batch.image_id.tolist(), batch.is_flipped.tolist(), strict=True))
         new = [row for row, image_key in enumerate(keys) if image_key not in self.records]
@@ -109,7 +109,7 @@ class AssignmentCache:
 
 
 class _File:
-    """A file of the cache: the key as one line of JSON, then records; an incomplete last record is dropped."""
+    """A file of the cache: the key as one line of JSON, then the records; an incomplete last record is dropped."""
 
     def __init__(self, path: Path, key: Key) -> None:
         self.path = path
@@ -132,7 +132,7 @@ class _File:
         size = os.fstat(self.reader.fileno()).st_size
         while len(head := self.reader.read(RECORD.size)) == RECORD.size:
             image_id, flipped, count, checksum = RECORD.unpack(head)
-            if self.end + len(head) + count * POSITIVE.itemsize > size:  # before memory is allocated for it
+            if self.end + len(head) + count * POSITIVE.itemsize > size:  # before allocating its memory
                 return
             body = self.reader.read(count * POSITIVE.itemsize)
             if _checksum(image_id, flipped, body) != checksum:

@@ -1,4 +1,4 @@
-"""Cost selection of co-learning LAD: which of two networks that train together supplies the costs of a gt."""
+"""Cost selection of co-learning LAD: which of the two networks in training supplies the costs of a gt."""
 
 from collections.abc import Callable
 
@@ -80,7 +80,7 @@ COST_SELECTIONS: dict[str, CostSelection] = {
 
 
 def _std_over_mean(cost: Tensor, group: Tensor, size: Tensor) -> Tensor:
-    """Compute std / mean of each group's costs, [number of groups]; 0 for a group of less than two costs."""
+    """Compute std / mean of each group's costs, [number of groups]; 0 for a group of fewer than two costs."""
     cost = cost.double()
     zeros = cost.new_zeros(len(size))
     mean = zeros.scatter_add(0, group, cost) / size.clamp(min=1)

@@ -1,7 +1,7 @@
-"""The methods of Nguyen et al. (WACV 2022): whose outputs make the assignment that the student learns?
+"""The methods of Nguyen et al. (WACV 2022), which differ in whose outputs make the assignment that the student learns.
 
-A method is a function (student outputs, teacher outputs or None, context, assigner, options) → `MethodLoss`, and one
-entry of `METHODS` that says what it needs.
+A method is a function (student outputs, teacher outputs or None, context, assigner, options) → `MethodLoss`, with one
+entry in `METHODS` that lists what it needs.
 """
 
 import functools
@@ -26,12 +26,12 @@ from lad.utils.options import OPTIONS, build_options
 
 @dataclass(frozen=True)
 class MethodLoss:
-    """What a method makes of one batch.
+    """The losses and the assignment that a method computes for one batch.
 
     Attributes:
         terms: Scalar losses by name, weighted, ready to sum; those of a second network start with `teacher_`.
-        gt_index: [N, A], the assignment that was learned.
-        cost: [M], of the candidates it was made from; None if the assignment came from the cache.
+        gt_index: [N, A], the assignment that the student learns.
+        cost: [M], the candidates' costs behind the assignment; None for an assignment from the cache.
         from_teacher: [M] bool, in co-learning: whether the teacher's cost was selected.
     """
 
@@ -54,12 +54,12 @@ class Method:
     """One entry of `METHODS`.
 
     Attributes:
-        title: Its name for tables and figures.
-        loss: The method itself.
-        options: Pydantic dataclass of its hyper-parameters.
-        needs_teacher: Whether it uses a second network's outputs.
-        learns_assignment: Whether the student learns an assignment that a teacher has a part in.
-        trains_teacher: Whether the teacher trains beside the student; otherwise it is a finished run, frozen.
+        title: Name of the method for tables and figures.
+        loss: The function that computes the losses.
+        options: Pydantic dataclass of the method's hyper-parameters.
+        needs_teacher: Whether the method uses a second network's outputs.
+        learns_assignment: Whether the student learns an assignment that depends on the teacher.
+        trains_teacher: Whether the teacher trains together with the student; otherwise it is a finished run, frozen.
     """
 
     title: str
@@ -83,7 +83,7 @@ def register_method(
     learns_assignment: bool = False,
     trains_teacher: bool = False,
 ) -> Callable[[LossFunction], LossFunction]:
-    """Make a method known under the name that users type; the arguments are the fields of `Method`.
+    """Register a method under the name that users type; the arguments are the fields of `Method`.
 
     The function is called with (student outputs, teacher outputs or None, context) and the keywords `assigner` and
     `options`; with `trains_teacher` also with `select_cost`, one of `COST_SELECTIONS`.
@@ -112,7 +112,7 @@ def build_method(
 
     Args:
         name: One of `METHODS`.
-        assigner: Makes the assignment.
+        assigner: The rule that makes the assignment.
         options: Hyper-parameters by name; those that are missing keep their defaults.
         cost_selection: One of `COST_SELECTIONS`, for a method that trains its teacher.
 
@@ -134,7 +134,7 @@ def baseline_loss(
 ) -> MethodLoss:
     """Compute the losses of plain training: the student's own outputs make the assignment.
 
-    The teacher is not used. Boxes are weighted by their IoU, but not for a head without the IoU branch, as in the
+    The teacher is not used. The box loss is weighted by the IoU, but not for a head without the IoU branch, as in the
     published code.
     """
     candidate_scores = assigner.score(student, context)
@@ -154,7 +154,7 @@ def lad_loss(
 ) -> MethodLoss:
     """Compute the losses of label assignment distillation: the teacher's outputs make the assignment.
 
-    Nothing else of the teacher reaches the student.
+    The student learns nothing else from the teacher.
     """
     candidate_scores = assigner.score(_required(teacher, "lad"), context)
     gt_index = assigner.assign(candidate_scores, context)
@@ -165,7 +165,7 @@ def lad_loss(
 def given_assignment_loss(
     student: HeadOutputs, gt_index: Tensor, anchors: Anchors, targets: Targets
 ) -> dict[str, Tensor]:
-    """Compute the losses of a student on an assignment gt_index [N, A] that was made for it."""
+    """Compute the losses of a student on a given assignment gt_index [N, A]."""
     return detection_loss(student, gt_index, anchors, targets, box_weighting="none")
 
 
@@ -174,10 +174,10 @@ class SoftLabelOptions:
     """Hyper-parameters of soft-label distillation.
 
     Attributes:
-        cls_weight: Of the focal-KL term of the class logits.
-        iou_weight: Of the focal-KL term of the IoU logits.
-        box_weight: Of the GIoU term between the two networks' boxes.
-        min_iou: IoU of a teacher's box with a gt above which its location counts for boxes and IoU logits.
+        cls_weight: Weight of the focal-KL term of the class logits.
+        iou_weight: Weight of the focal-KL term of the IoU logits.
+        box_weight: Weight of the GIoU term between the two networks' boxes.
+        min_iou: IoU of a teacher's box with a gt above which the box's location counts for boxes and IoU logits.
     """
 
     cls_weight: float = Field(default=10.0, ge=0, le=1000)
@@ -199,7 +199,7 @@ def imitation_loss(
 ) -> MethodLoss:
     """Compute the losses of classical distillation: the student imitates the teacher's outputs.
 
-    No assignment is learned; the returned one, for the statistics, is the teacher's.
+    The student learns no assignment; the one returned for the statistics is the teacher's.
     """
     teacher = _required(teacher, "soft_label")
     candidate_scores = assigner.score(teacher, context)
@@ -209,7 +209,7 @@ def imitation_loss(
 
 @pydantic.dataclasses.dataclass(frozen=True, config=OPTIONS)
 class SoLADOptions(SoftLabelOptions):
-    """Hyper-parameters of SoLAD: those of its soft labels, with the paper's weights beside LAD's losses."""
+    """Hyper-parameters of SoLAD: those of its soft labels, with the paper's weights for the sum with LAD's losses."""
 
     cls_weight: float = Field(default=2.0, ge=0, le=1000)
     min_iou: float = Field(default=0.5, ge=0, lt=1)

@@ -26,14 +26,14 @@ def soft_label_loss(
     of those IoUs. An image without gts contributes to soft_cls only; a batch without gts is divided by 1.
 
     Args:
-        student_outputs: With gradients.
-        teacher_outputs: Without.
+        student_outputs: Outputs of the student, with gradients.
+        teacher_outputs: Outputs of the teacher, without gradients.
         anchors: The A anchors of the batch.
         targets: The T gts of the batch.
-        cls_weight: Of soft_cls.
-        iou_weight: Of soft_iou.
-        box_weight: Of soft_box.
-        min_iou: IoU of a teacher's box with a gt above which its location counts.
+        cls_weight: Weight of soft_cls.
+        iou_weight: Weight of soft_iou.
+        box_weight: Weight of soft_box.
+        min_iou: IoU of a teacher's box with a gt above which the box's location counts.
 
     Returns:
         Weighted scalars. "soft_cls": focal-KL over all anchors and classes. "soft_box": GIoU loss between the two
@@ -50,7 +50,7 @@ def soft_label_loss(
     counts = overlap > min_iou
     weight = overlap * counts
     norm = mean_over_ranks(weight.sum())
-    norm = torch.where(norm > 0, norm, 1 / world_size())  # gradients are averaged over ranks: 1 for the whole batch
+    norm = torch.where(norm > 0, norm, 1 / world_size())  # gradients are averaged over ranks: their sum is divided by 1
 
     student_deltas = student.box_deltas.float().masked_fill(~counts[..., None], 0)
     student_boxes = decode_deltas(anchors.boxes, student_deltas, clip_hw)

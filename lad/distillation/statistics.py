@@ -1,4 +1,4 @@
-"""Statistics of an assignment while it is learned: a few numbers per step, which stay on the device."""
+"""Statistics of the learned assignment: a few numbers per training step, which stay on the device."""
 
 import torch
 from torch import Tensor
@@ -16,10 +16,10 @@ def assignment_statistics(
     """Compute statistics of the assignment of one batch.
 
     Args:
-        loss: Of the batch, with the assignment that was learned.
+        loss: Losses of the batch and the learned assignment.
         student: The student's outputs.
-        context: Of the batch.
-        assigner: Makes the student's own assignment, for comparison.
+        context: Candidates, anchors and gts of the batch.
+        assigner: The rule that makes the student's own assignment, for comparison.
 
     Returns:
         agreement: Jaccard index of the learned assignment and the student's own. cost_mean, cost_std: over the
@@ -39,7 +39,7 @@ def assignment_statistics(
 def jaccard(first: Tensor, second: Tensor) -> Tensor:
     """Compute the Jaccard index of two assignments of one shape: shared positives / positives of either.
 
-    A positive is shared if both give it to the same gt. The index is 0 without any positive.
+    A positive is shared if both assign it to the same gt. The index is 0 if neither has a positive.
     """
     either = (first >= 0) | (second >= 0)
     same = (first >= 0) & (first == second)

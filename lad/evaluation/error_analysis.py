@@ -29,8 +29,8 @@ class ErrorReport:
     """The type of each result, and the missed gts.
 
     Attributes:
-        kind: Of each result, in order: "correct", one of `ERROR_TYPES` except "missed", or "crowd", which COCO ignores.
-        gt: Of each result, the annotation id of the gt that it matches or points at; None for background and crowds.
+        kind: Kind of each result: "correct", one of `ERROR_TYPES` except "missed", or "crowd", which COCO ignores.
+        gt: Annotation id of the gt that each result matches or points at; None for background and crowds.
         missed: Annotation ids of the gts without a correct, localization or classification result.
     """
 

@@ -1,1 +1,1 @@
-"""Experiments: runs on disk, trained once and found again, their tables and evaluations."""
+"""Experiments: runs on disk, which are trained once and reused, their tables and evaluations."""

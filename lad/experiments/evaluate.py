@@ -47,7 +47,7 @@ class EvaluationReport:
     """Result of evaluating a checkpoint.
 
     Attributes:
-        config: What was evaluated.
+        config: Configuration of the evaluation.
         configuration: Architecture of the detector.
         dataset: The images and, unless they are unpublished, their gts.
         results: All detections in COCO's results format.
@@ -64,28 +64,28 @@ class EvaluationReport:
 
     @property
     def image_ids(self) -> list[int]:
-        """Ids of the images, in the data set's order."""
+        """Return the ids of the images, in the data set's order."""
         return [record.image_id for record in self.dataset.annotations.records]
 
     @property
     def class_names(self) -> dict[int, str]:
-        """Class name of each category id."""
+        """Return the class name of each category id."""
         annotations = self.dataset.annotations
         return dict(zip(annotations.category_ids, annotations.class_names, strict=True))
 
     @cached_property
     def confident_results(self) -> list[dict[str, Any]]:
-        """Results with a score of at least the config's `min_score`."""
+        """Return the results with a score of at least the config's `min_score`."""
         return [result for result in self.results if result["score"] >= self.config.min_score]
 
     @cached_property
     def errors(self) -> ErrorReport:
-        """Error types of the confident results, and the gts that they miss."""
+        """Return the error types of the confident results, and the gts that they miss."""
         return classify_errors(self.require_coco_eval().cocoGt, self.confident_results, self.image_ids)
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The twelve COCO metrics by name."""
+        """Return the twelve COCO metrics by name."""
         return summary_metrics(self.require_coco_eval())
 
     def require_coco_eval(self) -> COCOeval:
@@ -324,7 +324,7 @@ def _detect(detector: Detector, dataset: CocoDataset, config: EvaluationConfig) 
 
 
 def _folder_name(config: EvaluationConfig, annotations: Path) -> str:
-    """Return checkpoint and data by name, and a hash of all that the detections depend on."""
+    """Return the names of checkpoint and data, and a hash of everything that the detections depend on."""
     irrelevant = {"min_score", "expected_ap", "source", "batch_size", "accelerator", "evaluator", "out", "checkpoint"}
     content = config.model_dump(mode="json", exclude=irrelevant)
     for name, path in (("weights", config.checkpoint), ("annotations", annotations)):

@@ -1,8 +1,8 @@
-"""The fingerprint of the code that decides a run's numbers, so that a result is never passed off as other code's.
+"""The fingerprint of the code that decides a run's numbers, which shows which code a result belongs to.
 
-It is made of every definition (function, class, constant) in the modules that training imports, and in those of the
-run's own assigner, method, backbones and heads. A definition counts by its syntax tree without docstrings, comments,
-messages and imports: documenting it, or moving it to another file, changes nothing.
+It covers every definition (function, class, constant) in the modules that training imports, and in those of the run's
+own assigner, method, backbones and heads. Of a definition, it hashes the syntax tree without docstrings, comments,
+messages and imports: documenting it, or moving it to another file, does not change the fingerprint.
 """
 
 import ast
@@ -23,14 +23,14 @@ from lad.models.heads import HEADS
 from lad.utils.paths import package_folder
 
 ROOTS = ("lad.experiments.setup", "lad.training.trainer")
-# Imported by training, but they decide no number: files, messages, and what parameters are stored with the run anyway.
+# Imported by training without effect on its numbers: files, messages, and parameters, which are stored with the run.
 IGNORED = (
     "lad.config", "lad.utils", "lad.data.synthetic", "lad.data.validation", "lad.models.openmmlab",
     "lad.models.safe_load", "lad.models.serialization", "lad.training.checkpoint", "lad.training.devices",
     "lad.training.failed_step", "lad.training.interrupt", "lad.experiments.run_store", "lad.experiments.fingerprint",
 )  # fmt: skip
-LOADED_AT = time.time()  # seconds; a file that is edited later is not the code that this process runs
-LOADED: dict[Path, dict[str, str]] = {}  # the definitions that this process runs, by file
+LOADED_AT = time.time()  # seconds; a file edited after it is not the code that this process runs
+LOADED: dict[Path, dict[str, str]] = {}  # digests of the definitions that this process runs, by file
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,18 @@ class Fingerprint:
     """The code that decides a run's numbers.
 
     Attributes:
-        modules: Digests of definitions by module, then name.
+        modules: Digest of each definition, by module, then by name.
     """
 
     modules: dict[str, dict[str, str]]
 
     @property
     def digest(self) -> str:
-        """Return twelve hex digits of all definitions, whichever modules they are in."""
+        """Return twelve hex digits of the hash of all definitions, independent of their modules."""
         return hashlib.sha256(repr(sorted(_pairs(self.modules))).encode()).hexdigest()[:12]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content for a file."""
+        """Return the content of a JSON file."""
         return {"digest": self.digest, "modules": self.modules}
 
 
@@ -61,7 +61,7 @@ def read_fingerprint(content: Any) -> Fingerprint | None:
 
 
 def differing_modules(first: Fingerprint, second: Fingerprint) -> list[str]:
-    """Return the modules with a definition that is not the same in the other fingerprint."""
+    """Return the modules with a definition that is missing or different in the other fingerprint."""
     pairs = {True: _pairs(first.modules), False: _pairs(second.modules)}
     return sorted(
         {
@@ -74,9 +74,9 @@ def differing_modules(first: Fingerprint, second: Fingerprint) -> list[str]:
 
 
 def are_same_code(first: Fingerprint, second: Fingerprint) -> bool:
-    """Return whether two runs' code agrees in the modules that both use.
+    """Return whether the code of two runs is the same in the modules that both use.
 
-    Runs with other backbones or assigners use other modules, which is no difference of code.
+    Runs with different backbones or assigners use different modules; that does not count as different code.
     """
     shared = first.modules.keys() & second.modules.keys()
     pairs = [_pairs(fingerprint.modules) for fingerprint in (first, second)]
@@ -110,7 +110,7 @@ def _pairs(modules: dict[str, dict[str, str]]) -> set[tuple[str, str]]:
 
 
 def _import_closure(roots: tuple[str, ...]) -> dict[str, Path]:
-    """Return the files of the modules that the roots import, and those import in turn, lazily or not."""
+    """Return the files of all modules that the roots import, directly or indirectly, at any place in a file."""
     closure: dict[str, Path] = {}
     waiting = list(roots)
     while waiting:
@@ -166,7 +166,7 @@ def _read_definitions(path: Path) -> dict[str, str]:
 
 
 def _imported_names(tree: ast.AST) -> dict[str, str]:
-    """Return what each imported name stands for: a full name or, from this package, the name alone."""
+    """Return the full name of each imported name or, for imports from this package, its last part."""
     names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -190,12 +190,12 @@ def _digest(node: ast.AST, names: dict[str, str]) -> str:
 
 
 class _Normalizer(ast.NodeTransformer):
-    """Removes what decides no number: docstrings, imports, messages of exceptions and of the log."""
+    """Removes code without effect on numbers: docstrings, imports, messages of exceptions and of the log."""
 
     def __init__(self, names: dict[str, str]) -> None:
         self.names = names
 
-    def visit_Name(self, node: ast.Name) -> ast.AST:  # the name that ast looks for
+    def visit_Name(self, node: ast.Name) -> ast.AST:  # ast calls the method by this name
         return ast.copy_location(ast.Name(self.names.get(node.id, node.id), node.ctx), node)
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:

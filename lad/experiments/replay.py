@@ -51,7 +51,7 @@ class Replay:
 
     @property
     def is_reproduced(self) -> bool:
-        """Whether the replayed step failed, too."""
+        """Return whether the replayed step failed, too."""
         return not all(map(_is_finite, self.terms.values())) or bool(self.nonfinite_gradients)
 
 

@@ -1,7 +1,7 @@
-"""Runs on disk: one folder each, found again by its parameters and by the code that made it.
+"""Runs on disk: one folder each, found by its parameters and by the code that made it.
 
-A run's folder is `<name>-<hash of its parameters>`. Where another version of the code made that one, the next is
-trained beside it, as `…-2`, and the older one keeps its name.
+A run's folder is `<name>-<hash of its parameters>`. If another version of the code made that folder, the run is trained
+again in a folder beside it, `…-2`, and the older one is kept.
 """
 
 import json
@@ -25,7 +25,7 @@ from lad.utils.progress import log
 PARAMETERS_FILE, CODE_FILE = "params.json", "code.json"
 RESULTS_FILE, WEIGHTS_FILE, SECOND_WEIGHTS_FILE = "results.json", "model.safetensors", "teacher.safetensors"
 LOCK_FILE = "lock"
-MAX_DIFFERENCES = 3  # parameters by which a run is still recognized as the same one under other defaults
+MAX_DIFFERENCES = 3  # a run that differs in more parameters is another experiment, not the same one with old defaults
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Run:
     """One finished experiment.
 
     Attributes:
-        parameters: As they were resolved.
-        folder: Of the run.
+        parameters: All parameters, with their defaults.
+        folder: Folder of the run.
         results: Content of results.json: metrics, versions, hardware, times.
-        network: Whose metrics and weights these are; "teacher" is the second network of co-learning.
+        network: Network whose metrics and weights these are; "teacher" is the second network of co-learning.
     """
 
     parameters: Parameters
@@ -51,7 +51,7 @@ class Run:
 
     @property
     def code(self) -> Fingerprint | None:
-        """Return the fingerprint of the code that made the run; None for a run of an earlier version without one."""
+        """Return the fingerprint of the code that made the run; None for an old run without one."""
         return read_fingerprint(self.results.get("code"))
 
     @property
@@ -73,7 +73,7 @@ class Run:
 
     @property
     def partner(self) -> str | None:
-        """Return the backbone of the network it learned from or with."""
+        """Return the backbone of the other network that it learned from or with; None without one."""
         return self.parameters.teacher if self.network == "student" else self.parameters.student
 
     def teacher_network(self) -> "Run":
@@ -82,21 +82,21 @@ class Run:
 
     @property
     def epochs(self) -> list[dict[str, float]]:
-        """Return one mapping per epoch: losses, learning rate, seconds and, where evaluated, the COCO metrics."""
+        """Return one mapping per epoch: losses, learning rate, seconds and, if it was evaluated, the COCO metrics."""
         return read_metrics(self.folder)
 
     @property
     def saved_epochs(self) -> list[int]:
-        """Return the finished epochs whose weights were kept, 0 before training; empty without `save_epochs`."""
+        """Return the epochs whose weights were saved, 0 for the initial weights; empty without `save_epochs`."""
         files = (self.folder / EPOCHS_FOLDER).glob("*.safetensors")
         return sorted({int(file.name.split(".")[0]) for file in files})
 
     def load_detector(self, epoch: int | None = None) -> Detector:
-        """Load the trained network, or as it was after `epoch`, on the CPU, in eval mode, its parameters frozen."""
+        """Load the trained network, or its weights after `epoch`, on the CPU, in eval mode, with frozen parameters."""
         return load_detector(self.weights_file(epoch))
 
     def weights_file(self, epoch: int | None = None) -> Path:
-        """Return the file of the network's weights or, for one of `saved_epochs`, of those after `epoch`."""
+        """Return the file of the network's final weights, or of those after `epoch`, one of `saved_epochs`."""
         if epoch is not None:
             return epoch_file(self.folder, epoch, self.network)
         return self.folder / (WEIGHTS_FILE if self.network == "student" else SECOND_WEIGHTS_FILE)
@@ -105,7 +105,7 @@ class Run:
 def find_run(parameters: Parameters) -> Run | None:
     """Find the finished run that `run_experiment` would reuse.
 
-    That is the newest one of these parameters which the current code made or, with rerun="never", any code.
+    That is the newest run of these parameters that the current code made or, with rerun="never", that any code made.
     """
     runs = _finished_siblings(parameters)
     current = fingerprint(parameters).digest
@@ -114,16 +114,16 @@ def find_run(parameters: Parameters) -> Run | None:
 
 
 def latest_run(parameters: Parameters) -> Run | None:
-    """Find the finished run of these parameters to show: one of the current code if there is one, else the newest."""
+    """Find the finished run of these parameters to show: the one of the current code, else the newest."""
     runs = _finished_siblings(parameters)
     return find_run(parameters) or (runs[-1] if runs else None)
 
 
 def folder_to_train(parameters: Parameters) -> Path:
-    """Return the folder in which a run of these parameters is started or resumed.
+    """Return the folder in which to start or resume a run of these parameters.
 
-    An unfinished run is resumed if the current code started it, or with rerun="never". Otherwise the next free name is
-    taken, and one line says why.
+    An unfinished run is resumed if the current code started it, or with rerun="never". Otherwise the run gets a new
+    folder, and if other code made the previous one, a line is logged.
     """
     base = Path(parameters.out) / parameters.run_name
     siblings = _siblings(parameters)
@@ -145,7 +145,7 @@ def folder_to_train(parameters: Parameters) -> Path:
 
 
 def _explain_new_run(folder: Path, parameters: Parameters) -> None:
-    """Log why a finished run of the same name is not reused, if other code made it under other defaults."""
+    """Log why a finished run of the same name is not reused: other code made it with other defaults."""
     own, current = parameters.model_dump(exclude=set(NOT_HASHED)), fingerprint(parameters)
     differences = {}
     for run in finished_runs(folder.parent, f"{folder.name.rpartition('-')[0]}-*"):
@@ -164,10 +164,10 @@ def _explain_new_run(folder: Path, parameters: Parameters) -> None:
 
 
 def open_run(folder: Path) -> Run | None:
-    """Open the finished run in a folder; None if there is none.
+    """Open the finished run in a folder; return None if there is none.
 
     Raises:
-        ValueError: Its files cannot be read.
+        ValueError: The run's files cannot be read.
     """
     if not (folder / RESULTS_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
         return None
@@ -191,7 +191,7 @@ def finished_runs(out: Path, pattern: str = "*") -> list[Run]:
 
     Args:
         out: Folder of the runs.
-        pattern: Of the names of the runs' folders.
+        pattern: Glob pattern of the names of the runs' folders.
     """
     runs = []
     for path in out.glob(f"{pattern}/{RESULTS_FILE}"):
@@ -202,12 +202,12 @@ def finished_runs(out: Path, pattern: str = "*") -> list[Run]:
             continue
         if run is not None:
             runs.append(run)
-    # Two may have finished in the same second.
+    # Two runs may have finished in the same second.
     return sorted(runs, key=lambda run: (run.results["finished"], (run.folder / RESULTS_FILE).stat().st_mtime_ns))
 
 
 def networks_of(run: Run) -> dict[str, Run]:
-    """Return the student and, where its run still exists, the teacher; in co-learning the second network."""
+    """Return the student and, if its run exists, the teacher, which is the second network in co-learning."""
     networks = {"student": run}
     if METHODS[run.parameters.method].trains_teacher:
         networks["teacher"] = run.teacher_network()
@@ -218,7 +218,7 @@ def networks_of(run: Run) -> dict[str, Run]:
 
 
 def teacher_of(run: Run) -> Run | None:
-    """Return the run of the frozen teacher that taught a run; None if it is gone."""
+    """Return the run of a run's frozen teacher; None if it does not exist any more."""
     recorded = run.results.get("teacher") or {}
     teacher = open_run(run.folder.parent / str(recorded.get("name")))
     return teacher or latest_run(run.parameters.of_teacher().model_copy(update={"out": str(run.folder.parent)}))
@@ -236,7 +236,7 @@ def is_training(parameters: Parameters) -> bool:
 
 
 def describe_code(runs: Iterable[Run]) -> str:
-    """Return a note that runs were made by different versions of the code; empty if they were not."""
+    """Return a note if runs were made by different versions of the code; else an empty text."""
     versions = Counter(code_labels(runs))
     if len(versions) < 2:
         return ""
@@ -244,7 +244,7 @@ def describe_code(runs: Iterable[Run]) -> str:
 
 
 def code_labels(runs: Iterable[Run]) -> list[str]:
-    """Return a label of each run's version of the code: the digest of the first of these runs that agrees with it."""
+    """Return a label of each run's version of the code: the digest of the first of these runs with the same code."""
     versions: list[Fingerprint] = []
     labels = []
     for run in runs:
@@ -258,7 +258,7 @@ def code_labels(runs: Iterable[Run]) -> list[str]:
 
 
 def _siblings(parameters: Parameters) -> list[Path]:
-    """Return the folders of runs of these parameters, whichever code made them, oldest first."""
+    """Return the folders of all runs of these parameters, made by any code, oldest first."""
     base = Path(parameters.out) / parameters.run_name
     folders = [folder for folder in base.parent.glob(f"{base.name}*") if folder.is_dir()]
     numbered = [folder for folder in folders if folder == base or folder.name[len(base.name) + 1 :].isdigit()]
@@ -266,13 +266,13 @@ def _siblings(parameters: Parameters) -> list[Path]:
 
 
 def _number(folder: Path) -> int:
-    """Return 1 for a run's first folder, n for `…-n`."""
+    """Return the number of a folder among the runs of the same parameters: n for `…-n`, else 1."""
     suffix = folder.name.rpartition("-")[2]
     return int(suffix) if suffix.isdigit() and len(suffix) < 10 else 1
 
 
 def _is_of(folder: Path, parameters: Parameters) -> bool:
-    """Return whether a folder is of these parameters; one without a file of parameters has only been created."""
+    """Return whether a folder belongs to these parameters; one without params.json has only just been created."""
     try:
         stored = json.loads((folder / PARAMETERS_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -289,7 +289,7 @@ def _finished_siblings(parameters: Parameters) -> list[Run]:
 
 
 def code_of(folder: Path) -> Fingerprint | None:
-    """Return the fingerprint of the code that started the run in a folder; None if it kept none."""
+    """Return the fingerprint of the code that started the run in a folder; None if none is stored."""
     try:
         return read_fingerprint(json.loads((folder / CODE_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -297,7 +297,7 @@ def code_of(folder: Path) -> Fingerprint | None:
 
 
 def describe_difference(first: Fingerprint | None, second: Fingerprint) -> str:
-    """Return in which modules the code of two runs differs."""
+    """Return a phrase that lists the modules in which the code of two runs differs."""
     if first is None:
         return "of a version that kept no fingerprint"
     return f"differing in {', '.join(differing_modules(first, second))}"

@@ -1,4 +1,4 @@
-"""Experiments: validated parameters → one run in one folder, trained once, found again, resumed when interrupted."""
+"""Experiments: validated parameters → one run in one folder, trained once, then reused; resumed when interrupted."""
 
 import argparse
 import hashlib
@@ -57,8 +57,8 @@ VERSIONS_OF = ("lad", "torch", "torchvision", "lightning", "pycocotools", "numpy
 def run_experiment(parameters: Parameters) -> Run:
     """Return the run of these parameters: reused if it is finished, else trained.
 
-    An unfinished run is resumed from its last checkpoint. A teacher is a run of its own and comes first. A run that
-    other code made is trained again beside it, or reused, as `rerun` says.
+    An unfinished run is resumed from its last checkpoint. A teacher is a run of its own, which is trained first. If
+    other code made the run, it is trained again in a folder beside the old one, or reused, depending on `rerun`.
 
     Raises:
         ValueError: The data cannot be used, this machine does not have the devices, or another process is training the
@@ -78,12 +78,12 @@ def run_experiment(parameters: Parameters) -> Run:
         if is_training(parameters):
             raise _being_trained(folder)
         return _run_on_several_devices(parameters, folder)
-    if os.environ.get("RANK", "0") != "0":  # one of several processes, of which the first holds the lock
+    if os.environ.get("RANK", "0") != "0":  # one of several processes; the first one holds the lock
         return _train(parameters, folder, accelerator, train_set, val_set)
     try:
-        with FileLock(folder / LOCK_FILE, timeout=1):  # others hold it for a moment to see whether it is free
+        with FileLock(folder / LOCK_FILE, timeout=1):  # `is_training` of other processes holds it for a moment
             run = open_run(folder)
-            if run is not None and parameters.devices == 1:  # finished by a process that held the lock until now
+            if run is not None and parameters.devices == 1:  # finished by the process that just released the lock
                 return run
             remove_unfinished(folder)
             return _train(parameters, folder, accelerator, train_set, val_set)
@@ -92,10 +92,10 @@ def run_experiment(parameters: Parameters) -> Run:
 
 
 def compare(parameters: Parameters) -> dict[str, Run]:
-    """Return the runs that belong side by side, by name; those that are missing are trained.
+    """Return the runs to compare, by name; missing ones are trained.
 
-    They are the plain student, the teacher, and the student under the method, as far as the method has them. In
-    co-learning the teacher is its network trained alone, and the pair's second network comes last.
+    They are the plain student and the teacher, if the method has a teacher, and the student under the method. In
+    co-learning, "teacher" is the teacher's network trained by itself; the second network of the pair comes last.
     """
     runs = {}
     if parameters.teacher is not None:
@@ -110,12 +110,12 @@ def compare(parameters: Parameters) -> dict[str, Run]:
 
 
 def teacher_run(parameters: Parameters) -> Run | None:
-    """Return the run of the teacher, trained first if it is missing; None where no trained teacher is needed."""
+    """Return the run of the teacher, trained if it is missing; None if no trained teacher is needed."""
     needs_run = METHODS[parameters.method].needs_teacher and not METHODS[parameters.method].trains_teacher
     if not needs_run and not parameters.teacher_epochs:
         return None
     teacher = parameters.of_teacher()
-    if teacher.rerun == "always":  # of this run; its teacher is trained again only if it is stale
+    if teacher.rerun == "always":  # this applies to the run itself; its teacher is trained again only if it is stale
         teacher = teacher.model_copy(update={"rerun": "stale"})
     return run_experiment(teacher)
 
@@ -126,7 +126,7 @@ def versions() -> dict[str, str]:
 
 
 def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
-    """Write a JSON file atomically: an interrupted write leaves an older one as it was."""
+    """Write a JSON file atomically: an interrupted write keeps the previous file."""
     write_text(path, json.dumps(content, indent=indent, ensure_ascii=False) + "\n")
 
 
@@ -143,7 +143,7 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
     if os.environ.get("LT_CLI_USED") != "1":  # set by `fabric run`, which has launched the processes
         fabric.launch()
     code = fingerprint(parameters)
-    if parameters.rerun == "never":  # a run that other code started is resumed as that code's
+    if parameters.rerun == "never":  # a resumed run keeps the fingerprint of the code that started it
         code = code_of(folder) or code
     if fabric.is_global_zero:
         write_json(folder / CODE_FILE, code.to_json())
@@ -189,16 +189,16 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
 
 
 def _run_on_several_devices(parameters: Parameters, folder: Path) -> Run:
-    """Start one process per device by torchrun, from a script and a notebook alike, and return the run they train.
+    """Train with one process per device, started by torchrun; works in scripts and notebooks.
 
-    An interrupt is passed on to them: they save a checkpoint after the current step.
+    An interrupt is passed on to the processes: they save a checkpoint after the current step.
     """
-    teacher_run(parameters)  # here, under its own lock, rather than in every process
+    teacher_run(parameters)  # trained before the processes start, under its own lock
     write_json(folder / CODE_FILE, fingerprint(parameters).to_json())
     write_json(folder / PARAMETERS_FILE, parameters.model_dump())
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={parameters.devices}"]
     command = [sys.executable, *torchrun, "-m", "lad.experiments.runner", str(folder / PARAMETERS_FILE)]
-    # A session of its own, so that an interrupt reaches it from here alone, and once.
+    # In a session of its own, torchrun gets no Ctrl-C from the terminal, only the signal that this process passes on.
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "start_new_session": True}
     with (
         subprocess.Popen(command, text=True, **options) as process,  # noqa: S603  # a list of words, no shell
@@ -220,7 +220,7 @@ def _being_trained(folder: Path) -> ValueError:
 
 
 def _stale_note(run: Run) -> str:
-    """Return a note for a reused run that other code made, which rerun="never" allows."""
+    """Return a note if a reused run was made by other code, as rerun="never" allows; else an empty text."""
     current = fingerprint(run.parameters)
     if run.code is not None and run.code.digest == current.digest:
         return ""
@@ -228,7 +228,7 @@ def _stale_note(run: Run) -> str:
 
 
 def _cache_key(parameters: Parameters, teacher: Run, train_set: CocoDataset, code: Fingerprint) -> dict[str, Any]:
-    """Return everything that a teacher's assignments follow from, beside the image and its flip."""
+    """Return everything that a teacher's assignments depend on, besides the image and its flip."""
     return {
         "assigner": parameters.assigner,
         "assigner_options": json.dumps(parameters.assigner_options, sort_keys=True),
@@ -252,10 +252,10 @@ def _sha256(path: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the experiment of a file: a run's params.json, or parameters as in params/.
+    """Run the command `lad run`.
 
     Args:
-        arguments: Of the command line; None reads them from there.
+        arguments: The words after `lad run`; None reads them from the command line.
     """
     parser = argparse.ArgumentParser(
         prog="lad run",

@@ -1,4 +1,4 @@
-"""What a run starts from: its data sets and its networks."""
+"""Set-up of a run: its data sets and its networks."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,10 +18,12 @@ from lad.models.student_teacher import StudentTeacherPair
 
 
 def open_data(parameters: Parameters) -> tuple[CocoDataset, CocoDataset]:
-    """Open the training and the validation set, every image of which has been decoded once, now or before.
+    """Open the training and the validation set, after checking that every image can be decoded.
+
+    With bad_images="skip", images that cannot be read are left out. Images that passed before are not checked again.
 
     Raises:
-        ValueError: An image cannot be read; names the first. With bad_images="skip" such images are left out.
+        ValueError: An image cannot be read; names the first.
     """
     folder = data_folder(parameters.data)
     images, path = find_split(folder, "train")
@@ -48,20 +50,20 @@ def build_networks(
     """Build the networks of a run.
 
     Args:
-        parameters: Of the run.
-        class_names: Of the data set.
-        trained_teacher: The teacher's own run's detector, where the method needs one.
-        device: For the frozen teacher.
+        parameters: Parameters of the run.
+        class_names: Class names of the data set.
+        trained_teacher: The detector of the teacher's own run, if the method needs one.
+        device: Device of the frozen teacher.
 
     Returns:
-        What trains, with its initial weights: a detector or, in co-learning, a pair; and the frozen teacher on the
-        device, None in co-learning and without a teacher.
+        The network to train, with its initial weights: a detector or, in co-learning, a pair; and the frozen teacher on
+        the device, None in co-learning and without a teacher.
     """
     torch.manual_seed(parameters.seed)
     detector = new_detector(parameters, class_names)
     if METHODS[parameters.method].trains_teacher:
         pair = StudentTeacherPair(detector, new_detector(parameters.of_teacher(), class_names))
-        if trained_teacher is not None:  # co-learning can start from a trained teacher
+        if trained_teacher is not None:  # with teacher_epochs, co-learning starts from a trained teacher
             pair.teacher.load_state_dict(trained_teacher.state_dict())
         return pair, None
     if trained_teacher is None:
@@ -71,7 +73,7 @@ def build_networks(
 
 
 def new_detector(parameters: Parameters, class_names: Sequence[str]) -> Detector:
-    """Build the network of these parameters, initialized from torch's generator or with its backbone's weights."""
+    """Build the network of these parameters, initialized by torch's global generator and the backbone's weights."""
     detector = build_detector(
         parameters.student,
         len(class_names),

@@ -17,7 +17,7 @@ LEVELS = tuple(range(3, 3 + len(STRIDES)))  # P3 … P7
 
 
 class ExplorerConfig(BaseModel):
-    """What the explorer shows; build it with `make_explorer_config`."""
+    """Configuration of the explorer; build it with `make_explorer_config`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -34,7 +34,7 @@ from lad.utils.progress import log
 
 MAX_CACHED_ANALYSES = 64
 SCORE_THRESHOLD = 0.3  # a detection on the user's photo with at least this score is one of its objects
-MAX_DETECTIONS = 5  # objects on the user's photo beside the user's box
+MAX_DETECTIONS = 5  # objects on the user's photo besides the user's box
 MAX_PIXELS_SINGLE_THREAD = 320 * 320
 MAX_DISPLAY_SIDE = 640  # pixels of the longer side of an image to draw
 
@@ -114,7 +114,7 @@ class ExplorerSession:
 
     @property
     def epochs(self) -> list[int]:
-        """Epochs after which the student's weights were saved."""
+        """Return the epochs after which the student's weights were saved."""
         return self.runs["student"].saved_epochs if "student" in self.runs else []
 
     @property
@@ -124,7 +124,7 @@ class ExplorerSession:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes."""
+        """Return the names of the classes."""
         return self.dataset.annotations.class_names
 
 

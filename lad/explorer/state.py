@@ -35,7 +35,7 @@ class Explorer:
     """The explorer of one image's assignment.
 
     Attributes:
-        config: What is shown.
+        config: The current configuration.
         session: Loaded networks and images.
         photo: The user's own image, if it is shown.
         box: The user's box on the photo.

@@ -49,7 +49,7 @@ class Task:
         slot: Index among the processes that run at the same time.
         started: Monotonic time of the start, in seconds.
         error: Why the run failed.
-        folder: Of the run, once started.
+        folder: Folder of the run, once started.
     """
 
     parameters: Parameters
@@ -62,7 +62,7 @@ class Task:
 
     @property
     def name(self) -> str:
-        """Name of the run."""
+        """Return the name of the run."""
         return self.parameters.run_name
 
 

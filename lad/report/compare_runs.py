@@ -264,7 +264,7 @@ def _networks(run: Run) -> dict[str, Run]:
 
 
 def _validation_set(parameters: Parameters) -> CocoDataset:
-    """Open a run's validation set; unlike `lad.experiments.runner.open_data`, it decodes no image in advance."""
+    """Open a run's validation set; unlike `lad.experiments.setup.open_data`, it decodes no image in advance."""
     folder = data_folder(parameters.data)
     _, training = find_split(folder, "train")
     images, path = find_split(folder, "val")

@@ -22,12 +22,12 @@ DIGITS = 12  # of the digest
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come.
+    """Progress of a run.
 
     Attributes:
-        epoch: Finished epochs.
-        step: Finished steps of the next epoch.
-        sums: Of losses and statistics over those steps.
+        epoch: Number of finished epochs.
+        step: Number of finished steps of the next epoch.
+        sums: Sums of losses and statistics over those steps.
     """
 
     epoch: int = 0
@@ -38,16 +38,16 @@ class Progress:
 def save_checkpoint(
     folder: Path, network: nn.Module, optimizer: Optimizer, fabric: Fabric, progress: Progress, code: str = ""
 ) -> None:
-    """Write weights, optimizer, gradient scaler and progress, and keep one older checkpoint.
+    """Save weights, optimizer, gradient scaler and progress, and keep one older checkpoint.
 
-    No random state is kept: it follows from the seed and the progress.
+    No random state is saved: it follows from the seed and the progress.
 
     Args:
-        folder: Of the run.
-        network: What trains.
-        optimizer: Of its weights.
+        folder: Folder of the run.
+        network: The network in training.
+        optimizer: Optimizer of its weights.
         fabric: Devices and precision.
-        progress: Of the run.
+        progress: Progress of the run.
         code: Digest of the code that decides numbers.
 
     Raises:
@@ -77,17 +77,17 @@ def load_checkpoint(folder: Path, network: nn.Module, optimizer: Optimizer, fabr
     A corrupted checkpoint is reported and deleted; the previous one is loaded.
 
     Args:
-        folder: Of the run.
-        network: What trains.
-        optimizer: Of its weights.
+        folder: Folder of the run.
+        network: The network in training.
+        optimizer: Optimizer of its weights.
         fabric: Devices and precision.
         code: Digest of the code that decides numbers.
 
     Returns:
-        The progress of the checkpoint; that of a new run if there is none.
+        The progress of the checkpoint, or of a new run if there is no intact checkpoint.
 
     Raises:
-        ValueError: An intact checkpoint is of another network, or was written by another version of the code.
+        ValueError: The checkpoint belongs to another network, or was written by another version of the code.
     """
     corrupted, state = [], None
     for path in checkpoints(folder):
@@ -121,9 +121,9 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def _intact_state(path: Path) -> dict[str, Any] | None:
-    """Return the state in a file if its bytes match its digest.
+    """Return the state in a file if its bytes match its digest, else None.
 
-    The file is read once, so that what is checked is what is loaded.
+    The file is read once, so that the bytes that are checked are those that are loaded.
     """
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest()[:DIGITS] != path.stem.rsplit("-", maxsplit=1)[-1]:

@@ -1,4 +1,4 @@
-"""Devices of a run: whether this machine has them, how many processes share them, and a description for results."""
+"""Devices of a run: whether this machine has them, how many processes use them, and a description for results."""
 
 import os
 import platform
@@ -13,15 +13,15 @@ from lad.config.groups import RuntimeParameters
 
 
 def find_accelerator(accelerator: str, devices: int = 1, precision: str = "32-true") -> str:
-    """Return "cuda" or "cpu".
+    """Return the accelerator to use, "cuda" or "cpu".
 
     Args:
         accelerator: "auto", "cuda" or "cpu".
-        devices: How many are needed.
-        precision: Of the run; "16-mixed" needs CUDA.
+        devices: Number of devices that the run needs.
+        precision: Precision of the run; "16-mixed" needs CUDA.
 
     Raises:
-        ValueError: This machine does not have the devices.
+        ValueError: This machine has too few devices, or none for the precision.
     """
     wants_cuda = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())
     available = torch.cuda.device_count()
@@ -35,10 +35,10 @@ def find_accelerator(accelerator: str, devices: int = 1, precision: str = "32-tr
 
 
 def devices_and_nodes(parameters: RuntimeParameters) -> tuple[int, int]:
-    """Return the number of devices of this machine, and the number of machines.
+    """Return the number of the run's devices on this machine, and the number of machines.
 
     Raises:
-        ValueError: torchrun started another number of processes than the run has devices.
+        ValueError: torchrun started more or fewer processes than the run has devices.
     """
     if not is_torchelastic_launched():
         return parameters.devices, 1

@@ -1,4 +1,4 @@
-"""A training step whose loss or gradient was not finite, saved as it was."""
+"""Saving and reading of a training step whose loss or gradient was not finite, so that it can be replayed."""
 
 import io
 from collections.abc import Mapping
@@ -18,15 +18,15 @@ FAILED_STEPS = "failed-step-*.pt"  # one per process, named after its rank
 
 @dataclass(frozen=True)
 class FailedStep:
-    """What a step followed from, beside the weights, and what came of it.
+    """Inputs and outputs of a failed training step, except the weights.
 
     Attributes:
-        parameters: Of the run.
-        epoch: Finished epochs.
-        step: Finished steps of the epoch.
+        parameters: Parameters of the run.
+        epoch: Number of finished epochs.
+        step: Number of finished steps of the epoch.
         batch: Images and gts.
-        terms: The losses.
-        outputs: Of the networks, by "student" and "teacher".
+        terms: Losses by name.
+        outputs: Outputs of the networks, by "student" and "teacher".
     """
 
     parameters: Parameters
@@ -63,18 +63,18 @@ def save_failed_step(folder: Path, rank: int, model: nn.Module, failed: FailedSt
 
 
 def read_failed_step(path: Path) -> tuple[dict[str, Any], Batch]:
-    """Read what `save_failed_step` wrote, on the CPU.
+    """Read a file of `save_failed_step`, on the CPU.
 
     Returns:
-        The state as it was written, and its batch.
+        The state as saved, and its batch.
 
     Raises:
-        ValueError: The file is missing or is something else.
+        ValueError: The file is missing or is not a saved step.
     """
     try:
         state = dict(torch.load(path, map_location="cpu", weights_only=True))
         return state, Batch(state["images"], Targets(*state["targets"]), *state["batch"])
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except Exception:  # a corrupted file fails in every way there is
+    except Exception:  # a corrupted file can raise any exception
         raise ValueError(f"{path}: is not a failed training step; give the failed-step-….pt of a run") from None

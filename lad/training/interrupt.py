@@ -1,4 +1,4 @@
-"""Interrupts by a person or a cluster: the current step is finished and saved first."""
+"""Interrupts by a person or a cluster: the current training step is finished and saved first."""
 
 import signal
 import threading
@@ -19,17 +19,17 @@ AGREE_EVERY = 10  # steps, as communication between devices costs time
 
 
 class Interrupt:
-    """Whether a signal has asked the run to stop.
+    """A signal to stop, once one has arrived.
 
     Attributes:
-        number: Of the signal, None before any.
+        number: Number of the signal; None while there is none.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
 
     def agreed(self, fabric: Fabric, step: int) -> bool:
-        """Return whether all devices stop after this step: several have to stop together."""
+        """Return whether to stop after this step; all devices of a run agree, so that they stop together."""
         if fabric.world_size == 1:
             return self.number is not None
         if step % AGREE_EVERY:
@@ -44,12 +44,12 @@ class Interrupt:
 def defer_signals(on_interrupt: Callable[[], object] = lambda: None) -> Iterator[Interrupt]:
     """Defer a first SIGINT (Ctrl-C, a notebook's stop button) or SIGTERM to the end of the block.
 
-    The first signal only calls `on_interrupt` and is recorded; a second one stops at once. When the block ends, the
+    The first signal is recorded and calls `on_interrupt`; a second one stops at once. When the block ends, the
     signal takes its usual effect, and KeyboardInterrupt is raised if that does not end the process. A signal that is
     ignored, as under nohup, stays ignored.
 
     Yields:
-        The interrupt, which tells whether a signal has arrived.
+        The interrupt, whose `number` is set when a signal arrives.
     """
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
@@ -82,10 +82,10 @@ def defer_signals(on_interrupt: Callable[[], object] = lambda: None) -> Iterator
 
 
 def stop_on_interrupt(items: Iterable[Item], interrupt: Interrupt) -> Iterator[Item]:
-    """Yield the items of work that need not be finished.
+    """Yield items until a signal arrives, for work that need not be finished.
 
     Raises:
-        KeyboardInterrupt: A signal has arrived; raised before the next item.
+        KeyboardInterrupt: A signal arrived; raised before the next item.
     """
     for item in items:
         if interrupt.number is not None:

@@ -14,8 +14,8 @@ STEP_DECAY_AFTER = (2 / 3, 11 / 12)  # of the epochs: 8 and 11 of 12, 16 and 22 
 def build_optimizer(parameters: OptimizationParameters, trainable: list[nn.Parameter]) -> Optimizer:
     """Build SGD with momentum .9, or AdamW without weight decay of normalization weights and biases.
 
-    The optimizer is fused, except with 16-mixed: there it would unscale gradients itself, too late for the gradient's
-    norm.
+    The optimizer is fused, except with 16-mixed: a fused one unscales the gradients only in its update, too late for
+    their norm.
     """
     fused = parameters.precision != "16-mixed"
     if parameters.optimizer == "sgd":

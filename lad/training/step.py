@@ -17,7 +17,7 @@ from lad.distillation.statistics import assignment_statistics
 from lad.geometry import make_anchors
 from lad.structures import Batch, HeadOutputs, to_device
 
-MIN_SCALE = 2.0**-10  # of the loss in half precision: below it, the scale is not why gradients overflow
+MIN_SCALE = 2.0**-10  # of the loss in half precision; gradients that overflow at a smaller scale are an error
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class StepResult:
     """The forward part of a training step.
 
     Attributes:
-        loss: Of the batch under the run's method.
-        outputs: Of the student and, where it was run, the teacher, by "student" and "teacher".
-        statistics: Of the assignment, where they were requested.
+        loss: Losses and assignment of the batch under the run's method.
+        outputs: Outputs of the "student" and, unless the assignment came from the cache, of the "teacher".
+        statistics: Statistics of the assignment, if requested.
     """
 
     loss: MethodLoss
@@ -51,16 +51,16 @@ def training_step(
     """Run the networks on a batch and compute the losses of the run's method.
 
     Args:
-        parameters: Of the run.
-        model: The network that trains, or the pair of co-learning.
-        host_batch: On the host; it is moved to the device here.
+        parameters: Parameters of the run.
+        model: The network in training, or the pair of co-learning.
+        host_batch: The batch on the host; this function moves it to the device.
         fabric: Device and precision.
-        teacher: The frozen teacher, where the method has one.
-        cache: Of the teacher's assignments; only for a method that uses nothing else of the teacher.
+        teacher: The frozen teacher, if the method has one.
+        cache: Cache of the teacher's assignments; only for a method that uses nothing else of the teacher.
         with_statistics: Whether to compute `assignment_statistics`.
     """
     assigner = build_assigner(parameters.assigner, parameters.assigner_options)
-    # Candidates are found on the host: their number would cause a device synchronization.
+    # Candidates are found on the host: on the device, reading their number would cause a synchronization.
     host_anchors = make_anchors(host_batch.padded_hw)
     context = None
     batch, anchors = host_batch.to(fabric.device), make_anchors(host_batch.padded_hw, fabric.device)
@@ -93,18 +93,19 @@ def optimizer_step(
     """Run backward and update the weights.
 
     Args:
-        parameters: Of the run.
-        model: The network that trains.
-        optimizer: Of its weights.
-        loss: Scalar.
+        parameters: Parameters of the run.
+        model: The network in training.
+        optimizer: Optimizer of its weights.
+        loss: The total loss, a scalar.
         fabric: Device and precision.
 
     Returns:
-        The gradient's norm before clipping, and whether the gradient overflowed in half precision: then the update is
-        skipped, the norm counts as 0, and the scaler lowers its scale.
+        The gradient's norm before clipping, and whether the gradient overflowed in half precision. If it did, the
+        update is skipped, the norm is 0, and the scaler lowers its scale.
 
     Raises:
-        FloatingPointError: The loss or the gradient is not finite for another reason; the weights are not updated.
+        FloatingPointError: The loss is not finite, or the gradient is not for another reason; the weights are not
+            updated.
     """
     optimizer.zero_grad()
     fabric.backward(loss)
@@ -112,7 +113,7 @@ def optimizer_step(
         model, optimizer, max_norm=parameters.clip_grad or math.inf, error_if_nonfinite=False
     )
     assert grad_norm is not None
-    # The one device synchronization of a step: a step that went wrong must not update the weights.
+    # The only device synchronization of a step: losses that are not finite must not update the weights.
     loss_value, norm_value = torch.stack([loss.detach(), grad_norm]).tolist()
     if not math.isfinite(loss_value):
         raise FloatingPointError("the loss is not finite")
@@ -130,7 +131,7 @@ def teacher_forward(teacher: nn.Module, images: Tensor, fabric: Fabric) -> HeadO
 
 
 def teacher_assignment(parameters: Parameters, teacher: nn.Module, fabric: Fabric) -> Callable[[Batch], Tensor]:
-    """Return a function that makes the teacher's assignment gt_index [N, A] of a batch on the host."""
+    """Return a function that computes the teacher's assignment gt_index [N, A] of a batch on the host."""
     assigner = build_assigner(parameters.assigner, parameters.assigner_options)
 
     def assign(host_batch: Batch) -> Tensor:

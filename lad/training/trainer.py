@@ -1,4 +1,4 @@
-"""One training run, in a straight line from the data loader to the weights: epochs, evaluations, checkpoints."""
+"""One training run, from the data loader to the weights: epochs, evaluations, checkpoints."""
 
 import json
 import math
@@ -36,26 +36,26 @@ from lad.utils.atomic_io import write_text
 from lad.utils.progress import log, progress_bar
 
 STATISTICS_EVERY = 10  # steps
-STATISTIC = "statistic "  # prefix of the sums of statistics; alone, it counts them
-COUNTS = ("overflows",)  # of steps, not means
+STATISTIC = "statistic "  # prefix of the sums of statistics; the sum under the prefix itself counts them
+COUNTS = ("overflows",)  # sums over an epoch, not means
 METRICS_FILE, EPOCHS_FOLDER = "metrics.jsonl", "epochs"
 
 
 @dataclass
 class Trainer:
-    """What the epochs and steps of a run share.
+    """Networks, optimizer and settings that all epochs and steps of a run share.
 
     Attributes:
-        parameters: Of the run.
-        network: What trains: its weights are evaluated and saved.
-        model: The network as Fabric wraps it, which is what runs.
-        optimizer: Of its weights.
+        parameters: Parameters of the run.
+        network: The network in training, or the pair of co-learning; its weights are evaluated and saved.
+        model: The network wrapped by Fabric, which the training steps call.
+        optimizer: Optimizer of its weights.
         fabric: Devices and precision.
-        folder: Of the run.
-        steps_per_epoch: On each device.
-        teacher: The frozen teacher, where the method has one.
-        cache: Of the teacher's assignments.
-        code: Digest of the code that decides numbers, kept in checkpoints.
+        folder: Folder of the run.
+        steps_per_epoch: Number of steps on each device.
+        teacher: The frozen teacher, if the method has one.
+        cache: Cache of the teacher's assignments.
+        code: Digest of the code that decides numbers, stored in checkpoints.
     """
 
     parameters: Parameters
@@ -70,7 +70,7 @@ class Trainer:
     code: str = ""
 
     def save_checkpoint(self, progress: Progress) -> None:
-        """Write a checkpoint; of several processes, the first does."""
+        """Write a checkpoint, from the first of several processes."""
         if self.fabric.is_global_zero:
             save_checkpoint(self.folder, self.model, self.optimizer, self.fabric, progress, self.code)
 
@@ -92,20 +92,20 @@ def train(
 ) -> dict[str, float]:
     """Train a network in place, from the last checkpoint in `folder` if there is one.
 
-    Writes a line to metrics.jsonl after every epoch and, with `save_epochs`, keeps its weights. A checkpoint is written
-    after every epoch, before its evaluation, every `checkpoint_every` steps, and on an interrupt. The same parameters
-    give the same weights on the same machine, interrupted or not: what is random in a step follows from the seed and
-    the step alone.
+    Appends a line to metrics.jsonl after every epoch and, with `save_epochs`, saves its weights. A checkpoint is
+    written after every epoch, before its evaluation, every `checkpoint_every` steps, and on an interrupt. The same
+    parameters give the same weights on the same machine, interrupted or not: the random numbers of a step depend only
+    on the seed and the step.
 
     Args:
-        parameters: Of the run.
-        network: What trains.
-        teacher: The frozen teacher on the device, where the method has one.
-        train_set: With the training transforms.
-        val_set: With the evaluation transforms.
+        parameters: Parameters of the run.
+        network: The network in training, or the pair of co-learning.
+        teacher: The frozen teacher on the device, if the method has one.
+        train_set: Training images, with the training transforms.
+        val_set: Validation images, with the evaluation transforms.
         fabric: Devices and precision.
-        folder: Of the run.
-        cache: Of the teacher's assignments.
+        folder: Folder of the run.
+        cache: Cache of the teacher's assignments.
         code: Digest of the code that decides numbers; a checkpoint with another digest is not loaded.
 
     Returns:
@@ -171,14 +171,14 @@ def train_epoch(trainer: Trainer, batches: Iterable[Batch], progress: Progress, 
     """Train the rest of an epoch.
 
     Args:
-        trainer: Of the run.
-        batches: The rest of the epoch's batches, on the host.
-        progress: Where the epoch starts or resumes.
+        trainer: The run's trainer.
+        batches: The remaining batches of the epoch, on the host.
+        progress: The progress at which the epoch starts or resumes.
         interrupt: Ends the epoch after the current step.
 
     Returns:
-        The progress at the end or at the interrupt. Its sums are of the losses, the gradient norm, positives and gts
-        and, from every tenth step, of the assignment's statistics.
+        The progress at the end of the epoch or at the interrupt. It holds sums over the steps: the losses, the gradient
+        norm, the numbers of positives and gts and, from every tenth step, the assignment's statistics.
     """
     parameters, fabric = trainer.parameters, trainer.fabric
     trainer.model.train()
@@ -226,7 +226,7 @@ def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
 
 
 def _epoch_means(sums: Mapping[str, Tensor], steps: int) -> dict[str, float]:
-    """Return an epoch's line of metrics: means of the sums over its steps, and counts."""
+    """Return an epoch's line of metrics from its sums: means over the steps, and counts."""
     total = {name: float(value) for name, value in sums.items()}
     num_statistics = total.pop(STATISTIC)
     counts = {name: total.pop(name) for name in COUNTS if name in total}
@@ -247,7 +247,7 @@ def _evaluate(
     fabric: Fabric,
     evaluator: Evaluator,
 ) -> dict[str, float]:
-    """Return the COCO metrics of the network, or of both networks of a pair, on every device."""
+    """Compute the COCO metrics of the network, or of both networks of a pair; every device gets them."""
     if fabric.world_size > 1:
         for buffer in network.buffers():  # BatchNorm statistics differ between devices since the last step
             dist.broadcast(buffer, src=0)
@@ -274,7 +274,7 @@ def epoch_file(folder: Path, epochs_done: int, network: str = "student") -> Path
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """Return the lines of metrics.jsonl, one per finished epoch."""
+    """Read the lines of metrics.jsonl, one per finished epoch."""
     path = folder / METRICS_FILE
     if not path.exists():
         return []
@@ -285,7 +285,7 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
 
 
 def append_metrics(folder: Path, line: dict[str, Any]) -> None:
-    """Append one epoch's line; a number that is not finite becomes null, as JSON has no NaN."""
+    """Append one epoch's line to metrics.jsonl; numbers that are not finite become null, as JSON has no NaN."""
     line = {name: value if math.isfinite(value) else None for name, value in line.items()}
     _write_metrics(folder, [*read_metrics(folder), line])
 
@@ -300,8 +300,8 @@ def training_sampler(dataset: CocoDataset, parameters: Parameters, fabric: Fabri
 def evaluation_batches(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> list[list[int]]:
     """Return the validation batches of this device, each image on one device only.
 
-    No image is padded more than it would be alone, so AP depends neither on the batch size nor on the number of
-    devices.
+    An image is padded no more than in a batch of its own, so AP depends neither on the batch size nor on the number
+    of devices.
     """
     sizes = [
         resized_hw((height, width), parameters.test_short_side, parameters.long_side)
@@ -327,9 +327,10 @@ def load_batches(
 
 
 def _worker_context() -> str | None:
-    """Return how worker processes are started: Python's default, but not a forkserver.
+    """Return the start method of worker processes: Python's default, but never "forkserver".
 
-    Workers end with their parent; a forkserver would be that parent and outlive a killed run, and its workers with it.
+    Workers exit with their parent process. A fork server would be their parent, and would survive a killed run together
+    with them.
     """
     return "fork" if multiprocessing.get_start_method() == "forkserver" else None
 
@@ -340,5 +341,5 @@ def _drop_metrics_after(folder: Path, epochs_done: int) -> None:
 
 
 def _write_metrics(folder: Path, lines: Iterable[dict[str, Any]]) -> None:
-    """Write all lines at once: half a line would not be JSON."""
+    """Write all lines atomically: half a line would not be valid JSON."""
     write_text(folder / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in lines))

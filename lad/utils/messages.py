@@ -1,4 +1,4 @@
-"""Formatting of values, file names and mistakes for messages of one printable line."""
+"""Formatting of values, file names and validation errors as messages of one printable line."""
 
 import difflib
 import reprlib
@@ -16,7 +16,7 @@ _brief.maxlevel, _brief.maxstring, _brief.maxother, _brief.maxlong = 2, 200, 200
 
 
 def given_values(given: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """Return the values that were given: all but those that are None.
+    """Return the given values without those that are None, which means "not given".
 
     Raises:
         ValueError: A name is not a field of `model`; names the nearest field.
@@ -34,7 +34,7 @@ def format_validation_error(error: ValidationError) -> str:
 
 
 def invalid_choice_message(name: str, value: Any, choices: Iterable[str]) -> str:
-    """Return the message that a parameter's value is not one of its choices, with the nearest choice."""
+    """Return the message for a value that is not one of a parameter's choices; it suggests the nearest choice."""
     nearest = difflib.get_close_matches(format_value(value).strip("'"), list(choices), n=1, cutoff=0.5)
     hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
     return f"parameter '{name}' = {format_value(value)} is not one of {', '.join(choices)}{hint}"
@@ -64,7 +64,7 @@ def one_line(text: str, max_length: int = MAX_MESSAGE_LENGTH) -> str:
 
 
 def _join_errors(errors: Sequence[str], count: int) -> str:
-    """Join the first errors on one line and add how many more of `count` there are."""
+    """Join the first errors in one line, and add how many of `count` are not shown."""
     rest = count - len(errors)
     return "; ".join(errors) + (f"; and {rest} more" if rest else "")
 

@@ -18,7 +18,7 @@ def build_options(parameter: str, owner: str, options: type[Options], given: Map
 
     Args:
         parameter: The parameter that holds the values, for messages: "assigner_options".
-        owner: What the hyper-parameters belong to, for messages: "assigner 'paa'".
+        owner: Assigner or method of the hyper-parameters, for messages: "assigner 'paa'".
         options: A pydantic dataclass.
         given: Values by field name.
 
@@ -32,13 +32,13 @@ def build_options(parameter: str, owner: str, options: type[Options], given: Map
             hint = f"did you mean '{nearest[0]}'?" if nearest else f"it has {', '.join(names) or 'no options'}"
             raise ValueError(f"parameter '{parameter}': {format_value(name)} is unknown for {owner}; {hint}")
     for name, value in given.items():
-        if isinstance(value, bool):  # pydantic takes true for 1
+        if isinstance(value, bool):  # pydantic would read true as 1
             raise ValueError(f"parameter '{parameter}': {name} = {value} of {owner} cannot be true or false")
     try:
         return options(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        if not first["loc"]:  # of a check of several options, which names them
+        if not first["loc"]:  # an error of a check of several options, whose message names them
             problem = str(first["msg"]).removeprefix("Value error, ")
             raise ValueError(f"parameter '{parameter}' of {owner}: {problem}") from None
         name, problem = str(first["loc"][0]), str(first["msg"])

@@ -1,7 +1,7 @@
 """Validation of COCO-format data sets: findings about the JSON, its entries, its image files and its splits.
 
-Errors are what training refuses or would learn wrongly from, warnings what is corrected on reading or not used, notes
-what may be intended.
+An error stops training or would make it learn something wrong; a warning is about data that reading corrects or
+ignores; a note is about something that may be intended.
 """
 
 import filecmp
@@ -145,7 +145,7 @@ def _check_split(images: Path, path: Path, decode: bool) -> CheckedSplit:
 
 
 def _check_undecodable(images: Path, path: Path, decode: bool, reason: str) -> CheckedSplit:
-    """Check a JSON that cannot be decoded as a whole, though training may be able to read its part of it."""
+    """Check a JSON that cannot be decoded as a whole, though training may be able to read the fields it needs."""
     if _check_reading(path):
         return CheckedSplit(images, path, [Finding("error", "unreadable-json", path, None, None, reason)])
     with _silenced("lad.data.annotations"):
@@ -199,7 +199,7 @@ def _have_equal_content(file: Path, other: Path) -> bool:
 
 
 def _find_split(folder: Path, split: str) -> tuple[Path, Path]:
-    """Return what `find_split` does, even if all images are missing or the JSON is corrupted."""
+    """Find a split as `find_split` does, even if all images are missing or the JSON is corrupted."""
     try:
         return find_split(folder, split)
     except (ValueError, RecursionError):

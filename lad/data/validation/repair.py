@@ -1,4 +1,4 @@
-"""Corrected copies of instances JSON files: entries are repaired or removed, all else is unchanged."""
+"""Corrected copies of instances JSON files: entries are repaired or removed, everything else is unchanged."""
 
 import json
 import os
@@ -36,7 +36,7 @@ Boxes = Mapping[int, Sequence[list[float]]]  # by image id
 def fix(images: Path, path: Path, out: Path, findings: Sequence[Finding] | None = None) -> list[str]:
     """Write a corrected copy of an instances JSON as a new file; `validate` finds no error in it.
 
-    Removed are unusable images, annotations without a finite box with area, entries with a repeated or invalid id, and
+    It removes unusable images, annotations without a finite box with area, entries with a repeated or invalid id, and
     the annotations of removed images and categories. Boxes are clipped. A wrong image size is replaced by the file's
     where the boxes fit it; boxes are never scaled. Annotations with a repeated id get new ones. Segmentations that do
     not fit their image are emptied.

@@ -36,8 +36,8 @@ class Finding:
     """One problem of a data set.
 
     Attributes:
-        severity: "error" for what training refuses or would learn wrongly from, "warning" for what is corrected on
-            reading or not used, "note" for what may be intended.
+        severity: "error" if it stops training or makes it learn something wrong, "warning" for data that reading
+            corrects or ignores, "note" for something that may be intended.
         kind: Stable short name, such as "missing-file".
         path: The JSON or the image file.
         image_id: COCO image id, None if the problem has none.
