@@ -12,7 +12,7 @@ NOTEBOOK ?= 00_label_assignment_in_ten_minutes.ipynb
 TABLE ?= table2_soft_label_vs_lad
 TABLE_ARGS ?= --profile toy --seeds 3 --jobs 2
 # A test process per core, with one thread each: nearly halves the time on two cores.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadgroup
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
 FAST := not slow and not notebook and not browser
 
 .PHONY: setup run evaluate table test test-all coverage lint lab report notebooks figures clean

@@ -21,7 +21,21 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).parent
 GOLDEN = TESTS / "golden"
 REAL_DATA = Path(os.environ.get("LAD_TEST_DATA", TESTS.parents[1] / "shared" / "data"))
-MARKED_FOLDERS = {"browser": "browser", "notebooks": "notebook"}
+MARKED_FOLDERS = {"browser": pytest.mark.browser, "notebooks": pytest.mark.notebook}
+# With several test processes, a file's tests run in the same one, where its fixtures are; but for these:
+SPREAD = {  # tests of seconds each that share no fixture of their own
+    "experiments/test_fingerprint.py",
+    "experiments/test_runner.py",
+    "inference/test_onnx.py",
+    "notebooks/test_notebooks.py",
+    "paper/test_runner.py",
+    "reliability/test_kills.py",
+    "test_benchmarks.py",
+}
+TOGETHER = {  # files that share an expensive fixture, or whose tests start several processes and should take turns
+    **dict.fromkeys(("browser/test_explorer.py", "browser/test_report.py", "browser/test_voila.py"), "browser"),
+    **dict.fromkeys(("reliability/test_devices.py", "training/test_distributed.py"), "devices"),
+}
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
@@ -29,18 +43,24 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of folders, and keep each file's tests in one of several processes, where its fixtures are.
-
-    Files marked `spread` have a few tests of several seconds each; these may run in different processes.
-    """
+    """Mark the tests of folders."""
     for item in items:
-        folder = item.path.relative_to(TESTS).parts[0]
-        if folder in MARKED_FOLDERS:
-            item.add_marker(MARKED_FOLDERS[folder])
-        if folder == "browser":  # one browser and one JupyterLab
-            item.add_marker(pytest.mark.xdist_group("browser"))
-        elif not (item.get_closest_marker("spread") or item.get_closest_marker("xdist_group")):
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
+        marker = MARKED_FOLDERS.get(item.path.relative_to(TESTS).parts[0])
+        if marker is not None:
+            item.add_marker(marker)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Distribute the tests over processes. xdist's own groups need markers, which pytest 9.2 does not pass on to it."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0].removeprefix("tests/")
+            return nodeid if file in SPREAD else TOGETHER.get(file, file)
+
+    return ByFile(config, log)
 
 
 class Case(dict):

@@ -14,8 +14,6 @@ from lad.config.experiment import make_parameters
 from lad.experiments import fingerprint as module
 from lad.experiments.fingerprint import Fingerprint, are_same_code, differing_modules, fingerprint, read_fingerprint
 
-pytestmark = pytest.mark.spread
-
 PROJECT = Path(__file__).parents[2]
 SOURCE = '''"""A module."""
 from torch.nn import functional as F

@@ -23,9 +23,6 @@ from lad.training import trainer as training
 inplace = torch.nn.Module.compile
 
 
-pytestmark = pytest.mark.spread
-
-
 def weights(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
@@ -135,7 +132,6 @@ def test_lad_trains_its_teacher_first_and_records_it(shapes, tmp_path):
     assert weights(runs["plain student"].folder) != weights(runs["LAD student"].folder)
 
 
-@pytest.mark.xdist_group("devices")
 @pytest.mark.parametrize("is_cached", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_two_devices_train_one_run_with_a_teacher(shapes, tmp_path, is_cached):
     changes = {"method": "lad", "teacher": "r18", "devices": 2, "epochs": 1, "cache_teacher": is_cached}

@@ -13,8 +13,6 @@ from lad.inference.onnx import export_onnx
 from lad.inference.postprocess import detect
 from lad.models.detector import Detector, build_detector
 
-pytestmark = pytest.mark.spread
-
 PADDED_HW = (128, 160)
 
 

@@ -19,7 +19,6 @@ from lad.models.serialization import save_detector, save_openmmlab
 
 PROJECT = Path(__file__).parents[2]
 PAPERMILL = [sys.executable, "-m", "papermill"]
-pytestmark = pytest.mark.spread
 
 TINY = {
     "student": "r18", "teacher": "r18", "epochs": 1, "batch_size": 4, "accelerator": "cpu",

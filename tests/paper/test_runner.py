@@ -21,8 +21,6 @@ from lad.paper.tables import Experiments, open_table
 from lad.training.checkpoint import Progress, save_checkpoint
 from lad.training.optimizer import build_optimizer
 
-pytestmark = pytest.mark.spread
-
 TABLE_2 = "table2_soft_label_vs_lad"
 TINY = {
     "epochs": "1", "train_images": "8", "batch_size": "4", "width": "0.125", "channels": "64", "accelerator": "cpu",

@@ -18,8 +18,7 @@ from lad.experiments.run_store import find_run
 from lad.training.checkpoint import checkpoints
 from lad.training.trainer import read_metrics
 
-# Each starts two to six processes that import torch: they take turns.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("devices")]
+pytestmark = pytest.mark.slow
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 MODULE = ["-m", "lad.experiments.runner"]

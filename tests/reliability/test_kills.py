@@ -19,8 +19,6 @@ from faults import (
 
 from lad.experiments.run_store import find_run
 
-pytestmark = pytest.mark.spread
-
 METHODS = {
     "LAD with a cached teacher": {},
     "co-learning": {"method": "colad", "cache_teacher": False},

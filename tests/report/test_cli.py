@@ -74,6 +74,7 @@ def test_a_missing_nbconvert_is_one_clear_line(tmp_path, monkeypatch):
     assert "nbconvert is not installed; install it with: pip install 'lad[notebooks]'" in message
 
 
+@pytest.mark.notebook
 def test_a_folder_of_runs_becomes_one_page_with_every_run(trained, capsys):
     main([str(trained)])
     page = BeautifulSoup((trained / "report.html").read_text(), "html.parser")

@@ -42,6 +42,7 @@ def test_switches_of_the_notebook_itself_are_not_passed_on_and_must_be_booleans(
         setup_notebook(namespace_of("train = 'false'"), make_parameters, switches=["train"])
 
 
+@pytest.mark.notebook
 def test_in_a_kernel_versions_are_recorded_and_figures_have_retina_resolution(tmp_path):
     notebook = new_notebook(
         cells=[

@@ -19,8 +19,6 @@ from lad.structures import Batch, Targets
 from lad.training.step import training_step
 from lad.training.trainer import _evaluate, evaluation_batches, load_batches
 
-pytestmark = pytest.mark.xdist_group("devices")
-
 CLASSES = ("circle", "square", "triangle")
 RANKS = 2
 
