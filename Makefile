@@ -1,5 +1,5 @@
 # make run: the main job, from nothing to an AP table.  make evaluate: where its newest detector fails.
-# make table TABLE=… TABLE_ARGS="…": a whole table of the paper, here Table 2 on generated pictures with three seeds.
+# make table TABLE=… TABLE_ARGS="…": a whole table of the paper, here Table 2 on generated images with three seeds.
 # make report: the main job, then all finished runs as one page to read, runs/report.html.
 # make test: lint, types and the fast tests, in minutes.  make test-all: all tests: more repetitions, notebooks, browser.
 # make coverage: all tests, and which lines of lad/ none of them runs.

@@ -68,12 +68,12 @@ def main() -> None:
     mixture = fit_mixture(cost, number)
     gt_index = assigner.assign(scores, context)
     tasks = {
-        "match, on the host": lambda: match_candidates(host_anchors, host_targets),
+        "candidates, on the host": lambda: match_candidates(host_anchors, host_targets),
         "cost": lambda: assigner.score(outputs, context),
-        "pool": lambda: topk_per_level(candidates, scores[:, 0], context.num_gts),
+        "top candidates per level": lambda: topk_per_level(candidates, scores[:, 0], context.num_gts),
         f"mixture, {int(mixture.iterations.max())} iterations": lambda: fit_mixture(cost, number),
-        "separate": lambda: select_positives(mixture, cost, number),
-        "assign: pool, mixture, separate, place": lambda: assigner.assign(scores, context),
+        "select positives": lambda: select_positives(mixture, cost, number),
+        "whole assignment after the cost": lambda: assigner.assign(scores, context),
         "losses": lambda: detection_loss(outputs, gt_index, anchors, targets, "iou"),
     }
     kind = ("kernels", "synchronizations") if given.device == "cuda" else ("operations", "that would synchronize")
