@@ -18,15 +18,17 @@ from lad.experiments.run_store import Run, find_run
 from lad.experiments.runner import run_experiment
 from lad.training.checkpoint import checkpoints
 
-# Torch is imported once, in a server; each process is a fork of it, there in an instant.
+# Torch is imported once, in a fork server; each process is a fork of it and starts in an instant.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["lad.experiments.runner"])
 TIMEOUT = 300.0  # seconds for a run to end, on a busy machine
 
 
 def cached_lad(data: Path, out: Path, **changes: object) -> Parameters:
-    """Return the parameters of LAD with a cached teacher, which is trained first: three epochs of three steps each,
-    with a checkpoint after every step."""
+    """Return the parameters of LAD with a cached teacher, which is trained first.
+
+    Both train three epochs of three steps each, with a checkpoint after every step.
+    """
     lad = {"method": "lad", "teacher": "r18", "epochs": 3, "cache_teacher": True, "checkpoint_every": 1}
     return tiny(data, out, **{**lad, **changes})
 
@@ -39,7 +41,7 @@ def start(parameters: Parameters) -> BaseProcess:
 
 
 def _quietly_run(parameters: Parameters) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # handled also where the tests run under nohup
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also under nohup, which ignores the signal
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         run_experiment(parameters)
 
@@ -48,23 +50,23 @@ def wait_until(condition: Callable[[], object], is_running: Callable[[], bool]) 
     """Wait until the condition holds or the process has ended.
 
     Raises:
-        TimeoutError: The process runs on and the condition does not hold for minutes.
+        TimeoutError: The process is still running after `TIMEOUT` seconds, and the condition does not hold.
     """
     deadline = time.monotonic() + TIMEOUT
     while not condition() and is_running():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {TIMEOUT:.0f} s in vain")
+            raise TimeoutError(f"the condition does not hold after {TIMEOUT:.0f} s")
         time.sleep(0.01)
 
 
 def outcome(run: Run) -> dict[str, object]:
-    """Return all that must not depend on faults: the bytes of the weights, and the metrics without times."""
+    """Return everything that must not depend on faults: the bytes of the weights, and the metrics without times."""
     epochs = [{name: value for name, value in line.items() if "seconds" not in name} for line in run.epochs]
     return {"weights": run.weights_file().read_bytes(), "epochs": epochs, "metrics": run.metrics}
 
 
 def finish(parameters: Parameters) -> dict[str, object]:
-    """Train the rest of a run undisturbed and return its outcome."""
+    """Train the rest of a run without faults and return its outcome."""
     process = start(parameters)
     process.join(timeout=TIMEOUT)
     assert process.exitcode == 0
@@ -74,16 +76,16 @@ def finish(parameters: Parameters) -> dict[str, object]:
 
 
 def kill_at_random(parameters: Parameters, times: int, dice: random.Random, longest: float = 1.0) -> list[Parameters]:
-    """Start the run and kill it at a random time, again and again; when it finishes earlier, start another one.
+    """Start the run and kill it at a random time, repeatedly; if it finishes before, start another one.
 
     Args:
-        parameters: Of the run.
-        times: Kills.
-        dice: Chooses the times.
-        longest: Seconds from a start to a kill, at most.
+        parameters: Parameters of the run.
+        times: Number of kills.
+        dice: Generator of the times.
+        longest: Maximal number of seconds from a start to a kill.
 
     Returns:
-        The runs that were started, each in a folder of its own; the last is unfinished.
+        The parameters of the runs that were started, each in a folder of its own; the last one is unfinished.
     """
     runs = [parameters]
     while times:
@@ -100,13 +102,13 @@ def kill_at_random(parameters: Parameters, times: int, dice: random.Random, long
 
 
 def fill_the_disk(process: BaseProcess, room: int) -> None:
-    """Let no file of the process grow beyond `room` bytes from now on, so that a write ends in the middle."""
+    """Limit every file of the process to `room` bytes from now on, so that a write fails in the middle."""
     with contextlib.suppress(ProcessLookupError):
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
 
 
-def damage(path: Path, dice: random.Random) -> None:
-    """Truncate a file, flip a bit, or overwrite a stretch with zeros."""
+def corrupt(path: Path, dice: random.Random) -> None:
+    """Truncate a file, flip a bit, or overwrite a block with zeros."""
     content = bytearray(path.read_bytes())
     place = dice.randrange(len(content))
     match dice.randrange(3):
@@ -125,9 +127,9 @@ def folder_of(parameters: Parameters) -> Path:
 
 
 def newest_checkpoint(parameters: Parameters) -> Path | None:
-    """Return the newest checkpoint of the run, or of its teacher while that is trained."""
-    for each in (parameters, *([parameters.of_teacher()] if parameters.teacher else [])):
-        paths = checkpoints(folder_of(each))
+    """Return the newest checkpoint of the run, or of its teacher while the teacher is trained."""
+    for run in (parameters, *([parameters.of_teacher()] if parameters.teacher else [])):
+        paths = checkpoints(folder_of(run))
         if paths:
             return paths[0]
     return None

@@ -1,4 +1,4 @@
-"""Runs on several devices: started in every way that there is, interrupted, and with a process killed."""
+"""Runs on several devices: every way to start them, interrupts, and killed processes."""
 
 import json
 import signal
@@ -81,7 +81,7 @@ def test_two_machines_train_one_run(shapes, tmp_path, undisturbed):
     assert outcome(find_run(parameters)) == undisturbed
 
 
-def test_another_number_of_processes_than_devices_is_one_clear_line(shapes, tmp_path):
+def test_a_wrong_number_of_processes_is_an_error_of_one_line(shapes, tmp_path):
     parameters = on_two_devices(shapes, tmp_path)
     command = [*TORCHRUN, "--standalone", "--nproc-per-node=1", *MODULE, str(written(parameters, tmp_path / "p.json"))]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -89,7 +89,7 @@ def test_another_number_of_processes_than_devices_is_one_clear_line(shapes, tmp_
     assert "devices=2, but 1 processes were started; give as many" in done.stdout + done.stderr
 
 
-def test_on_a_signal_all_devices_finish_the_same_step_and_keep_it(shapes, tmp_path):
+def test_on_a_signal_all_devices_finish_the_same_step_and_save_it(shapes, tmp_path):
     changes = {"batch_size": 2, "epochs": 12, "eval_every": 12, "checkpoint_every": 500}
     parameters = on_two_devices(shapes, tmp_path / "stopped", **changes)
     command = [sys.executable, *MODULE, str(written(parameters, tmp_path / "p.json"))]
@@ -98,13 +98,13 @@ def test_on_a_signal_all_devices_finish_the_same_step_and_keep_it(shapes, tmp_pa
         workers = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=TIMEOUT) == -signal.SIGTERM
-    assert not psutil.wait_procs(workers, timeout=30)[1]  # none is left behind
+    assert not psutil.wait_procs(workers, timeout=30)[1]  # no process is left behind
     assert find_run(parameters) is None and checkpoints(folder_of(parameters))
     assert finish(parameters) == finish(on_two_devices(shapes, tmp_path / "undisturbed", **changes))
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_when_one_process_is_killed_the_others_end_and_the_run_resumes(rank, shapes, tmp_path, undisturbed):
+def test_when_one_process_is_killed_the_others_exit_and_the_run_can_be_resumed(rank, shapes, tmp_path, undisturbed):
     parameters = on_two_devices(shapes, tmp_path)
     command = [sys.executable, *MODULE, str(written(parameters, tmp_path / "p.json"))]
     with subprocess.Popen(command, **QUIET) as process:
@@ -125,12 +125,12 @@ def test_a_second_start_is_refused_while_several_devices_train(shapes, tmp_path)
         second = subprocess.run([sys.executable, *MODULE, str(file)], capture_output=True, text=True)
         process.terminate()
     assert second.returncode == 1
-    assert "another process trains this run now" in second.stderr and len(second.stderr.strip().splitlines()) == 1
+    assert "another process is training this run" in second.stderr and len(second.stderr.strip().splitlines()) == 1
 
 
-def test_the_module_reads_parameters_as_people_write_them(shapes, tmp_path):
+def test_the_module_reads_a_yaml_file_of_parameters(shapes, tmp_path):
     given = {"data": str(shapes), "method": "baseline", "student": "r18", "epochs": 1, "out": str(tmp_path / "runs")}
-    file = tmp_path / "mine.yaml"
+    file = tmp_path / "own.yaml"
     file.write_text(yaml.safe_dump(given))
     subprocess.run([sys.executable, *MODULE, str(file)], check=True, capture_output=True)
     assert find_run(make_parameters(given)) is not None

@@ -1,4 +1,4 @@
-"""Killed at any moment, with a full disk or damaged files, a run ends in the same bytes as an undisturbed one."""
+"""After kills, full disks and corrupted files, a resumed run has the same bytes as an undisturbed one."""
 
 import random
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from faults import (
     TIMEOUT,
     cached_lad,
-    damage,
+    corrupt,
     fill_the_disk,
     finish,
     kill_at_random,
@@ -33,7 +33,7 @@ METHODS = {
 
 @pytest.mark.parametrize("times", [5, pytest.param(25, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", METHODS)
-def test_killed_at_random_moments_it_ends_in_the_same_bytes(method, times, shapes, tmp_path):
+def test_a_run_killed_at_random_moments_has_the_same_bytes_in_the_end(method, times, shapes, tmp_path):
     undisturbed = finish(cached_lad(shapes, tmp_path / "undisturbed", **METHODS[method]))
     parameters = cached_lad(shapes, tmp_path / "killed", **METHODS[method])
     for killed in kill_at_random(parameters, times, random.Random(f"{method} {times}")):
@@ -41,7 +41,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_bytes(method, times, shape
         assert not list(Path(killed.out).rglob("*.unfinished"))
 
 
-def test_a_killed_run_leaves_no_loading_processes_behind(shapes, tmp_path):
+def test_a_killed_run_leaves_no_data_loader_processes_behind(shapes, tmp_path):
     two_workers = METHODS["soft label, saved epochs, two workers"]
     process = start(cached_lad(shapes, tmp_path, **two_workers, epochs=1000))
     run = psutil.Process(process.pid)
@@ -53,21 +53,21 @@ def test_a_killed_run_leaves_no_loading_processes_behind(shapes, tmp_path):
 
 
 @pytest.mark.parametrize("times", [2, pytest.param(8, marks=pytest.mark.slow)])
-def test_with_the_disk_full_at_random_moments_it_stops_and_ends_in_the_same_bytes(times, shapes, tmp_path):
-    """No file may grow beyond a random size: a write of a checkpoint, of weights, of metrics ends in the middle."""
+def test_a_run_with_the_disk_full_at_random_moments_stops_and_has_the_same_bytes_in_the_end(times, shapes, tmp_path):
+    """No file can grow beyond a random size: a write of a checkpoint, of weights or of metrics fails in the middle."""
     undisturbed, dice = finish(cached_lad(shapes, tmp_path / "undisturbed")), random.Random(0)
     failed = 0
     for attempt in range(times):
         parameters = cached_lad(shapes, tmp_path / str(attempt))
         process = start(parameters)
         steps = dice.randrange(1, 8)  # of the teacher's and the student's eighteen
-        seen: set[Path | None] = set()
+        newest: set[Path | None] = set()
 
-        def progressed(parameters=parameters, seen=seen, steps=steps) -> bool:
-            seen.add(newest_checkpoint(parameters))
-            return len(seen) > steps
+        def has_progressed(parameters=parameters, newest=newest, steps=steps) -> bool:
+            newest.add(newest_checkpoint(parameters))
+            return len(newest) > steps
 
-        wait_until(progressed, process.is_alive)
+        wait_until(has_progressed, process.is_alive)
         process.join(timeout=dice.uniform(0, 0.2))
         fill_the_disk(process, dice.randrange(400_000))
         process.join(timeout=TIMEOUT)
@@ -77,11 +77,11 @@ def test_with_the_disk_full_at_random_moments_it_stops_and_ends_in_the_same_byte
 
 
 @pytest.mark.parametrize("times", [2, pytest.param(8, marks=pytest.mark.slow)])
-def test_with_damaged_checkpoints_it_ends_in_the_same_bytes(times, shapes, tmp_path):
+def test_a_run_with_corrupted_checkpoints_has_the_same_bytes_in_the_end(times, shapes, tmp_path):
     undisturbed, dice = finish(cached_lad(shapes, tmp_path / "undisturbed")), random.Random(0)
-    parameters = cached_lad(shapes, tmp_path / "damaged")
-    damaged = 0
-    while damaged < times and find_run(parameters) is None:
+    parameters = cached_lad(shapes, tmp_path / "corrupted")
+    corrupted = 0
+    while corrupted < times and find_run(parameters) is None:
         before = newest_checkpoint(parameters)
         process = start(parameters)
         wait_until(lambda before=before: newest_checkpoint(parameters) not in (None, before), process.is_alive)
@@ -90,7 +90,7 @@ def test_with_damaged_checkpoints_it_ends_in_the_same_bytes(times, shapes, tmp_p
         process.join()
         checkpoint = newest_checkpoint(parameters)
         if checkpoint is not None:
-            damage(checkpoint, dice)
-            damaged += 1
-    assert damaged >= times / 2
+            corrupt(checkpoint, dice)
+            corrupted += 1
+    assert corrupted >= times / 2
     assert finish(parameters) == undisturbed

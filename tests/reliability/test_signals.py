@@ -1,4 +1,4 @@
-"""On a signal or a notebook's stop button, a run finishes the current step and keeps it in a checkpoint."""
+"""On a signal or a notebook's stop button, a run finishes the current step and saves it in a checkpoint."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from lad.training.trainer import read_metrics
 def many_steps(data: Path, out: Path) -> Parameters:
     """Return the parameters of a baseline run that is nearly always in a step when a signal arrives.
 
-    Two images a step, no evaluation before the end, no checkpoint but at the end of an epoch or on an interrupt.
+    Two images per step, no evaluation before the end, checkpoints only at the end of an epoch and on an interrupt.
     """
     baseline = {"method": "baseline", "teacher": None, "cache_teacher": False, "checkpoint_every": 500}
     return cached_lad(data, out, **baseline, batch_size=2, epochs=8, eval_every=8)
@@ -30,7 +30,7 @@ def undisturbed(shapes, tmp_path_factory) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_the_run_finish_and_keep_the_current_step(number, shapes, tmp_path, undisturbed):
+def test_on_a_signal_a_run_finishes_and_saves_the_current_step(number, shapes, tmp_path, undisturbed):
     parameters = many_steps(shapes, tmp_path)
     process = start(parameters)
     wait_until(lambda: read_metrics(folder_of(parameters)), process.is_alive)
@@ -42,7 +42,7 @@ def test_a_signal_lets_the_run_finish_and_keep_the_current_step(number, shapes, 
 
 
 @pytest.mark.notebook
-def test_a_notebooks_stop_button_does_the_same_and_its_kernel_resumes_the_run(shapes, tmp_path, undisturbed):
+def test_on_a_notebooks_stop_button_a_run_saves_the_step_and_the_same_kernel_resumes_it(shapes, tmp_path, undisturbed):
     parameters = many_steps(shapes, tmp_path)
     manager, client = start_new_kernel(kernel_name="python3")
     try:
