@@ -19,7 +19,8 @@ def explorer(tab, lab, shoot):
     """The notebook with all cells run."""
     page = tab.page
     dialog = page.locator("dialog.jp-Dialog")  # about the kernel on a slow machine; it would cover the menu
-    page.add_locator_handler(dialog, lambda: dialog.locator(".jp-mod-accept").first.click())
+    accept = dialog.locator(".jp-mod-accept").first
+    page.add_locator_handler(dialog, lambda: accept.click(), no_wait_after=True)  # another may follow at once
     page.goto(lab.url("explore_assignments.ipynb"))
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=KERNEL_TIMEOUT)
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=KERNEL_TIMEOUT)
@@ -91,17 +92,15 @@ def test_it_fits_a_narrow_page_and_a_dark_theme(explorer, shoot):
         head = page.locator(".lad-table th").get_by_text(column, exact=True).bounding_box()
         assert head["x"] >= table["x"] and head["x"] + head["width"] <= table["x"] + table["width"]
     page.keyboard.press("Control+b")  # hide the file browser: the whole table is visible
-    page.wait_for_timeout(500)
+    page.wait_for_function("(e => e.scrollWidth <= e.clientWidth)(document.querySelector('.lad-table'))")
     shoot(page, "explorer-800-alone")
-    assert page.locator(".lad-table").evaluate("e => e.scrollWidth <= e.clientWidth")
     page.keyboard.press("Control+b")
     page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Settings$")).click()
     page.locator(".lm-Menu-itemLabel").get_by_text("Theme", exact=True).hover()
     page.locator(".lm-Menu-itemLabel").get_by_text("JupyterLab Dark", exact=True).click()
     page.locator("body[data-jp-theme-light=false]").wait_for(state="attached", timeout=UPDATE_TIMEOUT)
     page.set_viewport_size({"width": 1280, "height": 1600})
-    page.wait_for_timeout(500)
+    # The figures' text is light on a dark page.
+    text = "getComputedStyle(document.querySelector('.lad-student-mixture svg text')).fill"
+    page.wait_for_function(f"Math.min(...{text}.match(/[\\d.]+/g).slice(0, 3).map(Number)) > 150")
     shoot(page, "explorer-dark")
-    shade = "e => getComputedStyle(e).fill.match(/[\\d.]+/g).slice(0, 3).map(Number)"
-    text = page.locator(".lad-student-mixture svg text").first.evaluate(shade)
-    assert min(text) > 150, "the figures' text is dark on a dark page"
