@@ -1,4 +1,4 @@
-"""Tiny runs: the parameters that make a run take a second, and finished runs without any training."""
+"""Tiny runs: parameters of runs that take a second, and finished runs without training."""
 
 import json
 import random
@@ -20,17 +20,18 @@ TRAINED = ("plain", "without epochs", "teacher", "lad")
 
 
 def tiny(data: Path | str, out: Path, **changes: object) -> Parameters:
-    """Return the parameters of a baseline run of two epochs on small images, but for the changes."""
+    """Return the parameters of a baseline run of two epochs on small images, with `changes`."""
     return make_parameters({**TINY, "data": str(data), "out": str(out), **changes})
 
 
 def train_runs(data: Path, out: Path) -> None:
-    """Train runs for many tests to read, in the order of `TRAINED`: the teacher is that of the last."""
+    """Train runs that many tests read, in the order of `TRAINED`; the teacher is that of the last run."""
     lad = tiny(data, out, method="lad", teacher="r18", seed=3)
     plain, without_epochs = tiny(data, out, seed=1), tiny(data, out, seed=2, save_epochs=False)
     for second, parameters in enumerate((plain, without_epochs, lad.of_teacher(), lad)):
         run = runner.run_experiment(parameters)
-        results = {**run.results, "finished": f"2020-01-01T00:00:0{second}+00:00"}  # they may finish within one second
+        # Distinct times, though the runs may finish within one second.
+        results = {**run.results, "finished": f"2020-01-01T00:00:0{second}+00:00"}
         (run.folder / RESULTS_FILE).write_text(json.dumps(results))
 
 
@@ -40,16 +41,16 @@ def open_runs(out: Path) -> dict[str, Run]:
 
 
 def fabricate(parameters: Parameters) -> Run:
-    """Return a finished run, and its teacher's, with networks as they were initialized and made-up metrics.
+    """Return a finished run with untrained networks and made-up metrics; its teacher's run is made like this, too.
 
-    All but the training is the package's own, so that the folder is what a trained run leaves.
+    Only the training is replaced, so that the folder has all files of a trained run.
     """
-    with mock.patch.object(runner, "train", _made_up):
+    with mock.patch.object(runner, "train", _pretend_to_train):
         return runner.run_experiment(parameters)
 
 
-def _made_up(parameters, network, _teacher, _train_set, _val_set, _fabric, folder, *_rest, **_options):
-    """Write what `train` writes: a line and the weights of every epoch. Return the metrics of the last."""
+def _pretend_to_train(parameters, network, _teacher, _train_set, _val_set, _fabric, folder, *_rest, **_options):
+    """Write what `train` writes, a line and the weights of every epoch, and return the metrics of the last epoch."""
     dice = random.Random(parameters.run_name)
     names = (*METRICS, *(f"teacher_{name}" for name in METRICS))
     if parameters.save_epochs:

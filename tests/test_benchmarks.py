@@ -13,7 +13,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 @pytest.fixture
 def rows(monkeypatch, capsys) -> Callable[..., list[str]]:
-    """Runs a benchmark as a script and returns the first cells of the table that it prints, without the heading."""
+    """A function that runs a benchmark as a script and returns the first cells of the table that it prints."""
 
     def run(script: str, *arguments: str) -> list[str]:
         path = BENCHMARKS / f"{script}.py"
@@ -26,8 +26,8 @@ def rows(monkeypatch, capsys) -> Callable[..., list[str]]:
 
 
 @pytest.mark.parametrize("precision", ["32-true", pytest.param("bf16-mixed", marks=pytest.mark.slow)])
-def test_the_step_of_every_method_is_measured(precision, rows):
-    # Not smaller: where P6 is a single location, the CPU's bfloat16 gradient of the layer after it can be NaN.
+def test_step_measures_every_method(precision, rows):
+    # Not smaller: if P6 is a single location, the CPU's bfloat16 gradient of the layer after it can be NaN.
     size = ("--height", "128", "--width", "128", "--batch", "1")
     small = ("--student", "r18", "--teacher", "r18", *size, "--rounds", "1")
     assert rows("step", *small, "--precision", precision) == [
@@ -35,20 +35,20 @@ def test_the_step_of_every_method_is_measured(precision, rows):
     ]  # fmt: skip
 
 
-def test_an_epoch_with_a_cached_teacher_has_the_losses_of_one_without_the_cache(rows):
-    """The benchmark itself compares them bit by bit."""
+def test_epoch_measures_epochs_whose_losses_are_equal_with_and_without_the_cache(rows):
+    """The benchmark itself compares the losses bit by bit."""
     small = ("--student", "r18", "--teacher", "r18", "--images", "16", "--rounds", "1")
     assert rows("epoch", *small) == ["plain student", "LAD", "LAD, teacher cached"]
 
 
 @pytest.mark.parametrize("script", ["kernels", "postprocess", "teacher"])
-def test_parts_are_measured(script, rows):
+def test_benchmarks_of_single_parts_print_their_tables(script, rows):
     small = {"kernels": ("--gts", "2"), "postprocess": ("--rounds", "1")}
     arguments = small.get(script, ("--teacher", "r18", "--height", "64", "--width", "64", "--rounds", "1"))
     assert len(rows(script, *arguments)) >= 2
 
 
-def test_the_explorers_response_times_are_measured(rows):
+def test_explorer_measures_response_times(rows):
     assert rows("explorer", "--run", "untrained", "--rounds", "1") == [
         "another assignment", "a level on or off", "another image", "another object",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The project's files agree with each other."""
+"""Consistency of the project's files: environment, version, notebooks, parameters and GPU-hours."""
 
 import json
 import re
@@ -40,19 +40,19 @@ def test_the_versions_of_the_package_and_of_the_project_are_equal():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_are_committed_without_outputs_with_short_cells_and_for_any_kernel(path):
+def test_notebooks_have_no_outputs_short_cells_and_the_default_kernel(path):
     notebook = json.loads(path.read_text())
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
     assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
     assert all(cell["id"] for cell in notebook["cells"])
-    parameters, *others = code
+    parameters, *rest = code
     assert parameters["metadata"]["tags"] == ["parameters"]
-    assert all(len(cell["source"]) <= 12 for cell in others)
+    assert all(len(cell["source"]) <= 12 for cell in rest)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_notebook_parameter_is_a_parameter_typed_and_explained(path):
+def test_every_notebook_parameter_exists_and_has_a_type_and_a_comment(path):
     source = path.read_text()
     model = (
         EvaluationConfig
@@ -72,7 +72,7 @@ def test_every_notebook_parameter_is_a_parameter_typed_and_explained(path):
         assert "|" not in line and comment
 
 
-def test_the_expected_gpu_hours_are_those_of_the_parameters(monkeypatch, capsys):
+def test_the_gpu_hours_in_the_readme_are_those_that_the_script_prints(monkeypatch, capsys):
     script = PROJECT / "benchmarks" / "gpu_hours.py"
     monkeypatch.syspath_prepend(script.parent)
     monkeypatch.setattr(sys, "argv", [str(script)])

@@ -1,4 +1,4 @@
-"""The order of rooms: every import points down, lazy and TYPE_CHECKING ones too, and no modules form a circle."""
+"""The order of packages: every import points down, lazy and TYPE_CHECKING ones too, and none form a circle."""
 
 import ast
 import subprocess
@@ -7,7 +7,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 LAD = Path(__file__).parents[1] / "lad"
-ROOMS = (  # a room imports itself and the rooms below it in this list
+PACKAGES = (  # a package imports itself and the packages below it in this list
     "cli", "explorer", "report", "paper", "figures", "analysis", "experiments", "training", "config", "evaluation",
     "distillation", "inference", "assigners", "losses", "models", "data", "geometry", "structures", "utils",
 )  # fmt: skip
@@ -19,47 +19,47 @@ MODULES = {
 
 def imports(path: Path) -> set[str]:
     """Return the modules of `lad` that a file imports anywhere in it: at its top, in functions, under TYPE_CHECKING."""
-    found = set()
+    modules = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             submodules = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= submodules & MODULES.keys() or {str(node.module)}
-    return found & MODULES.keys()
+            modules |= submodules & MODULES.keys() or {str(node.module)}
+    return modules & MODULES.keys()
 
 
-def room(module: str) -> str:
+def package(module: str) -> str:
+    """Return the name of a module's package, or of a module at the top of `lad`."""
     return module.split(".")[1]
 
 
-def test_every_room_is_in_the_list():
-    assert {room(module) for module in MODULES if module != "lad"} == set(ROOMS)
+def test_every_package_is_in_the_list():
+    assert {package(module) for module in MODULES if module != "lad"} == set(PACKAGES)
 
 
 def test_every_import_points_down():
     upward = [
         f"{module} imports {imported}"
         for module, path in MODULES.items()
-        if module != "lad"  # the public API, which may name anything
+        if module != "lad"  # the public API, which may import anything
         for imported in imports(path)
-        if imported != "lad" and ROOMS.index(room(imported)) < ROOMS.index(room(module))
+        if imported != "lad" and PACKAGES.index(package(imported)) < PACKAGES.index(package(module))
     ]
     assert upward == []
 
 
-def test_no_modules_form_a_circle():
+def test_no_modules_import_in_a_circle():
     modules = {module: path for module, path in MODULES.items() if path.name != "__init__.py"}
     TopologicalSorter({module: imports(path) & modules.keys() for module, path in modules.items()}).prepare()
 
 
-def test_the_top_of_the_package_is_the_architecture():
-    """Four modules beside the rooms; everything else has a room."""
+def test_only_four_modules_are_outside_a_package():
     assert {path.stem for path in LAD.glob("*.py")} == {"__init__", "cli", "geometry", "losses", "structures"}
 
 
-def test_the_public_api_is_there_without_importing_torch():
+def test_the_public_api_is_importable_without_loading_torch():
     code = "import sys, lad; assert 'torch' not in sys.modules; print([getattr(lad, name) for name in lad.__all__])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

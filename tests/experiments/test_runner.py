@@ -1,4 +1,4 @@
-"""One experiment is one folder: trained once, found again, resumed, and the same every time."""
+"""An experiment is one folder: trained once, reused, resumed, and reproducible."""
 
 import json
 import shutil
@@ -12,22 +12,21 @@ from runs import tiny
 
 from lad.config.experiment import Parameters
 from lad.evaluation.coco_eval import METRICS
-from lad.experiments import runner as experiment
+from lad.experiments import runner
 from lad.experiments.leaderboard import results_table
 from lad.experiments.run_store import find_run, finished_runs, is_training
 from lad.experiments.runner import compare, run_experiment
 from lad.experiments.setup import open_data
-from lad.training import step
-from lad.training import trainer as training
+from lad.training import step, trainer
 
-inplace = torch.nn.Module.compile
+compile_in_place = torch.nn.Module.compile
 
 
 def weights(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
 
-def test_the_weights_of_every_epoch_are_kept_from_before_the_first(shapes, tmp_path):
+def test_the_weights_before_training_and_after_every_epoch_are_saved(shapes, tmp_path):
     run = run_experiment(tiny(shapes, tmp_path))
     assert run.saved_epochs == [0, 1, 2]
     first, last = (run.load_detector(epoch).state_dict() for epoch in (0, 2))
@@ -36,14 +35,14 @@ def test_the_weights_of_every_epoch_are_kept_from_before_the_first(shapes, tmp_p
     assert not torch.equal(first["head.cls.bias"], trained["head.cls.bias"])
 
 
-def test_both_networks_of_co_learning_are_kept(shapes, tmp_path):
+def test_both_networks_of_co_learning_are_saved(shapes, tmp_path):
     run = run_experiment(tiny(shapes, tmp_path, method="colad", teacher="r18", epochs=1))
     assert run.saved_epochs == run.teacher_network().saved_epochs == [0, 1]
-    kept, trained = (run.teacher_network().load_detector(epoch).state_dict() for epoch in (1, None))
-    assert all(torch.equal(kept[name], value) for name, value in trained.items())
+    saved, trained = (run.teacher_network().load_detector(epoch).state_dict() for epoch in (1, None))
+    assert all(torch.equal(saved[name], value) for name, value in trained.items())
 
 
-def test_epochs_are_kept_only_if_asked_for_and_do_not_make_another_run(shapes, tmp_path):
+def test_epochs_are_saved_only_with_save_epochs_which_does_not_change_the_runs_hash(shapes, tmp_path):
     parameters = tiny(shapes, tmp_path, save_epochs=False, epochs=1)
     run = run_experiment(parameters)
     assert run.saved_epochs == [] and parameters.hash == tiny(shapes, tmp_path, epochs=1).hash
@@ -53,7 +52,7 @@ def without_times(run) -> list[dict]:
     return [{key: value for key, value in line.items() if "seconds" not in key} for line in run.epochs]
 
 
-def test_a_run_leaves_its_parameters_metrics_results_and_weights(shapes, tmp_path):
+def test_a_runs_folder_has_its_parameters_metrics_results_and_weights(shapes, tmp_path):
     parameters = tiny(shapes, tmp_path)
     run = run_experiment(parameters)
     assert run.folder == tmp_path / parameters.run_name
@@ -70,7 +69,7 @@ def test_a_run_leaves_its_parameters_metrics_results_and_weights(shapes, tmp_pat
     assert not detector.training and not any(parameter.requires_grad for parameter in detector.parameters())
 
 
-def test_the_same_parameters_give_the_same_numbers_and_another_seed_others(shapes, tmp_path):
+def test_the_same_parameters_give_the_same_numbers_and_another_seed_different_ones(shapes, tmp_path):
     first = run_experiment(tiny(shapes, tmp_path / "first"))
     second = run_experiment(tiny(shapes, tmp_path / "second"))
     other = run_experiment(tiny(shapes, tmp_path / "first", seed=1))
@@ -80,26 +79,26 @@ def test_the_same_parameters_give_the_same_numbers_and_another_seed_others(shape
     assert weights(first.folder) != weights(other.folder)
 
 
-def test_a_finished_run_is_found_and_not_trained_again(shapes, tmp_path, monkeypatch):
+def test_a_finished_run_is_reused_and_not_trained_again(shapes, tmp_path, monkeypatch):
     parameters = tiny(shapes, tmp_path)
     run = run_experiment(parameters)
-    monkeypatch.setattr(experiment, "train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(runner, "train", lambda *_: pytest.fail("trained again"))
     again = run_experiment(parameters)
     assert again.results == run.results
-    assert [one.folder for one in finished_runs(tmp_path)] == [run.folder]
+    assert [finished.folder for finished in finished_runs(tmp_path)] == [run.folder]
 
 
 def interrupt(parameters: Parameters, epochs_done: int) -> None:
-    """Run, and press the interrupt key in the epoch after these."""
-    train_epoch = training.train_epoch
+    """Train a run and interrupt it in the epoch after `epochs_done` epochs."""
+    train_epoch = trainer.train_epoch
 
-    def interrupted(trainer, batches, progress, interrupt):
+    def interrupted(run_trainer, batches, progress, interrupt):
         if progress.epoch == epochs_done:
             raise KeyboardInterrupt
-        return train_epoch(trainer, batches, progress, interrupt)
+        return train_epoch(run_trainer, batches, progress, interrupt)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training, "train_epoch", interrupted)
+        patch.setattr(trainer, "train_epoch", interrupted)
         run_experiment(parameters)
     assert find_run(parameters) is None
 
@@ -108,10 +107,10 @@ def test_an_interrupted_run_resumes_to_the_weights_of_an_uninterrupted_one(shape
     whole = run_experiment(tiny(shapes, tmp_path / "whole", epochs=3))
     parameters = tiny(shapes, tmp_path / "interrupted", epochs=3)
     interrupt(parameters, epochs_done=2)
-    # Killed between the metrics of an epoch and its checkpoint: that line must not stand twice.
+    # As after a kill between the metrics of an epoch and its checkpoint: the epoch must not have two lines.
     folder = Path(parameters.out) / parameters.run_name
-    training.append_metrics(folder, {"epoch": 3, "loss": 99.0})
-    (folder / "checkpoint-00002-0000001-0123456789ab.pt.unfinished").write_text("killed in the middle of writing")
+    trainer.append_metrics(folder, {"epoch": 3, "loss": 99.0})
+    (folder / "checkpoint-00002-0000001-0123456789ab.pt.unfinished").write_text("half a checkpoint")
     resumed = run_experiment(parameters)
     assert not list(folder.glob("*.unfinished"))
     assert without_times(resumed) == without_times(whole)
@@ -137,63 +136,67 @@ def test_two_devices_train_one_run_with_a_teacher(shapes, tmp_path, is_cached):
     changes = {"method": "lad", "teacher": "r18", "devices": 2, "epochs": 1, "cache_teacher": is_cached}
     run = run_experiment(tiny(shapes, tmp_path, **changes))
     assert run.results["hardware"]["devices"] == 2 and run.results["metrics"]["AP"] is not None
-    assert len(run.epochs) == 1  # one line, though two processes trained
+    assert len(run.epochs) == 1  # one line per epoch, not one per process
     assert len(finished_runs(tmp_path)) == 2
 
 
 @pytest.mark.parametrize(("workers", "precision"), [(2, "32-true"), (0, "bf16-mixed")])
-def test_worker_processes_and_mixed_precision_are_as_reproducible(shapes, tmp_path, workers, precision):
+def test_runs_with_worker_processes_or_mixed_precision_are_reproducible(shapes, tmp_path, workers, precision):
     first, second = (
         run_experiment(tiny(shapes, tmp_path / name, epochs=1, workers=workers, precision=precision)) for name in "ab"
     )
     assert weights(first.folder) == weights(second.folder)
 
 
-def test_a_compiled_run_learns_the_same(shapes, tmp_path, monkeypatch):
-    """Compiled without code generation, which would take minutes; benchmarks/step.py does it in earnest."""
+def test_a_compiled_run_has_the_same_losses(shapes, tmp_path, monkeypatch):
+    """Compiled without code generation, which would take minutes; `benchmarks/step.py --compile` includes it."""
     compiled = []
     monkeypatch.setattr(
-        torch.nn.Module, "compile", lambda self: (compiled.append(self), inplace(self, backend="eager"))
+        torch.nn.Module, "compile", lambda self: (compiled.append(self), compile_in_place(self, backend="eager"))
     )
-    plain, same = (run_experiment(tiny(shapes, tmp_path, epochs=1, compile=chosen)) for chosen in (False, True))
-    assert len(compiled) == 1 and plain.folder != same.folder
-    assert same.epochs[0]["loss"] == pytest.approx(plain.epochs[0]["loss"], rel=1e-3)
-    assert same.load_detector().state_dict().keys() == plain.load_detector().state_dict().keys()
+    plain, fast = (run_experiment(tiny(shapes, tmp_path, epochs=1, compile=value)) for value in (False, True))
+    assert len(compiled) == 1 and plain.folder != fast.folder
+    assert fast.epochs[0]["loss"] == pytest.approx(plain.epochs[0]["loss"], rel=1e-3)
+    assert fast.load_detector().state_dict().keys() == plain.load_detector().state_dict().keys()
 
 
-def test_worker_processes_change_nothing(shapes, tmp_path):
-    alone, helped = (run_experiment(tiny(shapes, tmp_path / str(n), epochs=3, workers=n)) for n in (0, 2))
-    assert weights(alone.folder) == weights(helped.folder)
+def test_the_number_of_worker_processes_does_not_change_the_weights(shapes, tmp_path):
+    without_workers, with_workers = (
+        run_experiment(tiny(shapes, tmp_path / str(n), epochs=3, workers=n)) for n in (0, 2)
+    )
+    assert weights(without_workers.folder) == weights(with_workers.folder)
 
 
-def test_a_teacher_whose_assignments_are_remembered_teaches_the_same(shapes, tmp_path, monkeypatch):
-    """Equal losses and weights, while the teacher sees each image and its mirror image once."""
+def test_lad_with_cached_assignments_has_the_same_losses_and_weights(shapes, tmp_path, monkeypatch):
+    """The teacher runs on each image and its mirror image only once."""
     parameters = tiny(shapes, tmp_path, method="lad", teacher="r18", epochs=4)
-    asking = run_experiment(parameters)
-    seen = []
-    look = step.teacher_forward
-    monkeypatch.setattr(
-        step, "teacher_forward", lambda teacher, images, _: (seen.append(len(images)), look(teacher, images, _))[1]
-    )
-    remembering = run_experiment(parameters.model_copy(update={"cache_teacher": True}))
-    assert remembering.folder != asking.folder and weights(remembering.folder) == weights(asking.folder)
-    assert 12 < sum(seen) <= 24
-    for one, other in zip(asking.epochs, remembering.epochs, strict=True):
-        assert one["loss"] == other["loss"] and one["agreement"] == other["agreement"]
-    assert not list(remembering.folder.glob("assignments*"))
+    uncached = run_experiment(parameters)
+    batch_sizes, teacher_forward = [], step.teacher_forward
+
+    def count_images(teacher, images, fabric):
+        batch_sizes.append(len(images))
+        return teacher_forward(teacher, images, fabric)
+
+    monkeypatch.setattr(step, "teacher_forward", count_images)
+    cached = run_experiment(parameters.model_copy(update={"cache_teacher": True}))
+    assert cached.folder != uncached.folder and weights(cached.folder) == weights(uncached.folder)
+    assert 12 < sum(batch_sizes) <= 24
+    for line, cached_line in zip(uncached.epochs, cached.epochs, strict=True):
+        assert line["loss"] == cached_line["loss"] and line["agreement"] == cached_line["agreement"]
+    assert not list(cached.folder.glob("assignments*"))
 
 
-def test_what_was_remembered_survives_an_interruption(shapes, tmp_path):
+def test_cached_assignments_survive_an_interruption(shapes, tmp_path):
     parameters = tiny(shapes, tmp_path, method="lad", teacher="r18", epochs=3)
-    asking = run_experiment(parameters)
-    remembering = parameters.model_copy(update={"cache_teacher": True})
-    interrupt(remembering, epochs_done=2)
-    folder = Path(remembering.out) / remembering.run_name
+    uncached = run_experiment(parameters)
+    cached = parameters.model_copy(update={"cache_teacher": True})
+    interrupt(cached, epochs_done=2)
+    folder = Path(cached.out) / cached.run_name
     assert (folder / "assignments.0.bin").stat().st_size > 1000
-    assert weights(run_experiment(remembering).folder) == weights(asking.folder)
+    assert weights(run_experiment(cached).folder) == weights(uncached.folder)
 
 
-def test_assignments_of_another_teacher_are_refused(shapes, tmp_path):
+def test_cached_assignments_of_another_teacher_are_rejected(shapes, tmp_path):
     parameters = tiny(shapes, tmp_path, method="lad", teacher="r18", epochs=3, cache_teacher=True)
     teacher = run_experiment(parameters.of_teacher())
     interrupt(parameters, epochs_done=2)
@@ -211,25 +214,25 @@ def test_assignments_of_another_teacher_are_refused(shapes, tmp_path):
         ({"precision": "16-mixed"}, "precision=16-mixed needs a CUDA device"),
     ],
 )
-def test_devices_that_are_not_there_are_one_clear_line(shapes, tmp_path, changes, message):
+def test_missing_devices_are_an_error_of_one_line_before_any_work(shapes, tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         run_experiment(tiny(shapes, tmp_path / "runs", **changes))
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_alone_is_compared_with_nothing(shapes, tmp_path):
+def test_a_baseline_is_compared_with_no_other_run(shapes, tmp_path):
     assert list(compare(tiny(shapes, tmp_path, epochs=1))) == ["plain student"]
 
 
 @pytest.mark.parametrize("student", ["r18", "r50"])
-def test_gradient_clipping_sgd_and_step_schedule_train_too(shapes, tmp_path, student):
+def test_gradient_clipping_sgd_and_the_step_schedule_train(shapes, tmp_path, student):
     parameters = tiny(
         shapes, tmp_path, student=student, epochs=1, optimizer="sgd", schedule="step", lr=1e-3, clip_grad=1
     )
     assert all(torch.tensor(line["loss"]).isfinite() for line in run_experiment(parameters).epochs)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_step(shapes, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_and_saves_the_step(shapes, tmp_path):
     parameters = tiny(shapes, tmp_path, lr=10, optimizer="sgd", clip_grad=0, warmup=0, epochs=20)
     with pytest.raises(ValueError, match=r"is not finite in epoch \d, step \d \(images \[.*lower lr.*failed-step-0"):
         run_experiment(parameters)
@@ -237,7 +240,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_step(shapes, tmp_
     assert (tmp_path / parameters.run_name / "failed-step-0.pt").is_file()
 
 
-def test_only_the_first_images_are_trained_on_when_asked(shapes, tmp_path):
+def test_train_images_limits_training_to_the_first_images(shapes, tmp_path):
     train_set, val_set = open_data(tiny(shapes, tmp_path, train_images=5))
     assert (len(train_set), len(val_set)) == (5, 6)
 
@@ -255,10 +258,10 @@ def test_an_unreadable_image_stops_the_run_before_training_or_is_left_out(shapes
     for image in (folder / "train").iterdir():
         image.write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"and 11 more images; none of the images of .*_train\.json can be used"):
-        run_experiment(tiny(folder, tmp_path / "others", bad_images="skip"))
+        run_experiment(tiny(folder, tmp_path / "no_images", bad_images="skip"))
 
 
-def test_an_unreadable_validation_image_is_left_out_of_the_judgment(shapes, tmp_path):
+def test_a_missing_validation_image_stops_the_run_or_is_left_out_of_the_evaluation(shapes, tmp_path):
     folder = tmp_path / "data"
     shutil.copytree(shapes, folder)
     (folder / "val" / "000002.png").unlink()
@@ -268,12 +271,12 @@ def test_an_unreadable_validation_image_is_left_out_of_the_judgment(shapes, tmp_
     assert run.results["validation_images"] == 5
 
 
-def test_a_missing_folder_is_one_clear_line(tmp_path):
+def test_a_missing_data_folder_is_an_error_of_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"data '.*nowhere': no such folder"):
         run_experiment(tiny(tmp_path / "nowhere", tmp_path))
 
 
-def test_a_validation_set_without_gts_has_no_ap_and_is_no_mistake(shapes, tmp_path):
+def test_a_validation_set_without_gts_gives_no_ap_and_no_error(shapes, tmp_path):
     folder = tmp_path / "data"
     shutil.copytree(shapes, folder)
     path = folder / "instances_val.json"
@@ -284,29 +287,29 @@ def test_a_validation_set_without_gts_has_no_ap_and_is_no_mistake(shapes, tmp_pa
 
 
 def test_images_of_many_sizes_and_without_gts_train_and_evaluate(shapes, tmp_path):
-    """A folder as a user would have it: mixed sizes, an image without gts, a class that only training has."""
+    """A folder as a user might have it: mixed sizes, and an image without gts."""
     folder = tmp_path / "mixed"
     (folder / "images").mkdir(parents=True)
     for split in ("train", "val"):
         content = json.loads((shapes / f"instances_{split}.json").read_text())
         for number, entry in enumerate(content["images"]):
-            picture = Image.open(shapes / split / entry["file_name"]).crop((0, 0, 128 - 9 * number, 128))
-            entry["file_name"], entry["width"] = f"{split}-{entry['file_name']}", picture.width
-            picture.save(folder / "images" / entry["file_name"])
-        content["annotations"] = [one for one in content["annotations"] if one["image_id"] != 2]
+            image = Image.open(shapes / split / entry["file_name"]).crop((0, 0, 128 - 9 * number, 128))
+            entry["file_name"], entry["width"] = f"{split}-{entry['file_name']}", image.width
+            image.save(folder / "images" / entry["file_name"])
+        content["annotations"] = [gt for gt in content["annotations"] if gt["image_id"] != 2]
         (folder / f"instances_{split}.json").write_text(json.dumps(content))
     run = run_experiment(tiny(folder, tmp_path / "runs", epochs=1))
     assert run.results["metrics"]["AP"] is not None
 
 
-def test_co_learning_trains_judges_and_keeps_both_networks(shapes, tmp_path):
-    """Two networks that differ in backbone, width and head; interrupted after an epoch, it ends in the same bytes."""
-    taught = {"method": "colad", "teacher": "r34", "teacher_width": 0.125, "teacher_head": "cop", "eval_every": 1}
-    parameters = tiny(shapes, tmp_path / "whole", **taught)
+def test_co_learning_trains_evaluates_and_saves_both_networks(shapes, tmp_path):
+    """The networks differ in backbone, width and head. Interrupted and resumed, the run ends with the same bytes."""
+    changes = {"method": "colad", "teacher": "r34", "teacher_width": 0.125, "teacher_head": "cop", "eval_every": 1}
+    parameters = tiny(shapes, tmp_path / "whole", **changes)
     runs = compare(parameters)
     assert list(runs) == ["plain student", "teacher", "CoLAD student", "CoLAD teacher"]
-    alone, second = runs["teacher"].load_detector().configuration, runs["CoLAD teacher"].load_detector().configuration
-    assert alone == second
+    by_itself, second = (runs[name].load_detector().configuration for name in ("teacher", "CoLAD teacher"))
+    assert by_itself == second
     assert (second.backbone, second.width, second.head) == ("r34", 0.125, "cop")
     student = runs["CoLAD student"].load_detector().configuration
     assert (student.backbone, student.width, student.head) == ("r18", 0.25, "paa")
@@ -323,35 +326,35 @@ def test_co_learning_trains_judges_and_keeps_both_networks(shapes, tmp_path):
     assert table.loc["CoLAD teacher", "network"] == "r34 ↔ r18"
     assert table.loc["teacher", "network"] == "r34"
 
-    stopped = tiny(shapes, tmp_path / "stopped", **taught)
+    stopped = tiny(shapes, tmp_path / "stopped", **changes)
     interrupt(stopped, epochs_done=1)
-    again = run_experiment(stopped)
+    resumed = run_experiment(stopped)
     for file in ("model.safetensors", "teacher.safetensors"):
-        assert (again.folder / file).read_bytes() == (run.folder / file).read_bytes()
+        assert (resumed.folder / file).read_bytes() == (run.folder / file).read_bytes()
 
 
 @pytest.mark.parametrize("cost_selection", ["fisher", "student", "teacher"])
-def test_every_criterion_of_co_learning_runs(shapes, tmp_path, cost_selection):
+def test_every_cost_selection_of_co_learning_trains(shapes, tmp_path, cost_selection):
     run = run_experiment(tiny(shapes, tmp_path, method="colad", teacher="r18", cost_selection=cost_selection, epochs=1))
     share = run.epochs[0]["teacher_chosen"]
     assert {"fisher": 0 < share < 1, "student": share == 0, "teacher": share == 1}[cost_selection]
 
 
-def test_co_learning_may_begin_with_a_trained_teacher(shapes, tmp_path, monkeypatch):
+def test_co_learning_can_start_from_a_trained_teacher(shapes, tmp_path, monkeypatch):
     parameters = tiny(shapes, tmp_path, method="colad", teacher="r18", epochs=1, teacher_epochs=2)
-    begun = {}
+    initial = {}
 
-    def look(parameters, network, *rest):
+    def record_and_train(parameters, network, *rest):
         if parameters.method == "colad":
-            begun.update({name: value.clone() for name, value in network.teacher.state_dict().items()})
-        return training.train(parameters, network, *rest)
+            initial.update({name: value.clone() for name, value in network.teacher.state_dict().items()})
+        return trainer.train(parameters, network, *rest)
 
-    monkeypatch.setattr(experiment, "train", look)
+    monkeypatch.setattr(runner, "train", record_and_train)
     run_experiment(parameters)
     teacher = find_run(parameters.of_teacher())
     assert teacher.parameters.epochs == 2
     trained = teacher.load_detector().state_dict()
-    assert begun.keys() == trained.keys() and all(torch.equal(begun[name], trained[name]) for name in trained)
+    assert initial.keys() == trained.keys() and all(torch.equal(initial[name], trained[name]) for name in trained)
 
 
 def test_a_run_that_another_process_trains_is_refused(shapes, tmp_path):

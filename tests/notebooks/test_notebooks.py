@@ -1,4 +1,4 @@
-"""The notebooks, run as a user would: by papermill, from a shell."""
+"""The notebooks, run as by a user: with papermill, from a shell."""
 
 import json
 import subprocess
@@ -31,8 +31,8 @@ def papermill(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     return subprocess.run([*PAPERMILL, *arguments], cwd=cwd, capture_output=True, text=True, timeout=600)
 
 
-def test_run_lad_makes_its_table_and_figures_from_any_folder(shapes, tmp_path):
-    """Started elsewhere, with a parameter file, without an output path: the notebook goes to standard output."""
+def test_run_lad_runs_in_any_folder_and_has_its_table_and_figures(shapes, tmp_path):
+    """Started in another folder, with a parameter file; without an output path, papermill prints the notebook."""
     parameters = tmp_path / "tiny.yaml"
     parameters.write_text(yaml.safe_dump({**TINY, "data": str(shapes), "out": str(tmp_path / "runs")}))
     done = papermill(str(PROJECT / "notebooks" / "run_lad.ipynb"), "-f", str(parameters), cwd=tmp_path)
@@ -45,15 +45,15 @@ def test_run_lad_makes_its_table_and_figures_from_any_folder(shapes, tmp_path):
     html = "".join(table)
     assert all(row in html for row in ("plain student", "teacher", "LAD student", "r18 ← r18"))
     streams = "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
-    assert "r18 lad · epoch 1/1 · loss" in streams and "%|" not in streams  # lines, no frozen bars
-    # Teacher and plain student are the same network here, so the same run serves both.
+    assert "r18 lad · epoch 1/1 · loss" in streams and "%|" not in streams  # lines, no progress bars
+    # Teacher and plain student have the same parameters here, so they are the same run.
     assert len(finished_runs(tmp_path / "runs")) == 2
 
-    again = papermill(str(PROJECT / "notebooks" / "run_lad.ipynb"), "-f", str(parameters), cwd=tmp_path)
-    assert again.returncode == 0 and "already trained (AP" in again.stdout
+    second = papermill(str(PROJECT / "notebooks" / "run_lad.ipynb"), "-f", str(parameters), cwd=tmp_path)
+    assert second.returncode == 0 and "already trained (AP" in second.stdout
 
 
-def test_the_baseline_alone_needs_no_teacher(shapes, tmp_path):
+def test_a_baseline_run_has_no_teacher(shapes, tmp_path):
     given = {**TINY, "method": "baseline", "data": str(shapes), "out": str(tmp_path / "runs")}
     del given["teacher"]
     done = papermill(str(PROJECT / "notebooks" / "run_lad.ipynb"), "-y", yaml.safe_dump(given), cwd=tmp_path)
@@ -68,14 +68,14 @@ def test_the_baseline_alone_needs_no_teacher(shapes, tmp_path):
         (["-p", "data", "/nowhere/at/all"], "ValueError: data '/nowhere/at/all': no such folder"),
     ],
 )
-def test_a_mistake_stops_the_notebook_with_one_clear_line(arguments, message, tmp_path):
+def test_an_invalid_parameter_stops_the_notebook_with_an_error_of_one_line(arguments, message, tmp_path):
     done = papermill(str(PROJECT / "notebooks" / "run_lad.ipynb"), *arguments, "-p", "out", "runs", cwd=tmp_path)
     assert done.returncode != 0
     assert message in done.stderr
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_parameters_have_readable_help():
+def test_papermill_lists_the_parameters_with_their_comments():
     done = papermill("--help-notebook", str(PROJECT / "notebooks" / "run_lad.ipynb"), cwd=PROJECT)
     help_text = done.stdout + done.stderr
     assert "teacher: str (default None)" in help_text and "epochs: int (default None)" in help_text
@@ -84,7 +84,7 @@ def test_the_parameters_have_readable_help():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Run:
-    """A run that is long enough to detect objects."""
+    """A run trained for long enough to detect objects."""
     folder = tmp_path_factory.mktemp("trained")
     write_shapes(folder / "shapes", "toy", {"train": 320, "val": 24})
     given = {"method": "baseline", "student": "r18", "data": folder / "shapes", "epochs": 3, "accelerator": "cpu"}
@@ -105,18 +105,18 @@ def evaluated(tmp_path: Path, **given) -> dict:
     return json.loads(results.read_text())
 
 
-def test_evaluate_finds_the_aps_of_the_run_and_of_its_openmmlab_copy(trained, tmp_path):
-    """The run's own AP, from its folder alone; and from a copy under OpenMMLab's names, the same to the last digit."""
+def test_evaluate_reproduces_the_ap_of_a_run_and_of_its_openmmlab_copy(trained, tmp_path):
+    """From the run's folder, its AP; from a copy under OpenMMLab's names, exactly the same metrics."""
     (tmp_path / "ours").mkdir()
     ours = evaluated(tmp_path / "ours", checkpoint=str(trained.folder))
     assert ours["metrics"]["AP"] == pytest.approx(trained.results["metrics"]["AP"], abs=1e-6)
     assert ours["metrics"]["AP"] > 0.01
 
-    (tmp_path / "theirs").mkdir()
+    (tmp_path / "openmmlab").mkdir()
     save_openmmlab(trained.load_detector(), tmp_path / "copy.pth")
     parameters = {"checkpoint": str(tmp_path / "copy.pth"), "data": trained.parameters.data}
-    theirs = evaluated(tmp_path / "theirs", **parameters, short_side=128, long_side=128)
-    assert theirs["metrics"] == ours["metrics"]
+    copy = evaluated(tmp_path / "openmmlab", **parameters, short_side=128, long_side=128)
+    assert copy["metrics"] == ours["metrics"]
 
 
 def test_evaluate_and_test_dev_read_real_coco_images(real_data, tmp_path):

@@ -1,4 +1,4 @@
-"""The notebook of each table, run by papermill on tiny runs, and the notebook that puts all of them together."""
+"""The notebook of each table, run by papermill on tiny runs, and the notebook that shows all tables."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ FIGURES = {"sota_r101_x101": 3, "swin_teacher": 3}
 
 
 def executed(name: str, given: dict) -> list[dict]:
-    """Return the outputs of a notebook that ran with these parameters."""
+    """Run a notebook with these parameters and return its outputs."""
     command = [sys.executable, "-m", "papermill", "--log-level", "ERROR", "--no-progress-bar"]
     command += [str(NOTEBOOKS / f"{name}.ipynb"), "-", "-y", yaml.safe_dump(given)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
@@ -59,7 +59,7 @@ def experiments_of(name: str, given: dict) -> Experiments:
 
 @pytest.fixture(scope="module")
 def notebooks(given) -> dict[str, list[dict]]:
-    """The outputs of every table's notebook: one trains its rows, the others find finished runs."""
+    """The outputs of every table's notebook: one trains its rows, the others load finished runs."""
     outputs = {TRAINED: executed(TRAINED, given)}
     for name in TABLES.keys() - {TRAINED}:
         for (parameters,) in experiments_of(name, given).parameters.values():
@@ -69,7 +69,7 @@ def notebooks(given) -> dict[str, list[dict]]:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_tables_notebook_makes_its_table_and_figures_from_its_runs(notebooks, name):
+def test_the_notebook_of_a_table_shows_its_table_and_figures(notebooks, name):
     outputs, table = notebooks[name], TABLES[name]
     summary, published = tables_in(outputs)
     assert all(f"<th>{row.title}</th>" in summary for row in table.rows)
@@ -80,11 +80,11 @@ def test_a_tables_notebook_makes_its_table_and_figures_from_its_runs(notebooks, 
     assert text_in(outputs).count(", from one seed: ") == len(against)
 
 
-def test_a_tables_notebook_trains_the_runs_that_are_not_finished(notebooks):
+def test_the_notebook_of_a_table_trains_missing_runs(notebooks):
     assert text_in(notebooks[TRAINED]).count("epoch 1/1 · loss") == len(TABLES[TRAINED].rows)
 
 
-def test_the_papers_tables_are_complete_when_all_runs_are_finished(notebooks, given):
+def test_paper_tables_shows_complete_tables_if_all_runs_are_finished(notebooks, given):
     outputs = executed("paper_tables", given)
     assert len(tables_in(outputs)) == len(TABLES) + 1 and figures_in(outputs) == 1
     text = text_in(outputs)
@@ -92,19 +92,19 @@ def test_the_papers_tables_are_complete_when_all_runs_are_finished(notebooks, gi
     assert "No runs to compare yet." not in text
 
 
-def test_the_papers_tables_show_the_runs_that_are_finished(notebooks, given, tmp_path):
-    """Two of table 2: the baseline and LAD."""
+def test_paper_tables_shows_only_the_finished_runs(notebooks, given, tmp_path):
+    """Two rows of Table 2: the baseline and LAD."""
     for row, (parameters,) in experiments_of("table2_soft_label_vs_lad", given).parameters.items():
         if row.title in ("baseline", "LAD"):
             name = parameters.run_name
             shutil.copytree(Path(given["out"]) / name, tmp_path / "runs" / name)
     text = text_in(executed("paper_tables", {**given, "out": str(tmp_path / "runs")}))
     assert "table2_soft_label_vs_lad, toy: 2 of 5 rows were run" in text
-    assert "swin_teacher, toy: 1 of 5 rows were run" in text  # the same plain R50
+    assert "swin_teacher, toy: 1 of 5 rows were run" in text  # its plain R50 is the same run
     assert text.count(", from one seed: ") == 1 and text.count("No runs to compare yet.") == len(TABLES) - 1
 
 
-def test_without_runs_the_papers_tables_are_empty(given, tmp_path):
+def test_paper_tables_shows_empty_tables_without_runs(given, tmp_path):
     outputs = executed("paper_tables", {**given, "out": str(tmp_path / "none")})
     text = text_in(outputs)
     assert text.count("No runs to compare yet.") == len(TABLES)
