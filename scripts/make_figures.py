@@ -29,7 +29,8 @@ from lad.data.collate import collate
 from lad.evaluation.coco_eval import precision_recall
 from lad.experiments.evaluate import EvaluationReport, error_table, evaluate_checkpoint, images_with_errors
 from lad.experiments.run_store import Run
-from lad.experiments.runner import compare, open_data
+from lad.experiments.runner import compare
+from lad.experiments.setup import open_data
 from lad.explorer.app import explore
 from lad.explorer.config import make_explorer_config
 from lad.explorer.state import Explorer

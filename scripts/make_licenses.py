@@ -1,4 +1,4 @@
-"""Writes docs/licenses.md: the license of every package that this one needs, as the installed packages say themselves.
+"""Write docs/licenses.md: the license of every package that this one needs, as stated by the installed packages.
 
 python scripts/make_licenses.py    # in an environment with all extras, as `make setup` makes it
 """
@@ -72,7 +72,7 @@ UNSTATED = "not stated"
 
 
 def direct() -> dict[str, list[str]]:
-    """The packages of pyproject.toml by what needs them: "always", or the name of an extra."""
+    """Return the packages of pyproject.toml by the part that needs them: "always", or the name of an extra."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return {"always": _names(project["dependencies"])} | {
         extra: _names(needed) for extra, needed in project["optional-dependencies"].items()
@@ -80,24 +80,25 @@ def direct() -> dict[str, list[str]]:
 
 
 def needed_by(names: Iterable[str]) -> list[str]:
-    """All packages that these need here, at any depth and without them, sorted; those not installed are left out."""
-    found, waiting = set(), [(name, frozenset[str]()) for name in names]
-    seen = set(waiting)
+    """Return the installed packages that these need, directly or indirectly, without these, sorted."""
+    needed, waiting = set(), [(name, frozenset[str]()) for name in names]
+    visited = set(waiting)
     while waiting:
         name, extras = waiting.pop()
         for text in distribution(name).requires or ():
-            one = Requirement(text)
-            wanted = one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in ("", *extras))
-            further = (canonicalize_name(one.name), frozenset(one.extras))
-            if wanted and further not in seen and _is_installed(one.name):
-                seen.add(further)
-                found.add(further[0])
-                waiting.append(further)
-    return sorted(found - set(names))
+            requirement = Requirement(text)
+            marker = requirement.marker
+            applies = marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
+            package = (canonicalize_name(requirement.name), frozenset(requirement.extras))
+            if applies and package not in visited and _is_installed(requirement.name):
+                visited.add(package)
+                needed.add(package[0])
+                waiting.append(package)
+    return sorted(needed - set(names))
 
 
 def license_of(name: str) -> str:
-    """What a package says its license is, in SPDX's words where it or `NAMES` has them."""
+    """Return the license that a package states, as an SPDX expression if the package or `NAMES` has one."""
     installed = distribution(name)
     metadata = installed.metadata
     stated = metadata["License-Expression"] or metadata["License"] or ""
@@ -110,7 +111,7 @@ def license_of(name: str) -> str:
 
 
 def is_copyleft(license: str) -> bool:
-    """Whether there is no choice but the GPL or the AGPL; the LGPL is another."""
+    """Return whether every alternative of a license is the GPL or the AGPL; the LGPL does not count."""
     choices = re.split(r"\bOR\b", license)
     return all(re.search(r"(?<!L)(?<!Lesser )(GPL|GNU (Affero )?General Public)", one) for one in choices)
 

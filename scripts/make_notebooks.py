@@ -1,4 +1,4 @@
-"""Write the notebooks of the paper's tables. They share all cells but their introduction and their figures.
+"""Write the notebooks of the paper's tables, which differ only in their introduction and their figures.
 
 python scripts/make_notebooks.py    # or: make notebooks
 """
@@ -20,7 +20,7 @@ METADATA = {
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with a paragraph, and the code cell below it. name: of its cells' ids."""
+    """A heading with a paragraph, and the code cell below it; `name` becomes part of the cells' ids."""
 
     name: str
     text: str
@@ -29,7 +29,7 @@ class Section:
 
 @dataclass(frozen=True)
 class TableNotebook:
-    """What distinguishes the notebook of one table. extra: sections before the training curves."""
+    """The cells that are special to the notebook of one table; `extra` sections precede the training curves."""
 
     introduction: str
     training: Section
@@ -115,7 +115,7 @@ print(conclusions(results))""",
 
 
 def training_curves(*rows: str) -> Section:
-    """The training curves of these rows, by default of all."""
+    """Return the section of the training curves of these rows, by default of all rows."""
     return Section(
         "training",
         """\
@@ -246,7 +246,7 @@ figures.draw_training(r50, panels)""",
 
 
 def make_notebook(name: str) -> nbformat.NotebookNode:
-    """The notebook of a table, without outputs. Its cells' ids do not depend on their order."""
+    """Return the notebook of a table, without outputs; the ids of its cells do not depend on their order."""
     notebook = TABLE_NOTEBOOKS[name]
     cells = [
         new_markdown_cell(f"# {TABLES[name].question}\n\n{notebook.introduction}", id="question"),
@@ -262,7 +262,7 @@ def make_notebook(name: str) -> nbformat.NotebookNode:
 
 
 def main() -> None:
-    """Write all of them."""
+    """Write all notebooks of tables."""
     for name in TABLE_NOTEBOOKS:
         path = NOTEBOOKS / f"{name}.ipynb"
         path.write_text(nbformat.writes(make_notebook(name)) + "\n", encoding="utf-8")

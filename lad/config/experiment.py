@@ -108,9 +108,9 @@ class Parameters(
                 "from; give one, or cache_teacher=False"
             )
         if not ASSIGNERS[self.assigner].uses_predictions and METHODS[self.method].learns_assignment:
-            others = ", ".join(name for name, assigner in ASSIGNERS.items() if assigner.uses_predictions)
+            usable = ", ".join(name for name, assigner in ASSIGNERS.items() if assigner.uses_predictions)
             raise ValueError(
-                f"assigner '{self.assigner}' does not use predictions, so a teacher cannot change it; use {others}, or "
+                f"assigner '{self.assigner}' does not use predictions, so a teacher cannot change it; use {usable}, or "
                 f"method baseline or soft_label instead of '{self.method}'"
             )
         if self.weights == "none" and (self.frozen_stages >= 0 or self.norm_eval):

@@ -117,12 +117,12 @@ class _File:
         try:
             stored = dict(json.loads(self.reader.readline()))
         except (ValueError, TypeError):
-            raise ValueError(f"{path}: corrupted; delete it, and the teacher makes its assignments again") from None
+            raise ValueError(f"{path}: corrupted; delete it to compute the assignments again") from None
         if stored != key:
             name = next(name for name in {**key, **stored} if stored.get(name) != key.get(name))
             raise ValueError(
                 f"{path}: holds assignments made with {name}={stored.get(name)!r}, but this run has {key.get(name)!r}; "
-                "delete it, and the teacher makes its assignments again"
+                "delete it to compute the assignments again"
             )
         self.end = self.reader.tell()
 

@@ -56,8 +56,8 @@ class Fingerprint:
 def read_fingerprint(content: Any) -> Fingerprint | None:
     """Return the fingerprint that `Fingerprint.to_json` made; None for anything else."""
     modules = content.get("modules") if isinstance(content, dict) else None
-    is_one = isinstance(modules, dict) and all(isinstance(definitions, dict) for definitions in modules.values())
-    return Fingerprint(modules) if is_one and modules is not None else None
+    is_valid = isinstance(modules, dict) and all(isinstance(definitions, dict) for definitions in modules.values())
+    return Fingerprint(modules) if is_valid and modules is not None else None
 
 
 def differing_modules(first: Fingerprint, second: Fingerprint) -> list[str]:

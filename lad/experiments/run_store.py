@@ -149,9 +149,9 @@ def _explain_new_run(folder: Path, parameters: Parameters) -> None:
     own, current = parameters.model_dump(exclude=set(NOT_HASHED)), fingerprint(parameters)
     differences = {}
     for run in finished_runs(folder.parent, f"{folder.name.rpartition('-')[0]}-*"):
-        theirs = run.parameters.model_dump(exclude=set(NOT_HASHED))
+        stored = run.parameters.model_dump(exclude=set(NOT_HASHED))
         if run.code is None or not are_same_code(run.code, current):
-            differences[run.name] = (run, {name: theirs[name] for name in own if theirs[name] != own[name]})
+            differences[run.name] = (run, {name: stored[name] for name in own if stored[name] != own[name]})
     if not differences:
         return
     run, values = min(differences.values(), key=lambda difference: len(difference[1]))

@@ -97,10 +97,10 @@ def load_checkpoint(folder: Path, network: nn.Module, optimizer: Optimizer, fabr
         corrupted.append(path)
     fabric.barrier()  # all processes have read before a file is deleted
     if fabric.is_global_zero:
-        for damaged in corrupted:
+        for file in corrupted:
             resumed = "from the previous checkpoint" if state else "from the beginning"
-            log(f"{damaged}: corrupted checkpoint, deleted; the run resumes {resumed}")
-            damaged.unlink()
+            log(f"{file}: corrupted checkpoint, deleted; the run resumes {resumed}")
+            file.unlink()
     if state is None:
         return Progress()
     if state.get("code", "") != code:

@@ -44,7 +44,9 @@ def devices_and_nodes(parameters: RuntimeParameters) -> tuple[int, int]:
         return parameters.devices, 1
     world_size, local_size = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
     if world_size != parameters.devices:
-        raise ValueError(f"devices={parameters.devices}, but {world_size} processes were started; give as many")
+        raise ValueError(
+            f"devices={parameters.devices}, but {world_size} processes were started; start as many as devices"
+        )
     return local_size, world_size // local_size
 
 

@@ -147,7 +147,7 @@ def test_a_file_of_another_key_or_without_one_is_refused_by_name(tmp_path, chang
     for content in (b"\x80nonsense", b"[1, 2]\n", b""):
         (tmp_path / "assignments.0.bin").write_bytes(content)
         with pytest.raises(
-            ValueError, match=r"assignments\.0\.bin: corrupted; delete it, and the teacher makes its assignments again"
+            ValueError, match=r"assignments\.0\.bin: corrupted; delete it to compute the assignments again"
         ):
             AssignmentCache(tmp_path, KEY)
 

@@ -86,7 +86,7 @@ def test_a_wrong_number_of_processes_is_an_error_of_one_line(shapes, tmp_path):
     command = [*TORCHRUN, "--standalone", "--nproc-per-node=1", *MODULE, str(written(parameters, tmp_path / "p.json"))]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode != 0
-    assert "devices=2, but 1 processes were started; give as many" in done.stdout + done.stderr
+    assert "devices=2, but 1 processes were started; start as many as devices" in done.stdout + done.stderr
 
 
 def test_on_a_signal_all_devices_finish_the_same_step_and_save_it(shapes, tmp_path):

@@ -29,7 +29,7 @@ def test_a_launcher_sets_the_processes_of_each_machine(monkeypatch, local_size, 
     for name, value in {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": local_size}.items():
         monkeypatch.setenv(name, value)
     assert devices_and_nodes(make_parameters({"devices": 8})) == expected
-    with pytest.raises(ValueError, match="devices=4, but 8 processes were started; give as many"):
+    with pytest.raises(ValueError, match="devices=4, but 8 processes were started; start as many as devices"):
         devices_and_nodes(make_parameters({"devices": 4}))
 
 
