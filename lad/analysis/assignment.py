@@ -36,6 +36,7 @@ class AssignmentAnalysis:
         count: [T] int64, the number of samples.
         positive: [T, K] bool, whether PAA makes the sample a positive.
         mixture: The Gaussian mixture fitted to the costs of each gt.
+        paa: PAA with the options behind the costs and samples.
     """
 
     outputs: HeadOutputs
@@ -47,6 +48,7 @@ class AssignmentAnalysis:
     count: Tensor
     positive: Tensor
     mixture: Mixture
+    paa: PAA
 
 
 @torch.no_grad()
@@ -89,6 +91,7 @@ def analyze_outputs(outputs: HeadOutputs, batch: Batch, assigner: Assigner = DEF
         count=count,
         positive=select_positives(mixture, pooled_cost, count),
         mixture=mixture,
+        paa=paa,
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lad.analysis.assignment import AssignmentAnalysis
 from lad.assigners import anchor_cost, assign_by_predictions, build_assigner
-from lad.assigners.candidates import Candidates, match_candidates
+from lad.assigners.candidates import Candidates
 from lad.assigners.cost import cost_terms
 from lad.assigners.paa import assign
 from lad.distillation.cost_selection import COST_SELECTIONS
@@ -96,13 +96,15 @@ def positives_by_iou(anchors: Anchors, targets: Targets, threshold: float) -> Po
     return Positives(anchor, gt[anchor], torch.full_like(anchor, NEITHER))
 
 
-def cost_map(outputs: HeadOutputs, anchors: Anchors, targets: Targets, gt: int) -> Tensor:
+def cost_map(analysis: AssignmentAnalysis, targets: Targets, gt: int) -> Tensor:
     """Compute the PAA cost of every anchor of a gt's image for this gt, [A]; NaN in the padding.
 
     Only some of the anchors are candidates of the gt.
     """
+    outputs, anchors = analysis.outputs, analysis.anchors
     inside = inside_images(anchors, targets.image_hw)[targets.image[gt]]
-    cls_cost, box_cost = cost_terms(outputs, _all_pairs(anchors, targets, gt), anchors, targets)
+    pairs = _all_pairs(anchors, targets, gt)
+    cls_cost, box_cost = cost_terms(outputs, pairs, anchors, targets, analysis.paa.box_weight)
     return (cls_cost + box_cost).masked_fill(~inside, torch.nan)
 
 
@@ -125,9 +127,9 @@ def candidate_table(analysis: AssignmentAnalysis, targets: Targets, gt: int, pos
     image, box, label = targets.image[gt], targets.boxes[gt], targets.labels[gt]
     of_gt = positives.select(positives.gt == gt)
     source = dict(zip(of_gt.anchor.tolist(), of_gt.source.tolist(), strict=True))
-    candidates = match_candidates(anchors, targets)
+    candidates = analysis.paa.find_candidates(anchors, targets)
     anchor = torch.unique(torch.cat([candidates.anchor[candidates.gt == gt], torch.tensor([*source]).long()]))
-    all_terms = cost_terms(outputs, _all_pairs(anchors, targets, gt), anchors, targets)
+    all_terms = cost_terms(outputs, _all_pairs(anchors, targets, gt), anchors, targets, analysis.paa.box_weight)
     cls_cost, box_cost = (term[anchor] for term in all_terms)
     predicted = decode_deltas(anchors.boxes[anchor], outputs.box_deltas[image, anchor].float())
     count = int(analysis.count[gt])
@@ -188,13 +190,15 @@ def _gt_index(
     if teacher is not None and assignment == "teacher":
         return teacher.gt_index
     if teacher is not None and assignment in NEED_TEACHER:
-        candidates = match_candidates(student.anchors, targets)
+        paa = student.paa
+        candidates = paa.find_candidates(student.anchors, targets)
         student_cost, teacher_cost = (
-            anchor_cost(network.outputs, candidates, network.anchors, targets) for network in (student, teacher)
+            anchor_cost(network.outputs, candidates, network.anchors, targets, paa.box_weight)
+            for network in (student, teacher)
         )
         select_cost = COST_SELECTIONS[assignment.removeprefix("colad_")]
         cost, _ = select_cost(student_cost, teacher_cost, candidates, targets)
-        return assign(candidates, cost, student.anchors, targets)
+        return assign(candidates, cost, student.anchors, targets, paa.topk)
     return assign_by_predictions(build_assigner(assignment), student.outputs, student.anchors, targets)
 
 

@@ -133,7 +133,7 @@ def draw_view(view: ExplorerView, config: ExplorerConfig, title: str = "") -> di
     anchors = view.analyses["student"].anchors
     levels = [level - LEVELS[0] for level in config.levels]
     names = gt_names(view)
-    costs = {name: cost_map(analysis.outputs, anchors, targets, gt) for name, analysis in view.analyses.items()}
+    costs = {name: cost_map(analysis, targets, gt) for name, analysis in view.analyses.items()}
     figures = {
         "picture": draw_positives(
             view.pixels,

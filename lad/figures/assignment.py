@@ -158,7 +158,7 @@ def _draw_costs(ax: Axes, analysis: AssignmentAnalysis, gt: int, color: str) -> 
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6))
     ax.tick_params(labelsize=9)
-    ax.set_xlabel("cost = focal loss + 1.3 · GIoU loss", fontsize=9)
+    ax.set_xlabel(f"cost = focal loss + {analysis.paa.box_weight:g} · GIoU loss", fontsize=9)
     ax.set_ylabel("candidates", fontsize=9)
     ax.legend(fontsize=8, frameon=False)
 

@@ -180,7 +180,7 @@ def test_the_cost_map_has_the_cost_of_every_candidate_and_is_nan_only_in_the_pad
     for analysis in analyses.values():
         cost = anchor_cost(analysis.outputs, candidates, anchors, batch.targets)
         for gt in range(len(batch.targets.boxes)):
-            mapped = cost_map(analysis.outputs, anchors, batch.targets, gt)
+            mapped = cost_map(analysis, batch.targets, gt)
             of_gt = candidates.gt == gt
             torch.testing.assert_close(mapped[candidates.anchor[of_gt]], cost[of_gt])
             assert torch.equal(mapped.isnan(), ~inside)
@@ -193,9 +193,9 @@ def test_a_cost_map_uses_the_gts_own_image(networks):
     analysis = analyze(networks["student"], both)
     for row, image in enumerate(images):
         alone = collate([Sample(image, boxes, torch.tensor([2]), 0, (96, 128))])
-        mapped = cost_map(analysis.outputs, analysis.anchors, both.targets, row)
+        mapped = cost_map(analysis, both.targets, row)
         single = analyze(networks["student"], alone)
-        expected = cost_map(single.outputs, single.anchors, alone.targets, 0)
+        expected = cost_map(single, alone.targets, 0)
         torch.testing.assert_close(mapped, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -286,7 +286,7 @@ def test_a_gt_without_candidates_has_an_empty_table_and_a_cost_everywhere(box, n
     positives = find_positives("each", analyses, batch.targets)
     table = candidate_table(analyses["student"], batch.targets, 0, positives)
     assert len(table) == 0 and {"level", "cost", "source"} <= set(table.columns)
-    assert cost_map(analyses["student"].outputs, analyses["student"].anchors, batch.targets, 0).isfinite().all()
+    assert cost_map(analyses["student"], batch.targets, 0).isfinite().all()
 
 
 def test_an_image_without_gts_has_no_positives(networks):

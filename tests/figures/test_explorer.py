@@ -351,7 +351,7 @@ def test_a_gt_that_hardly_any_anchor_overlaps_can_be_drawn(box, detector):
     analysis = analyze(detector, batch)
     analyses = {"student": analysis, "teacher": dataclasses.replace(analysis)}
     positives = find_positives("each", analyses, batch.targets)
-    costs = {name: cost_map(each.outputs, analysis.anchors, batch.targets, 0) for name, each in analyses.items()}
+    costs = {name: cost_map(each, batch.targets, 0) for name, each in analyses.items()}
     render(figures.draw_positives(PIXELS, batch.targets, analysis.anchors, positives, 0, ["a", "b"], show_anchors=True))
     render(figures.draw_cost_maps(costs, analysis.anchors, batch.targets, 0, positives))
     render(figures.draw_anchors(PIXELS, batch.targets, analysis.anchors, 0))
