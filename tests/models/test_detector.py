@@ -88,7 +88,9 @@ def test_every_backbone_takes_a_training_step_and_predicts(backbone, targets):
     assert detections.boxes.isfinite().all() and detections.boxes.shape == (len(detections.scores), 4)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(
+    "head", ["paa", *(pytest.param(head, marks=pytest.mark.slow) for head in HEADS if head != "paa")]
+)
 def test_a_detector_compiles_without_graph_breaks(head):
     """`fullgraph` raises at any graph break; images of another size cause none either."""
     torch.compiler.reset()  # graphs of other tests count against a limit

@@ -17,7 +17,7 @@ SWINS = [name for name, entry in BACKBONES.items() if entry.recipe == RECIPE]
     [
         ("swin_t", "swin_tiny_patch4_window7_224", (224, 448)),
         ("swin_s", "swin_small_patch4_window7_224", (448, 224)),
-        ("swin_b_w12", "swin_base_patch4_window12_384", (384, 384)),
+        pytest.param("swin_b_w12", "swin_base_patch4_window12_384", (384, 384), marks=pytest.mark.slow),
     ],
 )
 def test_features_equal_timms(backbone, reference, size, randomize, tmp_path):
