@@ -122,7 +122,7 @@ def trained_runs(make_once, shapes) -> "dict[str, Run]":
 
     A test that writes into a run's folder copies it first.
     """
-    from runs import open_runs, train_runs
+    from tiny_runs import open_runs, train_runs
 
     return open_runs(make_once("runs", lambda out: train_runs(shapes, out)))
 

@@ -12,7 +12,7 @@ import torch
 from bs4 import BeautifulSoup, Tag
 from lightning.fabric import Fabric
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from runs import tiny
+from tiny_runs import tiny
 from torch import nn
 
 from lad.config.evaluation import make_evaluation_config

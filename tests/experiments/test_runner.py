@@ -8,7 +8,7 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
-from runs import tiny
+from tiny_runs import tiny
 
 from lad.config.experiment import Parameters
 from lad.evaluation.coco_eval import METRICS

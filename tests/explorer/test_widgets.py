@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from runs import tiny
+from tiny_runs import tiny
 
 from lad.analysis.positives import ASSIGNMENTS, NEED_TEACHER
 from lad.data.synthetic.shapes import write_shapes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from runs import fabricate
+from tiny_runs import fabricate
 
 from lad.paper.published import PUBLISHED, TABLES
 from lad.paper.tables import Experiments, open_table

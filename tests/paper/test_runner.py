@@ -11,7 +11,7 @@ import pytest
 import torch
 from faults import wait_until
 from lightning.fabric import Fabric
-from runs import fabricate
+from tiny_runs import fabricate
 
 from lad.experiments.fingerprint import fingerprint
 from lad.experiments.run_store import folder_to_train

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from runs import tiny
+from tiny_runs import tiny
 
 from lad.config.experiment import Parameters
 from lad.experiments.run_store import Run, find_run

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import runs
 
 from lad.config.experiment import Parameters
 from lad.experiments.run_store import (
