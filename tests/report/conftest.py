@@ -21,7 +21,7 @@ from lad.experiments.runner import run_experiment
 def tiny_parameters(shapes: Path, out: Path, **changes) -> Parameters:
     """Return the parameters of a short training."""
     size = {"width": 0.125, "short_sides": [96], "test_short_side": 96, "long_side": 96}
-    return runs.tiny(shapes, out, **{"epochs": 1, "save_epochs": False, **size, **changes})
+    return tiny_runs.tiny(shapes, out, **{"epochs": 1, "save_epochs": False, **size, **changes})
 
 
 @pytest.fixture(scope="session")
