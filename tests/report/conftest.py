@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tiny_runs
 
 from lad.config.experiment import Parameters
 from lad.experiments.run_store import (
