@@ -46,6 +46,7 @@ def step(student: str, images: int, hw: tuple[int, int], gts: int) -> Callable[[
 
     def take() -> None:
         result = training_step(parameters, model, batch, fabric)
+        fabric.backward(result.total())
         optimizer_step(parameters, model, optimizer, result.total(), fabric)
 
     return take

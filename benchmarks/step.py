@@ -70,6 +70,7 @@ def steps(given: argparse.Namespace, fabric: Fabric, folder: Path) -> dict[str, 
 
         def step() -> None:
             result = training_step(parameters, model, batch, fabric, frozen_teacher, cache)
+            fabric.backward(result.total())
             optimizer_step(parameters, model, optimizer, result.total(), fabric)
             synchronize(fabric)
 

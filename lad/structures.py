@@ -98,6 +98,12 @@ class Batch:
         )
         return Batch(images, self.targets.pin_memory(), *rest)
 
+    def split(self, parts: int) -> list["Batch"]:
+        """Return the batch in parts of equal size, in order and with the same padding; at most one part per image."""
+        if parts == 1:
+            return [self]
+        return [self.take(rows.tolist()) for rows in torch.arange(len(self.image_id)).chunk(parts)]
+
     def take(self, rows: Sequence[int]) -> "Batch":
         """Return the images at these rows, ascending, with their gts and the same padding."""
         chosen = torch.tensor(rows, dtype=torch.int64, device=self.image_id.device)

@@ -50,7 +50,7 @@ def fabricate(parameters: Parameters) -> Run:
 
 
 def _pretend_to_train(parameters, network, _teacher, _train_set, _val_set, _fabric, folder, *_rest, **_options):
-    """Write what `train` writes, a line and the weights of every epoch, and return the metrics of the last epoch."""
+    """Write what `train` writes, a line and the weights of every epoch, and return what it returns."""
     dice = random.Random(parameters.run_name)
     names = (*METRICS, *(f"teacher_{name}" for name in METRICS))
     if parameters.save_epochs:
@@ -64,4 +64,4 @@ def _pretend_to_train(parameters, network, _teacher, _train_set, _val_set, _fabr
         append_metrics(folder, line | metrics)
         if parameters.save_epochs:
             save_epoch(folder, network, epoch)
-    return metrics
+    return network, metrics

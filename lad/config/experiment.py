@@ -126,8 +126,9 @@ class Parameters(
             )
         if self.test_short_side > self.long_side:
             raise ValueError(f"test_short_side={self.test_short_side} is more than long_side={self.long_side}")
-        if self.batch_size % self.devices:
-            raise ValueError(f"batch_size={self.batch_size} must be a multiple of devices={self.devices}")
+        if self.batch_size % (self.devices * self.accumulate):
+            parts = f"devices={self.devices}" + (f" · accumulate={self.accumulate}" if self.accumulate > 1 else "")
+            raise ValueError(f"batch_size={self.batch_size} must be a multiple of {parts}")
         return self
 
     @property

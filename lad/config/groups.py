@@ -118,6 +118,8 @@ class OptimizationParameters(Group):
         seed: Seed of initialization, image order and flips.
         epochs: Passes over the training images.
         batch_size: Images per step over all devices.
+        accumulate: Parts into which each device divides its images of a step, to save memory; their gradients add up.
+        ema: Decay of a moving average of the weights, which is then evaluated and saved, beside the weights themselves.
         optimizer: "sgd" (momentum .9) or "adamw".
         lr: Highest learning rate.
         weight_decay: Weight decay of the optimizer.
@@ -131,6 +133,8 @@ class OptimizationParameters(Group):
     seed: int = Field(default=0, ge=0, lt=2**31)
     epochs: int = Field(ge=1, le=10_000)
     batch_size: int = Field(ge=1, le=4096)
+    accumulate: int = Field(default=1, ge=1, le=4096)
+    ema: float | None = Field(default=None, gt=0, lt=1)
     optimizer: Literal["sgd", "adamw"]
     lr: float = Field(gt=0, le=10)
     weight_decay: float = Field(ge=0, le=1)

@@ -19,7 +19,7 @@ from lad.experiments.setup import build_networks
 from lad.structures import Batch
 from lad.training.devices import find_accelerator
 from lad.training.failed_step import read_failed_step
-from lad.training.step import training_step
+from lad.training.step import accumulate_gradients, mean_terms
 from lad.utils.progress import log
 
 
@@ -122,9 +122,8 @@ def _run_step(
     for name, module in network.named_modules():
         if not any(module.children()):
             add_hook(name, module)
-    result = training_step(parameters, model, batch, fabric, teacher)
-    fabric.backward(result.total())
-    return nonfinite[0] if nonfinite else None, {name: value.detach() for name, value in result.loss.terms.items()}
+    results = accumulate_gradients(parameters, model, batch, fabric, teacher)
+    return nonfinite[0] if nonfinite else None, mean_terms(results)
 
 
 def _is_finite(value: Tensor | float) -> bool:

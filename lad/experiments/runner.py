@@ -30,7 +30,9 @@ from lad.experiments.run_store import (
     CODE_FILE,
     LOCK_FILE,
     PARAMETERS_FILE,
+    RAW_WEIGHTS_FILE,
     RESULTS_FILE,
+    SECOND_RAW_WEIGHTS_FILE,
     SECOND_WEIGHTS_FILE,
     WEIGHTS_FILE,
     Run,
@@ -42,6 +44,7 @@ from lad.experiments.run_store import (
     open_run,
 )
 from lad.experiments.setup import build_networks, open_data
+from lad.models.detector import Detector
 from lad.models.serialization import save_detector
 from lad.models.student_teacher import StudentTeacherPair
 from lad.training.checkpoint import checkpoints
@@ -154,17 +157,18 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
     cache = None
     if teacher_of_run is not None and parameters.cache_teacher:
         cache = AssignmentCache(folder, _cache_key(parameters, teacher_of_run, train_set, code), fabric.global_rank)
-    metrics = train(parameters, network, teacher, train_set, val_set, fabric, folder, cache, code.digest)
+    evaluated, metrics = train(parameters, network, teacher, train_set, val_set, fabric, folder, cache, code.digest)
     if fabric.is_global_zero:
-        detector = network.student if isinstance(network, StudentTeacherPair) else network
-        if isinstance(network, StudentTeacherPair):
-            save_detector(network.teacher, folder / SECOND_WEIGHTS_FILE)
-        save_detector(detector, folder / WEIGHTS_FILE)
+        if evaluated is not network:
+            _save_networks(network, folder / RAW_WEIGHTS_FILE, folder / SECOND_RAW_WEIGHTS_FILE)
+        detector = _save_networks(evaluated, folder / WEIGHTS_FILE, folder / SECOND_WEIGHTS_FILE)
         numbers = {name: None if math.isnan(value) else value for name, value in metrics.items()}
         results = {
             "name": folder.name,
             "metrics": {name: numbers[name] for name in METRICS},
             "teacher_metrics": {name: numbers.get(f"teacher_{name}") for name in METRICS},
+            "best": _best_epoch(folder, "AP"),
+            "teacher_best": _best_epoch(folder, "teacher_AP"),
             "num_classes": len(class_names),
             "class_names": class_names,
             "parameter_count": sum(parameter.numel() for parameter in detector.parameters()),
@@ -186,6 +190,15 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
     run = open_run(folder)
     assert run is not None
     return run
+
+
+def _save_networks(network: Detector | StudentTeacherPair, path: Path, second_path: Path) -> Detector:
+    """Save the network, or both of co-learning, and return the student."""
+    if isinstance(network, StudentTeacherPair):
+        save_detector(network.teacher, second_path)
+        network = network.student
+    save_detector(network, path)
+    return network
 
 
 def _run_on_several_devices(parameters: Parameters, folder: Path) -> Run:
@@ -244,6 +257,13 @@ def _teacher_summary(run: Run | None) -> dict[str, Any] | None:
     if run is None:
         return None
     return {"name": run.name, "AP": run.metrics["AP"], "weights_sha256": run.results["weights_sha256"]}
+
+
+def _best_epoch(folder: Path, name: str) -> dict[str, Any] | None:
+    """Return the epoch of highest AP, whose weights are in one of `BEST_FILES`; optimistic, as it is chosen on val."""
+    lines = [line for line in read_metrics(folder) if line.get(name) is not None]
+    best = max(lines, key=lambda line: line[name], default=None)
+    return best and {"epoch": int(best["epoch"]), "AP": best[name]}
 
 
 def _sha256(path: Path) -> str:

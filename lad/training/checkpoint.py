@@ -36,9 +36,15 @@ class Progress:
 
 
 def save_checkpoint(
-    folder: Path, network: nn.Module, optimizer: Optimizer, fabric: Fabric, progress: Progress, code: str = ""
+    folder: Path,
+    network: nn.Module,
+    optimizer: Optimizer,
+    fabric: Fabric,
+    progress: Progress,
+    code: str = "",
+    average: nn.Module | None = None,
 ) -> None:
-    """Save weights, optimizer, gradient scaler and progress, and keep one older checkpoint.
+    """Save weights, their average, optimizer, gradient scaler and progress, and keep one older checkpoint.
 
     No random state is saved: it follows from the seed and the progress.
 
@@ -49,6 +55,7 @@ def save_checkpoint(
         fabric: Devices and precision.
         progress: Progress of the run.
         code: Digest of the code that decides numbers.
+        average: The moving average of the network's weights, if the run has one.
 
     Raises:
         OSError: The disk is full; the older checkpoints are still there.
@@ -61,6 +68,7 @@ def save_checkpoint(
         "step": progress.step,
         "sums": {name: value.cpu() for name, value in progress.sums.items()},
         "code": code,
+        "average": None if average is None else average.state_dict(),
     }
     content = io.BytesIO()
     torch.save(state, content)
@@ -71,7 +79,14 @@ def save_checkpoint(
         old.unlink()
 
 
-def load_checkpoint(folder: Path, network: nn.Module, optimizer: Optimizer, fabric: Fabric, code: str = "") -> Progress:
+def load_checkpoint(
+    folder: Path,
+    network: nn.Module,
+    optimizer: Optimizer,
+    fabric: Fabric,
+    code: str = "",
+    average: nn.Module | None = None,
+) -> Progress:
     """Load the newest intact checkpoint in place.
 
     A corrupted checkpoint is reported and deleted; the previous one is loaded.
@@ -82,6 +97,7 @@ def load_checkpoint(folder: Path, network: nn.Module, optimizer: Optimizer, fabr
         optimizer: Optimizer of its weights.
         fabric: Devices and precision.
         code: Digest of the code that decides numbers.
+        average: The moving average of the network's weights, if the run has one.
 
     Returns:
         The progress of the checkpoint, or of a new run if there is no intact checkpoint.
@@ -108,6 +124,8 @@ def load_checkpoint(folder: Path, network: nn.Module, optimizer: Optimizer, fabr
     try:
         network.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+        if average is not None:
+            average.load_state_dict(state["average"])
         fabric.strategy.precision.load_state_dict(state["scaler"])
     except (KeyError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -1,8 +1,8 @@
 """A training step: forward, loss, backward, optimizer update."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from lightning.fabric import Fabric
@@ -37,6 +37,15 @@ class StepResult:
     def total(self) -> Tensor:
         """Return the sum of the loss terms."""
         return torch.stack(list(self.loss.terms.values())).sum()
+
+    def detach(self) -> "StepResult":
+        """Return the same values without their graph, whose activations would stay in memory."""
+        outputs = {
+            network: HeadOutputs._make(output if output is None else output.detach() for output in of_network)
+            for network, of_network in self.outputs.items()
+        }
+        terms = {name: term.detach() for name, term in self.loss.terms.items()}
+        return replace(self, loss=replace(self.loss, terms=terms), outputs=outputs)
 
 
 def training_step(
@@ -87,16 +96,61 @@ def training_step(
     return StepResult(loss, outputs, assignment_statistics(loss, student_outputs, context, assigner))
 
 
+def accumulate_gradients(
+    parameters: Parameters,
+    model: nn.Module,
+    host_batch: Batch,
+    fabric: Fabric,
+    teacher: nn.Module | None = None,
+    cache: AssignmentCache | None = None,
+    with_statistics: bool = False,
+) -> list[StepResult]:
+    """Run forward and backward on a batch in `accumulate` parts, which add up their gradients.
+
+    The gradient is the mean over the parts. Each part normalizes its losses by its own number of positives and its own
+    sum of IoUs, as each device does, so the gradient equals that of the undivided batch only where these agree.
+
+    The arguments are those of `training_step`.
+
+    Returns:
+        The results of the parts, detached from their graphs; the first has the statistics.
+    """
+    parts = host_batch.split(parameters.accumulate)
+    results = []
+    for index, part in enumerate(parts):
+        # Several devices average their gradients only once, in the last backward pass.
+        with fabric.no_backward_sync(model, enabled=index + 1 < len(parts)):  # type: ignore[arg-type]
+            result = training_step(parameters, model, part, fabric, teacher, cache, with_statistics and index == 0)
+            fabric.backward(result.total() / len(parts))
+        results.append(result.detach())
+    return results
+
+
+def mean_terms(results: Sequence[StepResult]) -> dict[str, Tensor]:
+    """Return the loss terms of a batch: the means over its parts."""
+    names = results[0].loss.terms
+    return {name: torch.stack([result.loss.terms[name] for result in results]).mean() for name in names}
+
+
+def merge_outputs(results: Sequence[StepResult]) -> dict[str, HeadOutputs]:
+    """Return the networks' outputs of a batch from those of its parts."""
+    merged = {}
+    for network in results[0].outputs:
+        fields = zip(*(result.outputs[network] for result in results), strict=True)
+        merged[network] = HeadOutputs._make(None if parts[0] is None else torch.cat(parts) for parts in fields)
+    return merged
+
+
 def optimizer_step(
     parameters: Parameters, model: nn.Module, optimizer: Optimizer, loss: Tensor, fabric: Fabric
 ) -> tuple[Tensor, bool]:
-    """Run backward and update the weights.
+    """Update the weights by the accumulated gradients, and reset these.
 
     Args:
         parameters: Parameters of the run.
         model: The network in training.
         optimizer: Optimizer of its weights.
-        loss: The total loss, a scalar.
+        loss: The total loss behind the gradients, a scalar.
         fabric: Device and precision.
 
     Returns:
@@ -107,8 +161,6 @@ def optimizer_step(
         FloatingPointError: The loss is not finite, or the gradient is not for another reason; the weights are not
             updated.
     """
-    optimizer.zero_grad()
-    fabric.backward(loss)
     grad_norm = fabric.clip_gradients(
         model, optimizer, max_norm=parameters.clip_grad or math.inf, error_if_nonfinite=False
     )
@@ -121,6 +173,7 @@ def optimizer_step(
     if overflowed and fabric.strategy.precision.state_dict().get("scale", 0) < MIN_SCALE:
         raise FloatingPointError("the gradient is not finite")
     optimizer.step()
+    optimizer.zero_grad()
     return torch.zeros_like(grad_norm) if overflowed else grad_norm, overflowed
 
 

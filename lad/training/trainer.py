@@ -28,10 +28,11 @@ from lad.models.serialization import save_detector
 from lad.models.student_teacher import StudentTeacherPair
 from lad.structures import Batch
 from lad.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from lad.training.ema import start_average, update_average
 from lad.training.failed_step import FailedStep, save_failed_step
 from lad.training.interrupt import Interrupt, defer_signals, stop_on_interrupt
 from lad.training.optimizer import build_optimizer, learning_rate
-from lad.training.step import optimizer_step, training_step
+from lad.training.step import accumulate_gradients, mean_terms, merge_outputs, optimizer_step
 from lad.utils.atomic_io import write_text
 from lad.utils.progress import log, progress_bar
 
@@ -39,6 +40,7 @@ STATISTICS_EVERY = 10  # steps
 STATISTIC = "statistic "  # prefix of the sums of statistics; the sum under the prefix itself counts them
 COUNTS = ("overflows",)  # sums over an epoch, not means
 METRICS_FILE, EPOCHS_FOLDER = "metrics.jsonl", "epochs"
+BEST_FILES = {"AP": "model_best.safetensors", "teacher_AP": "teacher_best.safetensors"}  # by the metric that decides
 
 
 @dataclass
@@ -55,6 +57,7 @@ class Trainer:
         steps_per_epoch: Number of steps on each device.
         teacher: The frozen teacher, if the method has one.
         cache: Cache of the teacher's assignments.
+        average: The moving average of the network's weights, with `ema`; it is evaluated and saved in their place.
         code: Digest of the code that decides numbers, stored in checkpoints.
     """
 
@@ -67,12 +70,20 @@ class Trainer:
     steps_per_epoch: int
     teacher: nn.Module | None = None
     cache: AssignmentCache | None = None
+    average: Detector | StudentTeacherPair | None = None
     code: str = ""
+
+    @property
+    def evaluated(self) -> Detector | StudentTeacherPair:
+        """Return the network that is evaluated and saved: the average, if there is one, else the network itself."""
+        return self.average or self.network
 
     def save_checkpoint(self, progress: Progress) -> None:
         """Write a checkpoint, from the first of several processes."""
         if self.fabric.is_global_zero:
-            save_checkpoint(self.folder, self.model, self.optimizer, self.fabric, progress, self.code)
+            save_checkpoint(
+                self.folder, self.model, self.optimizer, self.fabric, progress, self.code, average=self.average
+            )
 
     def learning_rate(self, epoch: int, step: int) -> float:
         """Return the learning rate of a step."""
@@ -89,13 +100,13 @@ def train(
     folder: Path,
     cache: AssignmentCache | None = None,
     code: str = "",
-) -> dict[str, float]:
+) -> tuple[Detector | StudentTeacherPair, dict[str, float]]:
     """Train a network in place, from the last checkpoint in `folder` if there is one.
 
-    Appends a line to metrics.jsonl after every epoch and, with `save_epochs`, saves its weights. A checkpoint is
-    written after every epoch, before its evaluation, every `checkpoint_every` steps, and on an interrupt. The same
-    parameters give the same weights on the same machine, interrupted or not: the random numbers of a step depend only
-    on the seed and the step.
+    Appends a line to metrics.jsonl after every epoch and, with `save_epochs`, saves its weights; the weights of the
+    epoch with the highest AP so far are kept in `BEST_FILES`. A checkpoint is written after every epoch, before its
+    evaluation, every `checkpoint_every` steps, and on an interrupt. The same parameters give the same weights on the
+    same machine, interrupted or not: the random numbers of a step depend only on the seed and the step.
 
     Args:
         parameters: Parameters of the run.
@@ -109,13 +120,15 @@ def train(
         code: Digest of the code that decides numbers; a checkpoint with another digest is not loaded.
 
     Returns:
-        The COCO metrics; those of a pair's teacher start with `teacher_`.
+        The network that was evaluated, which is the average of the weights with `ema`, and its COCO metrics; those of a
+        pair's teacher start with `teacher_`.
 
     Raises:
         ValueError: A loss or gradient is not finite.
         OSError: The disk is full.
     """
     network.to(memory_format=torch.channels_last)
+    average = None if parameters.ema is None else start_average(network).to(fabric.device)
     if parameters.compile:
         torch.compiler.reset()  # graphs of earlier networks in this process count against a limit
         network.compile()
@@ -125,13 +138,13 @@ def train(
     train_batches = load_batches(train_set, sampler, parameters, fabric)
     val_batches = load_batches(val_set, evaluation_batches(val_set, parameters, fabric), parameters, fabric)
     trainer = Trainer(
-        parameters, network, model, optimizer, fabric, folder, sampler.batches_per_epoch, teacher, cache, code
+        parameters, network, model, optimizer, fabric, folder, sampler.batches_per_epoch, teacher, cache, average, code
     )
-    progress = load_checkpoint(folder, network, optimizer, fabric, code)
+    progress = load_checkpoint(folder, network, optimizer, fabric, code, average)
     if fabric.is_global_zero:
         _drop_metrics_after(folder, progress.epoch)
         if parameters.save_epochs and progress == Progress():
-            save_epoch(folder, network, 0)
+            save_epoch(folder, trainer.evaluated, 0)
 
     metrics: dict[str, float] = {}
     while progress.epoch < parameters.epochs:
@@ -152,19 +165,21 @@ def train(
             line["train_seconds"] = time.perf_counter() - started
             if is_evaluated:
                 batches = stop_on_interrupt(progress_bar(val_batches, f"{title} · evaluation"), interrupt)
-                metrics = _evaluate(network, batches, val_set, fabric, parameters.evaluator)
+                metrics = _evaluate(trainer.evaluated, batches, val_set, fabric, parameters.evaluator)
                 line |= metrics
             line["seconds"] = time.perf_counter() - started
             progress = Progress(epoch + 1)
             if fabric.is_global_zero:
+                save_best(folder, trainer.evaluated, metrics if is_evaluated else {})
                 append_metrics(folder, line)
                 if parameters.save_epochs:
-                    save_epoch(folder, network, epoch + 1)
+                    save_epoch(folder, trainer.evaluated, epoch + 1)
                 ap = f" · AP {line['AP']:.3f}" if "AP" in line else ""
                 log(f"{title} · loss {line['loss']:.3f}{ap} · {line['seconds']:.0f} s")
             trainer.save_checkpoint(progress)
             fabric.barrier()
-    return metrics or _evaluate(network, val_batches, val_set, fabric, parameters.evaluator)
+    metrics = metrics or _evaluate(trainer.evaluated, val_batches, val_set, fabric, parameters.evaluator)
+    return trainer.evaluated, metrics
 
 
 def train_epoch(trainer: Trainer, batches: Iterable[Batch], progress: Progress, interrupt: Interrupt) -> Progress:
@@ -187,25 +202,28 @@ def train_epoch(trainer: Trainer, batches: Iterable[Batch], progress: Progress, 
         torch.manual_seed(_step_seed(parameters.seed, epoch, step, fabric.global_rank))
         for group in trainer.optimizer.param_groups:
             group["lr"] = trainer.learning_rate(epoch, step)
-        result = training_step(
+        results = accumulate_gradients(
             parameters, trainer.model, batch, fabric, trainer.teacher, trainer.cache, step % STATISTICS_EVERY == 0
         )
-        loss = result.total()
+        losses = {"loss": torch.stack([result.total() for result in results]).mean(), **mean_terms(results)}
         try:
-            grad_norm, overflowed = optimizer_step(parameters, trainer.model, trainer.optimizer, loss, fabric)
+            grad_norm, overflowed = optimizer_step(parameters, trainer.model, trainer.optimizer, losses["loss"], fabric)
         except FloatingPointError as error:
-            failed = FailedStep(parameters, epoch, step, batch, result.loss.terms, result.outputs)
+            failed = FailedStep(parameters, epoch, step, batch, mean_terms(results), merge_outputs(results))
             path = save_failed_step(trainer.folder, fabric.global_rank, trainer.model, failed)
             raise ValueError(
                 f"{error} in epoch {epoch + 1}, step {step + 1} (images {batch.image_id.tolist()}); lower lr (now "
                 f"{parameters.lr}), or see where it starts: lad replay {path}"
             ) from None
-        counts = {"positives": (result.loss.gt_index >= 0).sum(), "gts": torch.tensor(len(batch.targets.boxes))}
-        _add(sums, {"loss": loss, **result.loss.terms, "grad_norm": grad_norm, **counts})
+        if trainer.average is not None and parameters.ema is not None:
+            update_average(trainer.average, trainer.network, parameters.ema, epoch * trainer.steps_per_epoch + step)
+        positives = torch.stack([(result.loss.gt_index >= 0).sum() for result in results]).sum()
+        counts = {"positives": positives, "gts": torch.tensor(len(batch.targets.boxes))}
+        _add(sums, {**losses, "grad_norm": grad_norm, **counts})
         if parameters.precision == "16-mixed":
             _add(sums, {"overflows": torch.tensor(int(overflowed))})
-        if result.statistics is not None:
-            named = {STATISTIC + name: value for name, value in result.statistics.items()}
+        if results[0].statistics is not None:
+            named = {STATISTIC + name: value for name, value in results[0].statistics.items()}
             _add(sums, {STATISTIC: torch.tensor(1), **named})
         progress = Progress(epoch, step + 1, sums)
         if interrupt.agreed(fabric, step):
@@ -256,6 +274,25 @@ def _evaluate(
     student = evaluate(network.student, batches, val_set.annotations, fabric, evaluator)
     teacher = evaluate(network.teacher, batches, val_set.annotations, fabric, evaluator)
     return student | {f"teacher_{name}": value for name, value in teacher.items()}
+
+
+def save_best(folder: Path, network: Detector | StudentTeacherPair, metrics: Mapping[str, float]) -> None:
+    """Save each network of the run whose AP exceeds that of all earlier epochs.
+
+    Args:
+        folder: Folder of the run; its metrics.jsonl holds the earlier epochs.
+        network: The evaluated network, or the pair of co-learning.
+        metrics: Metrics of this epoch; empty without an evaluation.
+    """
+    if isinstance(network, StudentTeacherPair):
+        networks = {"AP": network.student, "teacher_AP": network.teacher}
+    else:
+        networks = {"AP": network}
+    earlier = read_metrics(folder)
+    for name, detector in networks.items():
+        best = max((line[name] for line in earlier if line.get(name) is not None), default=-math.inf)
+        if metrics.get(name, math.nan) > best:
+            save_detector(detector, folder / BEST_FILES[name])
 
 
 def save_epoch(folder: Path, network: Detector | StudentTeacherPair, epochs_done: int) -> None:

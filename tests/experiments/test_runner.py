@@ -17,6 +17,7 @@ from lad.experiments.leaderboard import results_table
 from lad.experiments.run_store import find_run, finished_runs, is_training
 from lad.experiments.runner import compare, run_experiment
 from lad.experiments.setup import open_data
+from lad.models.serialization import load_detector
 from lad.training import step, trainer
 
 compile_in_place = torch.nn.Module.compile
@@ -57,7 +58,8 @@ def test_a_runs_folder_has_its_parameters_metrics_results_and_weights(shapes, tm
     run = run_experiment(parameters)
     assert run.folder == tmp_path / parameters.run_name
     assert {path.name for path in run.folder.iterdir()} - {"lock"} == {
-        "code.json", "epochs", "metrics.jsonl", "model.safetensors", "params.json", "results.json",
+        "code.json", "epochs", "metrics.jsonl", "model.safetensors", "model_best.safetensors", "params.json",
+        "results.json",
     }  # fmt: skip
     assert Parameters(**json.loads((run.folder / "params.json").read_text())) == parameters
     assert set(run.results["metrics"]) == set(METRICS)
@@ -67,6 +69,31 @@ def test_a_runs_folder_has_its_parameters_metrics_results_and_weights(shapes, tm
     assert {"loss", "cls", "box", "iou", "grad_norm", "positives_per_gt", "lr"} <= set(run.epochs[0])
     detector = run.load_detector()
     assert not detector.training and not any(parameter.requires_grad for parameter in detector.parameters())
+
+
+def test_the_best_epoch_is_kept_beside_the_last_and_named_in_the_results(shapes, tmp_path):
+    run = run_experiment(tiny(shapes, tmp_path, eval_every=1, epochs=3))
+    aps = [line["AP"] for line in run.epochs]
+    best = 1 + aps.index(max(aps))
+    assert run.results["best"] == {"epoch": best, "AP": max(aps)} and run.results["teacher_best"] is None
+    kept, of_epoch = load_detector(run.folder / "model_best.safetensors"), run.load_detector(best)
+    assert all(torch.equal(of_epoch.state_dict()[name], value) for name, value in kept.state_dict().items())
+
+
+@pytest.mark.parametrize("method", ["baseline", "colad"])
+def test_with_ema_the_average_is_evaluated_and_the_raw_weights_are_saved_beside_it(method, shapes, tmp_path):
+    teacher = {"teacher": "r18"} if method == "colad" else {}
+    run = run_experiment(tiny(shapes, tmp_path, method=method, ema=0.9, epochs=1, **teacher))
+    plain = run_experiment(tiny(shapes, tmp_path, method=method, epochs=1, **teacher))
+    names = {"model": run, "teacher": run.teacher_network()} if method == "colad" else {"model": run}
+    for name, network in names.items():
+        raw = load_detector(run.folder / f"{name}_raw.safetensors").state_dict()
+        average = network.load_detector().state_dict()
+        trained_without = load_detector(plain.folder / f"{name}.safetensors").state_dict()
+        assert all(torch.equal(raw[key], value) for key, value in trained_without.items())
+        assert any(not torch.equal(raw[key], value) for key, value in average.items())
+    assert run.metrics != plain.metrics and run.epochs[0]["loss"] == plain.epochs[0]["loss"]
+    assert not (plain.folder / "model_raw.safetensors").exists()
 
 
 def test_the_same_parameters_give_the_same_numbers_and_another_seed_different_ones(shapes, tmp_path):

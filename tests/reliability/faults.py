@@ -62,7 +62,8 @@ def wait_until(condition: Callable[[], object], is_running: Callable[[], bool]) 
 def outcome(run: Run) -> dict[str, object]:
     """Return everything that must not depend on faults: the bytes of the weights, and the metrics without times."""
     epochs = [{name: value for name, value in line.items() if "seconds" not in name} for line in run.epochs]
-    return {"weights": run.weights_file().read_bytes(), "epochs": epochs, "metrics": run.metrics}
+    weights = {path.name: path.read_bytes() for path in run.folder.glob("*.safetensors")}
+    return {"weights": weights, "epochs": epochs, "metrics": run.metrics}
 
 
 def finish(parameters: Parameters) -> dict[str, object]:

@@ -37,9 +37,9 @@ def undisturbed(shapes, tmp_path_factory) -> dict[str, object]:
 
 
 def on_two_devices(data: Path, out: Path, **changes: object) -> Parameters:
-    """Return the parameters of a baseline run on two devices."""
-    baseline = {"method": "baseline", "teacher": None, "cache_teacher": False, "devices": 2}
-    return cached_lad(data, out, **{**baseline, **changes})
+    """Return the parameters of a baseline run on two devices, with accumulated gradients and averaged weights."""
+    baseline = {"method": "baseline", "teacher": None, "cache_teacher": False, "devices": 2, "ema": 0.9}
+    return cached_lad(data, out, **{**baseline, "accumulate": 2, **changes})
 
 
 def written(parameters: Parameters, file: Path) -> Path:
@@ -90,7 +90,7 @@ def test_a_wrong_number_of_processes_is_an_error_of_one_line(shapes, tmp_path):
 
 
 def test_on_a_signal_all_devices_finish_the_same_step_and_save_it(shapes, tmp_path):
-    changes = {"batch_size": 2, "epochs": 12, "eval_every": 12, "checkpoint_every": 500}
+    changes = {"batch_size": 2, "accumulate": 1, "epochs": 12, "eval_every": 12, "checkpoint_every": 500}
     parameters = on_two_devices(shapes, tmp_path / "stopped", **changes)
     command = [sys.executable, *MODULE, str(written(parameters, tmp_path / "p.json"))]
     with subprocess.Popen(command, **QUIET) as process:

@@ -21,12 +21,13 @@ from lad.experiments.run_store import find_run
 
 METHODS = {
     "LAD with a cached teacher": {},
-    "co-learning": {"method": "colad", "cache_teacher": False},
-    "soft label, saved epochs, two workers": {
+    "co-learning, averaged weights": {"method": "colad", "cache_teacher": False, "ema": 0.9},
+    "soft label, saved epochs, two workers, accumulated gradients": {
         "method": "soft_label",
         "cache_teacher": False,
         "save_epochs": True,
         "workers": 2,
+        "accumulate": 2,
     },
 }
 
@@ -42,7 +43,7 @@ def test_a_run_killed_at_random_moments_has_the_same_bytes_in_the_end(method, ti
 
 
 def test_a_killed_run_leaves_no_data_loader_processes_behind(shapes, tmp_path):
-    two_workers = METHODS["soft label, saved epochs, two workers"]
+    two_workers = METHODS["soft label, saved epochs, two workers, accumulated gradients"]
     process = start(cached_lad(shapes, tmp_path, **two_workers, epochs=1000))
     run = psutil.Process(process.pid)
     wait_until(lambda: len(run.children(recursive=True)) >= 2, process.is_alive)

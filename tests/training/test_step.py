@@ -19,9 +19,16 @@ from lad.distillation.assignment_cache import AssignmentCache
 from lad.distillation.methods import METHODS, MethodLoss, build_method, lad_loss, register_method
 from lad.geometry import make_anchors
 from lad.models.student_teacher import StudentTeacherPair
-from lad.structures import Batch
+from lad.structures import Batch, Targets
 from lad.training.optimizer import build_optimizer
-from lad.training.step import optimizer_step, training_step
+from lad.training.step import (
+    StepResult,
+    accumulate_gradients,
+    mean_terms,
+    merge_outputs,
+    optimizer_step,
+    training_step,
+)
 from lad.utils.options import OPTIONS
 
 HW = (96, 128)
@@ -30,6 +37,11 @@ HW = (96, 128)
 def context_of(batch: Batch, assigner: Assigner) -> AssignmentContext:
     anchors = make_anchors(HW)
     return AssignmentContext(assigner.find_candidates(anchors, batch.targets), anchors, batch.targets)
+
+
+def backward_and_step(parameters, model, optimizer, loss, fabric):
+    fabric.backward(loss)
+    return optimizer_step(parameters, model, optimizer, loss, fabric)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -141,7 +153,7 @@ def test_a_registered_assigner_trains_with_its_options(method, largest_overlap, 
         parameters = make_parameters({**given, "assigner_options": {"min_overlap": min_overlap}})
         frozen_teacher = teacher if method == "lad" else None
         result = training_step(parameters, model, batch, fabric, frozen_teacher, with_statistics=True)
-        norm, _ = optimizer_step(parameters, model, optimizer, result.total(), fabric)
+        norm, _ = backward_and_step(parameters, model, optimizer, result.total(), fabric)
         positives.append(int((result.loss.gt_index >= 0).sum()))
         assert norm > 0 and result.statistics["agreement"] >= 0
     assert positives[0] > positives[1] > 0
@@ -189,7 +201,7 @@ def test_the_gradient_is_clipped_to_clip_grad_and_its_norm_before_clipping_is_re
     )
     model, optimizer = fabric.setup(layer, build_optimizer(parameters, list(layer.parameters())))
     loss = model(torch.tensor([[3.0, 4.0, 0.0]])).sum()
-    norm, overflowed = optimizer_step(parameters, model, optimizer, loss, fabric)
+    norm, overflowed = backward_and_step(parameters, model, optimizer, loss, fabric)
     assert norm == pytest.approx(5) and not overflowed
     distance = (before - layer.weight).norm().item()
     assert distance == pytest.approx(0.1 * (clip_grad or 5), rel=1e-4)
@@ -207,7 +219,7 @@ def update(fabric: Fabric, factor: float):
     parameters = make_parameters({"method": "baseline", "lr": 0.1, "optimizer": "sgd"})
     model, optimizer = fabric.setup(layer, torch.optim.SGD(layer.parameters(), lr=0.1))
     before = layer.weight.detach().clone()
-    norm, overflowed = optimizer_step(parameters, model, optimizer, (layer.weight * factor).sum(), fabric)
+    norm, overflowed = backward_and_step(parameters, model, optimizer, (layer.weight * factor).sum(), fabric)
     return before, layer.weight.detach(), norm, overflowed
 
 
@@ -239,5 +251,65 @@ def test_a_loss_or_gradient_that_is_not_finite_raises_and_leaves_the_weights(mak
     model, optimizer = fabric.setup(weights, torch.optim.SGD(weights.parameters(), lr=0.1))
     parameters = make_parameters({"method": "baseline", "clip_grad": 0})
     with pytest.raises(FloatingPointError, match=f"^the {message} is not finite$"):
-        optimizer_step(parameters, model, optimizer, loss_of(weights[0]), fabric)
+        backward_and_step(parameters, model, optimizer, loss_of(weights[0]), fabric)
     assert weights[0].tolist() == [1, 1]
+
+
+def gradients(parameters, batch, fabric, make_detectors) -> tuple[dict[str, torch.Tensor], list[StepResult]]:
+    """Return the gradients of a batch, and the results of its parts."""
+    student, teacher = make_detectors()
+    entry = METHODS[parameters.method]
+    network = StudentTeacherPair(student, teacher) if entry.trains_teacher else student
+    frozen_teacher = teacher.requires_grad_(False) if entry.needs_teacher and not entry.trains_teacher else None
+    model = fabric.setup_module(network)
+    results = accumulate_gradients(parameters, model, batch, fabric, frozen_teacher)
+    return {name: weight.grad for name, weight in network.named_parameters() if weight.grad is not None}, results
+
+
+def twice(batch: Batch) -> Batch:
+    """Return a batch of its images and, behind them, the same images again: both halves have the same counts."""
+    targets = batch.targets
+    doubled = Targets(
+        targets.boxes.repeat(2, 1),
+        targets.labels.repeat(2),
+        torch.cat([targets.image, targets.image + len(batch.image_id)]),
+        targets.image_hw.repeat(2, 1),
+    )
+    ids, hw = batch.image_id.repeat(2), batch.original_hw.repeat(2, 1)
+    return Batch(batch.images.repeat(2, 1, 1, 1), doubled, ids, hw, batch.is_flipped.repeat(2))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_accumulated_gradients_are_those_of_the_whole_batch_where_the_counts_of_its_parts_agree(
+    method, batch, fabric, make_detectors
+):
+    """The networks are in eval mode: else BatchNorm's statistics would depend on the images of a part."""
+    parameters = {"method": method, "batch_size": 4}
+    whole, results = gradients(make_parameters(parameters), twice(batch), fabric, make_detectors)
+    parts, of_parts = gradients(make_parameters({**parameters, "accumulate": 2}), twice(batch), fabric, make_detectors)
+    assert (len(results), len(of_parts)) == (1, 2) and whole.keys() == parts.keys()
+    size = torch.stack([gradient.norm() for gradient in whole.values()]).norm()
+    for name, gradient in whole.items():
+        torch.testing.assert_close(parts[name], gradient, rtol=0, atol=1e-5 * float(size), msg=name)
+    for name, term in mean_terms(results).items():
+        torch.testing.assert_close(mean_terms(of_parts)[name], term)
+    merged, outputs = merge_outputs(of_parts), merge_outputs(results)
+    assert merged.keys() == outputs.keys()
+    torch.testing.assert_close(merged["student"].cls_logits, outputs["student"].cls_logits, rtol=1e-4, atol=1e-5)
+
+
+def test_accumulated_gradients_are_the_mean_of_those_of_the_parts(batch, fabric, make_detectors):
+    one, two = make_parameters({"method": "lad", "batch_size": 2}), {"method": "lad", "batch_size": 2, "accumulate": 2}
+    accumulated, results = gradients(make_parameters(two), batch, fabric, make_detectors)
+    of_images = [gradients(one, batch.take([row]), fabric, make_detectors)[0] for row in range(2)]
+    for name, gradient in accumulated.items():
+        torch.testing.assert_close(gradient, (of_images[0][name] + of_images[1][name]) / 2, rtol=1e-4, atol=1e-6)
+    assert not any(term.requires_grad for result in results for term in result.loss.terms.values())
+
+
+def test_only_the_first_part_computes_statistics(batch, fabric, make_detectors):
+    student, teacher = make_detectors()
+    parameters = make_parameters({"method": "lad", "batch_size": 2, "accumulate": 2})
+    model = fabric.setup_module(student)
+    results = accumulate_gradients(parameters, model, batch, fabric, teacher, with_statistics=True)
+    assert results[0].statistics is not None and results[1].statistics is None

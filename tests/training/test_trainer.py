@@ -11,18 +11,23 @@ import torch
 from lightning.fabric import Fabric
 
 from lad.config.experiment import make_parameters
+from lad.models.serialization import load_detector
+from lad.models.student_teacher import StudentTeacherPair
 from lad.structures import Batch
 from lad.training.checkpoint import Progress, checkpoints, load_checkpoint
+from lad.training.ema import start_average
 from lad.training.failed_step import read_failed_step
 from lad.training.interrupt import Interrupt
 from lad.training.optimizer import build_optimizer, learning_rate
 from lad.training.trainer import (
+    BEST_FILES,
     STATISTIC,
     STATISTICS_EVERY,
     Trainer,
     append_metrics,
     epoch_file,
     read_metrics,
+    save_best,
     save_epoch,
     train_epoch,
 )
@@ -36,7 +41,8 @@ def make_trainer(fabric: Fabric, make_detectors, tmp_path) -> Callable[..., Trai
         parameters = make_parameters({"method": "baseline", "epochs": 2, **given})
         network, _ = make_detectors()
         model, optimizer = fabric.setup(network, build_optimizer(parameters, list(network.parameters())))
-        return Trainer(parameters, network, model, optimizer, fabric, tmp_path, steps)
+        average = None if parameters.ema is None else start_average(network)
+        return Trainer(parameters, network, model, optimizer, fabric, tmp_path, steps, average=average)
 
     return make
 
@@ -87,6 +93,58 @@ def test_an_interrupted_epoch_ends_after_its_step_and_resumes_to_the_same_weight
     assert all(torch.equal(progress.sums[name], value) for name, value in expected.sums.items())
     resumed_weights = weights_of(resumed)
     assert all(torch.equal(resumed_weights[name], value) for name, value in weights_of(whole).items())
+
+
+def test_a_resumed_run_has_the_same_average_of_weights(make_trainer, batch):
+    settings = {"ema": 0.9, "accumulate": 2, "batch_size": 2}
+    whole = make_trainer(3, **settings)
+    train_epoch(whole, [batch] * 3, Progress(), Interrupt())
+    first = make_trainer(3, **settings)
+    progress = train_epoch(first, [batch] * 2, Progress(), Interrupt())
+    first.save_checkpoint(progress)
+
+    resumed = make_trainer(3, **settings)
+    progress = load_checkpoint(
+        resumed.folder, resumed.network, resumed.optimizer, resumed.fabric, average=resumed.average
+    )
+    train_epoch(resumed, [batch], progress, Interrupt())
+    assert whole.evaluated is whole.average and resumed.evaluated is resumed.average
+    expected, raw = whole.average.state_dict(), whole.network.state_dict()
+    assert any(not torch.equal(expected[name], raw[name]) for name in raw)
+    assert all(torch.equal(value, expected[name]) for name, value in resumed.average.state_dict().items())
+
+
+def test_the_weights_of_the_highest_ap_are_kept(make_trainer):
+    trainer = make_trainer(1)
+    first_weight = next(trainer.network.parameters())
+    best = trainer.folder / BEST_FILES["AP"]
+
+    def end_epoch(epoch: int, ap: float | None) -> float:
+        """Change the weights, end an epoch with this AP, and return the best network's first value."""
+        with torch.no_grad():
+            first_weight.fill_(epoch)
+        metrics = {} if ap is None else {"AP": ap}
+        save_best(trainer.folder, trainer.network, metrics)
+        append_metrics(trainer.folder, {"epoch": epoch, **metrics})
+        return next(load_detector(best).parameters()).flatten()[0].item() if best.exists() else math.nan
+
+    assert math.isnan(end_epoch(1, None)) and math.isnan(end_epoch(2, math.nan))
+    assert [end_epoch(3, 0.2), end_epoch(4, 0.2), end_epoch(5, None), end_epoch(6, 0.3), end_epoch(7, 0.1)] == [
+        3, 3, 3, 6, 6,
+    ]  # fmt: skip
+
+
+def test_in_co_learning_each_network_has_its_own_best_epoch(make_trainer, make_detectors):
+    folder, pair = make_trainer(1).folder, StudentTeacherPair(*make_detectors())
+    for epoch, (ap, teacher_ap) in enumerate([(0.1, 0.5), (0.2, 0.4)]):
+        save_best(folder, pair, {"AP": ap, "teacher_AP": teacher_ap})
+        append_metrics(folder, {"epoch": epoch, "AP": ap, "teacher_AP": teacher_ap})
+        with torch.no_grad():
+            for weight in pair.parameters():
+                weight += 1
+    trained = pair.state_dict()["student.head.cls.bias"][0], pair.state_dict()["teacher.head.cls.bias"][0]
+    saved = [load_detector(folder / file).state_dict()["head.cls.bias"][0] for file in BEST_FILES.values()]
+    assert [round(float(last - own)) for last, own in zip(trained, saved, strict=True)] == [1, 2]
 
 
 def test_a_checkpoint_is_written_every_so_many_steps_but_not_after_the_last(make_trainer, batch):
