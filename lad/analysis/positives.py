@@ -104,7 +104,9 @@ def cost_map(analysis: AssignmentAnalysis, targets: Targets, gt: int) -> Tensor:
     outputs, anchors = analysis.outputs, analysis.anchors
     inside = inside_images(anchors, targets.image_hw)[targets.image[gt]]
     pairs = _all_pairs(anchors, targets, gt)
-    cls_cost, box_cost = cost_terms(outputs, pairs, anchors, targets, analysis.paa.box_weight)
+    cls_cost, box_cost = cost_terms(
+        outputs, pairs, anchors, targets, analysis.paa.box_weight, analysis.paa.class_weight
+    )
     return (cls_cost + box_cost).masked_fill(~inside, torch.nan)
 
 
@@ -129,7 +131,8 @@ def candidate_table(analysis: AssignmentAnalysis, targets: Targets, gt: int, pos
     source = dict(zip(of_gt.anchor.tolist(), of_gt.source.tolist(), strict=True))
     candidates = analysis.paa.find_candidates(anchors, targets)
     anchor = torch.unique(torch.cat([candidates.anchor[candidates.gt == gt], torch.tensor([*source]).long()]))
-    all_terms = cost_terms(outputs, _all_pairs(anchors, targets, gt), anchors, targets, analysis.paa.box_weight)
+    weights = (analysis.paa.box_weight, analysis.paa.class_weight)
+    all_terms = cost_terms(outputs, _all_pairs(anchors, targets, gt), anchors, targets, *weights)
     cls_cost, box_cost = (term[anchor] for term in all_terms)
     predicted = decode_deltas(anchors.boxes[anchor], outputs.box_deltas[image, anchor].float())
     count = int(analysis.count[gt])
@@ -193,7 +196,7 @@ def _gt_index(
         paa = student.paa
         candidates = paa.find_candidates(student.anchors, targets)
         student_cost, teacher_cost = (
-            anchor_cost(network.outputs, candidates, network.anchors, targets, paa.box_weight)
+            anchor_cost(network.outputs, candidates, network.anchors, targets, paa.box_weight, paa.class_weight)
             for network in (student, teacher)
         )
         select_cost = COST_SELECTIONS[assignment.removeprefix("colad_")]

@@ -30,6 +30,7 @@ class PAA(Assigner):
         topk: Candidates of lowest cost that are kept per gt and level.
         min_iou: Lowest IoU of an anchor with its gt for it to be a candidate.
         box_weight: Weight of the GIoU term in the cost.
+        class_weight: Weight of the class term in the cost; 0 scores candidates by their boxes alone.
 
     Source: PAA (Kim and Lee, ECCV 2020), as in OpenMMLab's PAAHead.
     """
@@ -38,6 +39,7 @@ class PAA(Assigner):
     topk: int = Field(default=TOPK_PER_LEVEL, ge=1, le=1000)
     min_iou: float = Field(default=MIN_IOU, gt=0, lt=1)
     box_weight: float = Field(default=BOX_WEIGHT, ge=0, le=100)
+    class_weight: float = Field(default=1.0, ge=0, le=100)
 
     def find_candidates(self, anchors: Anchors, targets: Targets) -> Candidates:
         """Return the candidates of `match_candidates`."""
@@ -45,7 +47,8 @@ class PAA(Assigner):
 
     def score(self, outputs: HeadOutputs, context: AssignmentContext) -> Tensor:
         """Return the candidates' costs, [M, 1]."""
-        return anchor_cost(outputs, context.candidates, context.anchors, context.targets, self.box_weight)[:, None]
+        weights = (self.box_weight, self.class_weight)
+        return anchor_cost(outputs, context.candidates, context.anchors, context.targets, *weights)[:, None]
 
     def assign(self, candidate_scores: Tensor, context: AssignmentContext) -> Tensor:
         """Return the assignment gt_index [N, A] of `assign`."""

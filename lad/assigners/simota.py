@@ -31,6 +31,7 @@ class SimOTA(Assigner):
         topk_ious: Highest IoUs of a gt whose sum is its number of positives.
         iou_weight: Weight of −log IoU in the transport cost.
         center_radius: Distance from a gt's center, in strides and per axis, within which an anchor is near it.
+        class_weight: Weight of the class term in the transport cost; 0 scores candidates by their boxes alone.
 
     Source: YOLOX (Ge et al., 2021).
     """
@@ -39,6 +40,7 @@ class SimOTA(Assigner):
     topk_ious: int = Field(default=TOPK_IOUS, ge=1, le=1000)
     iou_weight: float = Field(default=IOU_WEIGHT, ge=0, le=100)
     center_radius: float = Field(default=CENTER_RADIUS, gt=0, le=100)
+    class_weight: float = Field(default=1.0, ge=0, le=100)
 
     def find_candidates(self, anchors: Anchors, targets: Targets) -> Candidates:
         """Return the anchors whose centers lie within a gt or near its center."""
@@ -46,7 +48,7 @@ class SimOTA(Assigner):
 
     def score(self, outputs: HeadOutputs, context: AssignmentContext) -> Tensor:
         """Return `simota_cost`, [M, 2]."""
-        return simota_cost(outputs, context, self.iou_weight, self.center_radius)
+        return simota_cost(outputs, context, self.iou_weight, self.center_radius, self.class_weight)
 
     def assign(self, candidate_scores: Tensor, context: AssignmentContext) -> Tensor:
         """Return the assignment gt_index [N, A] of `assign_simota`."""
@@ -59,24 +61,32 @@ def simota_cost(
     context: AssignmentContext,
     iou_weight: float = IOU_WEIGHT,
     center_radius: float = CENTER_RADIUS,
+    class_weight: float = 1.0,
 ) -> Tensor:
     """Return the transport cost of each candidate and the IoU of its predicted box with the gt, [M, 2].
 
-    The cost is the binary cross-entropy of the class scores − iou_weight · log IoU, + 1e5 where the center does not
-    lie both within the gt and near its center.
+    The cost is class_weight · the binary cross-entropy of the class scores − iou_weight · log IoU, + 1e5 where the
+    center does not lie both within the gt and near its center. With class_weight 0, the class logits are not read.
 
     Source: SimOTA (YOLOX, Ge et al., 2021); the score is PAA's, sqrt(σ(cls) · σ(iou)).
     """
     candidates, targets = context.candidates, context.targets
     iou = predicted_iou(outputs, candidates, context.anchors, targets)
+    outside = ~is_within_and_near(context, center_radius)
+    cost = OUTSIDE_COST * outside - iou_weight * (iou + 1e-8).log()
+    if class_weight:
+        cost = cost + class_weight * _class_cost(outputs, candidates, targets)
+    return torch.stack([cost, iou], dim=1)
+
+
+def _class_cost(outputs: HeadOutputs, candidates: Candidates, targets: Targets) -> Tensor:
+    """Return the binary cross-entropy [M] of each candidate's class scores, summed over the classes."""
     probability = outputs.cls_logits[candidates.image, candidates.anchor].float().sigmoid()  # [M, C]
     if outputs.iou_logits is not None:
         quality = outputs.iou_logits[candidates.image, candidates.anchor].float().sigmoid()
         probability = (probability * quality[:, None]).sqrt()
     one_hot = F.one_hot(targets.labels[candidates.gt], probability.shape[1]).float()
-    cls_cost = F.binary_cross_entropy(probability, one_hot, reduction="none").sum(dim=1)
-    outside = ~is_within_and_near(context, center_radius)
-    return torch.stack([cls_cost - iou_weight * (iou + 1e-8).log() + OUTSIDE_COST * outside, iou], dim=1)
+    return F.binary_cross_entropy(probability, one_hot, reduction="none").sum(dim=1)
 
 
 @torch.no_grad()

@@ -28,7 +28,8 @@ class TAL(Assigner):
 
     Attributes:
         topk: Positives per gt at most.
-        iou_power: β of the alignment s · u^β.
+        iou_power: β of the alignment s^α · u^β.
+        class_weight: α; 0 scores candidates by their boxes alone.
 
     Source: TOOD (Feng et al., ICCV 2021), α 1.
     """
@@ -36,6 +37,7 @@ class TAL(Assigner):
     title: ClassVar[str] = "TAL"
     topk: int = Field(default=TOPK, ge=1, le=1000)
     iou_power: float = Field(default=IOU_POWER, ge=0, le=100)
+    class_weight: float = Field(default=1.0, ge=0, le=100)
 
     def find_candidates(self, anchors: Anchors, targets: Targets) -> Candidates:
         """Return the anchors whose centers lie within a gt."""
@@ -43,7 +45,7 @@ class TAL(Assigner):
 
     def score(self, outputs: HeadOutputs, context: AssignmentContext) -> Tensor:
         """Return `alignment_metric`, [M, 2]."""
-        return alignment_metric(outputs, context, self.iou_power)
+        return alignment_metric(outputs, context, self.iou_power, self.class_weight)
 
     def assign(self, candidate_scores: Tensor, context: AssignmentContext) -> Tensor:
         """Return the assignment gt_index [N, A] of `assign_tal`."""
@@ -51,18 +53,24 @@ class TAL(Assigner):
 
 
 @torch.no_grad()
-def alignment_metric(outputs: HeadOutputs, context: AssignmentContext, iou_power: float = IOU_POWER) -> Tensor:
-    """Return the task alignment of each candidate, [M, 2]: −log(s · u^β) and u.
+def alignment_metric(
+    outputs: HeadOutputs, context: AssignmentContext, iou_power: float = IOU_POWER, class_weight: float = 1.0
+) -> Tensor:
+    """Return the task alignment of each candidate, [M, 2]: −log(s^α · u^β) and u.
 
-    s is the probability of the gt's class, u the IoU of the predicted box with the gt, β `iou_power`.
+    s is the probability of the gt's class, u the IoU of the predicted box with the gt, α `class_weight`, β `iou_power`.
+    With α 0, the class logits are not read.
 
     Source: TOOD (Feng et al., ICCV 2021), α 1, β 6.
     """
     candidates = context.candidates
     iou = predicted_iou(outputs, candidates, context.anchors, context.targets)
-    labels = context.targets.labels[candidates.gt]
-    logit = outputs.cls_logits[candidates.image, candidates.anchor, labels].float()
-    return torch.stack([-F.logsigmoid(logit) - iou_power * iou.clamp(min=1e-6).log(), iou], dim=1)
+    cost = -iou_power * iou.clamp(min=1e-6).log()
+    if class_weight:
+        labels = context.targets.labels[candidates.gt]
+        logit = outputs.cls_logits[candidates.image, candidates.anchor, labels].float()
+        cost = cost - class_weight * F.logsigmoid(logit)
+    return torch.stack([cost, iou], dim=1)
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from faults import (
     corrupt,
     fill_the_disk,
     finish,
+    folder_of,
     kill_at_random,
     newest_checkpoint,
     start,
@@ -18,6 +19,7 @@ from faults import (
 )
 
 from lad.experiments.run_store import find_run
+from lad.training.checkpoint import checkpoints
 
 METHODS = {
     "LAD with a cached teacher": {},
@@ -44,8 +46,11 @@ def test_a_run_killed_at_random_moments_has_the_same_bytes_in_the_end(method, ti
 
 def test_a_killed_run_leaves_no_data_loader_processes_behind(shapes, tmp_path):
     two_workers = METHODS["soft label, saved epochs, two workers, accumulated gradients"]
-    process = start(cached_lad(shapes, tmp_path, **two_workers, epochs=1000))
+    parameters = cached_lad(shapes, tmp_path, **two_workers, epochs=1000)
+    process = start(parameters)
     run = psutil.Process(process.pid)
+    # After the first step: a worker that is still starting would not notice that its parent is gone (PyTorch).
+    wait_until(lambda: checkpoints(folder_of(parameters.of_teacher())), process.is_alive)
     wait_until(lambda: len(run.children(recursive=True)) >= 2, process.is_alive)
     workers = run.children(recursive=True)
     process.kill()
