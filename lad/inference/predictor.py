@@ -1,6 +1,7 @@
 """Prediction: images of any kind and size → boxes in pixels of these images."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -18,13 +19,12 @@ from lad.geometry import make_anchors
 from lad.inference.postprocess import MAX_DETECTIONS, MIN_SCORE, NMS_IOU, score_candidates, suppress
 from lad.inference.tta import TTAView, concatenate_detections, soft_vote, to_original_image
 from lad.models.detector import Detector
-from lad.structures import Batch, Detections, Sample
+from lad.structures import Batch, Detections, HeadOutputs, Sample
 
 Merge = Literal["nms", "soft_vote"]
 MAX_PIXELS = 8 * 800 * 1344  # per forward pass, unless a single image has more
 
 
-@torch.no_grad()
 def predict(
     detector: Detector,
     images: Any,
@@ -42,7 +42,7 @@ def predict(
     other images.
 
     Args:
-        detector: The detector; it runs on its own device and is left in eval mode.
+        detector: The detector, in any floating-point precision; it runs on its own device and is left in eval mode.
         images: One image or several, each a path, a PIL image, an array [H, W, 3] or [H, W], or a tensor [3, H, W],
             with uint8 values or floats in [0, 1]. A file's EXIF rotation is applied; a PIL image is used as it is.
         batch_size: Maximal number of images that are read, and batched, at once.
@@ -60,6 +60,28 @@ def predict(
     Raises:
         ValueError: If an argument is invalid or an image cannot be read.
     """
+    return list(predict_stream(detector, images, batch_size, views, merge, vote, min_score, nms_iou, max_detections))
+
+
+def predict_stream(
+    detector: Detector,
+    images: Any,
+    batch_size: int = 8,
+    views: Sequence[TTAView] = (),
+    merge: Merge = "nms",
+    vote: bool = True,
+    min_score: float = MIN_SCORE,
+    nms_iou: float = NMS_IOU,
+    max_detections: int = MAX_DETECTIONS,
+) -> Iterator[Detections]:
+    """Yield the detections of each image; `predict` is the list of them.
+
+    Images are taken from `images`, such as a generator, `batch_size` at a time and forgotten once they are predicted:
+    memory does not depend on their number. The arguments are those of `predict`.
+
+    Raises:
+        ValueError: If an argument is invalid; later, when an image cannot be read.
+    """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be 1 or more")
     images = [images] if _is_one_image(images) else images
@@ -70,45 +92,70 @@ def predict(
     configuration = detector.configuration
     views = tuple(views) or (TTAView(configuration.short_side, configuration.long_side),)
     detector.eval()
-    detections: list[Detections] = []
-    remaining = iter(images)
-    while chunk := list(islice(remaining, batch_size)):
-        pixels = [_to_pixels(image, len(detections) + index) for index, image in enumerate(chunk)]
+
+    @torch.no_grad()
+    def predict_batch(chunk: Iterable[Any], start: int) -> list[Detections]:
+        pixels = [_to_pixels(image, number) for number, image in enumerate(chunk, start)]
         by_image: list[list[Detections]] = [[] for _ in pixels]  # candidates of each image, one entry per view
         for view in views:
             for index, candidates in _view_candidates(detector, pixels, view, min_score):
                 if merge == "soft_vote":
                     candidates = suppress(candidates, vote, nms_iou, max_detections)
                 by_image[index].append(candidates)
-        for candidates in map(concatenate_detections, by_image):
-            if merge == "soft_vote":
-                detections.append(soft_vote(candidates, min_score=min_score, max_detections=max_detections))
-            else:
-                detections.append(suppress(candidates, vote, nms_iou, max_detections))
-    return detections
+        if merge == "soft_vote":
+            return [
+                soft_vote(concatenate_detections(views_of), min_score=min_score, max_detections=max_detections)
+                for views_of in by_image
+            ]
+        return [suppress(concatenate_detections(views_of), vote, nms_iou, max_detections) for views_of in by_image]
+
+    return _by_batch(iter(images), batch_size, predict_batch)
+
+
+def _by_batch(
+    images: Iterator[Any], batch_size: int, predict_batch: Callable[[Iterable[Any], int], list[Detections]]
+) -> Iterator[Detections]:
+    """Yield the detections of all images; no image of a batch is referenced while the next batch is read."""
+    count = 0
+    while detections := predict_batch(islice(images, batch_size), count):
+        yield from detections
+        count += len(detections)
 
 
 def _view_candidates(
     detector: Detector, pixels: Sequence[Tensor], view: TTAView, min_score: float
 ) -> Iterator[tuple[int, Detections]]:
     """Yield the index of each image in `pixels` with its candidates in a view, in pixels of the image."""
-    device = next(detector.parameters()).device
+    weights = next(detector.parameters())
     transform = eval_transform(view.short_side, view.long_side, view.flip)
     samples = [_to_sample(transform(tv_tensors.Image(image)), index, image) for index, image in enumerate(pixels)]
     max_numel = max((sample.image[0].numel() for sample in samples), default=1)
     for indices in batches_of_one_size(
         [sample.image.shape[-2:] for sample in samples], batch_size=max(1, MAX_PIXELS // max_numel)
     ):
-        batch = collate([samples[index] for index in indices]).to(device)
+        batch = collate([samples[index] for index in indices]).to(weights.device)
         batch_candidates = score_candidates(
-            detector(batch.images.contiguous(memory_format=torch.channels_last)),
-            make_anchors(batch.padded_hw, device),
+            _forward(detector, batch.images.to(weights.dtype)),
+            make_anchors(batch.padded_hw, weights.device),
             batch.targets.image_hw,
             original_hw=batch.original_hw,
             min_score=min_score,
         )
         for row, candidates in enumerate(batch_candidates):
             yield int(batch.image_id[row]), _undo_view(candidates, view, batch, row)
+
+
+def _forward(detector: Detector, images: Tensor) -> HeadOutputs:
+    """Compute the head's outputs; report an operation that the device lacks in half precision."""
+    try:
+        return detector(images.contiguous(memory_format=torch.channels_last))
+    except RuntimeError as error:
+        missing = re.search(r'("\S+" )?not implemented for.*', str(error))
+        if missing is None:
+            raise
+        raise ValueError(
+            f"the detector cannot run in {images.dtype} on '{images.device}' ({missing[0]}); use detector.float()"
+        ) from None
 
 
 def _undo_view(candidates: Detections, view: TTAView, batch: Batch, row: int) -> Detections:

@@ -1,6 +1,10 @@
 """predict takes images of any kind and size and returns boxes in pixels of each image."""
 
+import copy
 import dataclasses
+import gc
+import weakref
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,7 +16,7 @@ from lad.data.annotations import read_annotations
 from lad.data.coco import CocoDataset, find_split
 from lad.data.synthetic.shapes import write_shapes
 from lad.geometry import encode_deltas, make_anchors
-from lad.inference.predictor import predict
+from lad.inference.predictor import predict, predict_stream
 from lad.inference.tta import TTAView, with_flips
 from lad.models.detector import Configuration, Detector, build_detector
 from lad.structures import Detections, HeadOutputs
@@ -188,3 +192,62 @@ def test_an_unknown_merge_is_refused(detector):
 
 def test_no_images_give_no_detections(detector):
     assert predict(detector, []) == []
+
+
+def test_the_stream_yields_what_predict_returns_in_the_order_of_the_images(detector, pictures):
+    assert_same(list(predict_stream(detector, iter(pictures), batch_size=4)), predict(detector, pictures))
+    assert_same(list(predict_stream(detector, pictures[0])), predict(detector, pictures[0]))
+
+
+def test_no_more_than_a_batch_of_images_is_in_memory(detector, pictures):
+    alive: set[int] = set()
+
+    class Counted(np.ndarray):
+        pass
+
+    def images() -> Iterator[np.ndarray]:
+        for number, picture in enumerate(3 * pictures):
+            gc.collect()
+            assert len(alive) <= 2  # the third of its batch is this one
+            image = picture.copy().view(Counted)
+            alive.add(number)
+            weakref.finalize(image, alive.discard, number)
+            yield image
+            del image
+
+    assert len(list(predict_stream(detector, images(), batch_size=3))) == 18
+
+
+def test_invalid_arguments_are_refused_when_the_stream_is_made(detector, pictures):
+    with pytest.raises(ValueError, match="batch_size=0 must be 1 or more"):
+        predict_stream(detector, pictures, batch_size=0)
+
+
+def test_gradients_are_off_in_the_network_but_not_for_who_reads_the_stream(detector, pictures):
+    for detections in predict_stream(detector, pictures[:2]):
+        assert torch.is_grad_enabled() and not detections.boxes.requires_grad
+
+
+@pytest.mark.parametrize(("precision", "atol"), [("half", 0.1), ("bfloat16", 1.0), ("double", 0.01)])
+def test_a_detector_in_another_precision_gives_about_the_same_boxes(detector, pictures, precision, atol):
+    (expected,) = predict(detector, pictures[0])
+    (actual,) = predict(getattr(copy.deepcopy(detector), precision)(), pictures[0])
+    assert len(actual.boxes) == len(expected.boxes) and actual.boxes.dtype == torch.float32
+    torch.testing.assert_close(actual.boxes[:5], expected.boxes[:5], atol=atol, rtol=0)
+    torch.testing.assert_close(actual.scores[:5], expected.scores[:5], atol=0.02, rtol=0)
+
+
+def test_an_operation_without_the_precision_is_one_line_with_the_remedy(detector, pictures, monkeypatch):
+    deformable = build_detector("x101_64x4d_dcn", num_classes=3, width=0.25, channels=64).bfloat16()
+    message = (
+        r"cannot run in torch.bfloat16 on 'cpu' \(\"deformable_im2col\" not implemented .*; use detector.float\(\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        predict(deformable, pictures[0])
+
+    def fail(images: torch.Tensor) -> HeadOutputs:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(detector, "forward", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        predict(detector, pictures[0])
