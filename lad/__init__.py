@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from lad.config.experiment import make_parameters
     from lad.experiments.evaluate import evaluate_checkpoint
     from lad.experiments.runner import compare, run_experiment
-    from lad.inference.predictor import predict
+    from lad.inference.files import predict_files
+    from lad.inference.predictor import predict, predict_stream
     from lad.models.serialization import load_detector, save_detector
 
 __version__ = "0.1.0"
@@ -20,6 +21,8 @@ __all__ = [
     "load_detector",
     "make_parameters",
     "predict",
+    "predict_files",
+    "predict_stream",
     "run_experiment",
     "save_detector",
 ]
@@ -29,6 +32,8 @@ _MODULES = {
     "load_detector": "lad.models.serialization",
     "make_parameters": "lad.config.experiment",
     "predict": "lad.inference.predictor",
+    "predict_files": "lad.inference.files",
+    "predict_stream": "lad.inference.predictor",
     "run_experiment": "lad.experiments.runner",
     "save_detector": "lad.models.serialization",
 }

@@ -9,6 +9,7 @@ COMMANDS = {
     "run": "lad.experiments.runner",
     "table": "lad.paper.runner",
     "results": "lad.experiments.leaderboard",
+    "predict": "lad.inference.cli",
     "report": "lad.report.cli",
     "validate": "lad.data.validation.report",
     "replay": "lad.experiments.replay",
@@ -21,6 +22,7 @@ commands:
   run FILE           run one experiment from a parameter file
   table TABLE        run all experiments of one of the paper's tables
   results [FOLDER]   print the AP of all finished runs in a folder
+  predict FILE …     detect the objects in images, folders, animations or videos
   report [PATH]      write an HTML page from an executed notebook or a folder of runs
   validate FOLDER    check a data set; can write a corrected copy
   replay FILE        repeat a training step that failed
