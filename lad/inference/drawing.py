@@ -15,8 +15,8 @@ from lad.utils.messages import one_line
 Box = tuple[float, float, float, float]
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#56B4E9")  # of the first classes, as in the figures
 GOLDEN_RATIO = 0.618034
-LINE_SHARE, FONT_SHARE = 1 / 200, 1 / 32  # of the picture's size, the square root of its number of pixels
-MIN_LINE, MIN_FONT = 1, 10  # pixels
+LINE_SHARE, FONT_SHARE = 1 / 160, 1 / 32  # of the picture's size, the square root of its number of pixels
+MIN_LINE, MIN_FONT = 2, 10  # pixels
 
 
 def draw_boxes(pixels: np.ndarray, detections: Detections, class_names: Sequence[str]) -> Image.Image:
@@ -74,11 +74,12 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _draw_outline(draw: ImageDraw.ImageDraw, box: Sequence[float], color: tuple[int, int, int], line: int) -> None:
-    """Draw the outline of a box, inside of it, between two thin lines that make it visible on any background."""
+    """Draw the outline of a box, inside of it; a thick one in a rim that makes it visible on any background."""
     x0, y0, x1, y1 = (round(value) for value in box)
     x1, y1 = max(x0, x1 - 1), max(y0, y1 - 1)  # the last pixels of the box
-    rim = max(1, line // 4)
-    draw.rectangle((x0 - rim, y0 - rim, x1 + rim, y1 + rim), outline=_text_color(color), width=rim)
+    rim = line // 3
+    if rim:
+        draw.rectangle((x0 - rim, y0 - rim, x1 + rim, y1 + rim), outline=_text_color(color), width=rim)
     draw.rectangle((x0, y0, x1, y1), outline=color, width=line)
 
 
