@@ -1,6 +1,6 @@
 """Write docs/licenses.md: the license of every package that this one needs, as stated by the installed packages.
 
-python scripts/make_licenses.py    # in an environment with all extras, as `make setup` makes it
+python scripts/make_licenses.py    # in an environment with all extras: that of `make setup`, and lad[video]
 """
 
 import re
@@ -52,9 +52,10 @@ project.
 
 """
 TAIL = """
-Two of these include software under other terms than their own. The wheel of **imageio-ffmpeg** contains an `ffmpeg`
+Three of these include software under other terms than their own. The wheel of **imageio-ffmpeg** contains an `ffmpeg`
 under the **GPL-3.0-or-later**: a separate program, started only to write an animation as `.mp4`; without the package
-the system's `ffmpeg` is used, and `.gif` files need none. On Linux **torch** depends on NVIDIA's CUDA libraries, which
+the system's `ffmpeg` is used, and `.gif` files need none. The wheel of **opencv-python-headless** contains FFmpeg's
+libraries under the **LGPL-2.1**, to read and write videos. On Linux **torch** depends on NVIDIA's CUDA libraries, which
 are proprietary; torch's builds for the CPU do not.
 
 ## Other material
