@@ -20,6 +20,21 @@ def progress_bar(items: Iterable[Item], description: str) -> Iterable[Item]:
     return tqdm(items, desc=description, leave=False, disable=not is_interactive(), mininterval=0.5, dynamic_ncols=True)
 
 
+def byte_progress_bar(description: str, total: int | None, done: int = 0) -> tqdm:
+    """Return a progress bar of bytes, to be updated by the caller; `total` is None if unknown."""
+    return tqdm(
+        desc=description,
+        total=total,
+        initial=done,
+        unit="B",
+        unit_scale=True,
+        leave=False,
+        disable=not is_interactive(),
+        mininterval=0.5,
+        dynamic_ncols=True,
+    )
+
+
 def log(line: str) -> None:
     """Print one line without breaking a progress bar."""
     tqdm.write(line)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from lad.models.safe_load import read_tensors
+from lad.utils.download import download
 
 
 class Backbone(nn.Module):
@@ -131,15 +132,10 @@ def _imagenet_state(name: str) -> Mapping[str, Tensor]:
         )
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(weights.url, str(file), _hash_prefix(file.name), progress=False)
-        except (OSError, RuntimeError) as error:  # unreachable; the hash does not match
-            raise ValueError(
-                f"weights 'imagenet' for {name} could not be downloaded ({error}); fetch {weights.url} on a machine "
-                f"with internet and put it at {file}, or pass weights=<its path>, or weights='none' to train from "
-                "scratch"
-            ) from None
+            download(weights.url, file, _hash_prefix(file.name), "pass weights='none' to train from scratch")
+        except ValueError as error:
+            raise ValueError(f"weights 'imagenet' for {name}: {error}") from None
     return read_tensors(file, f"weights 'imagenet' at {file}")
 
 

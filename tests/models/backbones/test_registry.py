@@ -4,12 +4,14 @@ import dataclasses
 import functools
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torchvision
+from local_server import LocalServer, serve
 from torchvision.models.resnet import BasicBlock
 
 from lad.models.backbones.registry import (
@@ -79,16 +81,6 @@ def test_weights_of_another_network_are_refused(tmp_path):
         build_detector("r50", num_classes=3, weights=str(tmp_path / "resnet18.pth"))
 
 
-def test_a_failed_download_of_imagenet_weights_explains_what_to_do(tmp_path, monkeypatch):
-    def unreachable(*_arguments, **_options):
-        raise OSError("no route to host")
-
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("torch.hub.download_url_to_file", unreachable)
-    with pytest.raises(ValueError, match=r"weights 'imagenet' for r18 .*no route to host.*fetch https://.*put it at"):
-        build_detector("r18", num_classes=3, weights="imagenet")
-
-
 class Harmful:
     """Creates a file when it is unpickled the usual way."""
 
@@ -100,36 +92,45 @@ class Harmful:
 
 
 @pytest.fixture
-def published(tmp_path, monkeypatch) -> Path:
-    """ImageNet weights of r18 as torchvision publishes them, with the hash in their name, at a local address; the cache
-    is empty."""
+def server(tmp_path, monkeypatch) -> Iterator[LocalServer]:
+    """A server of ImageNet weights of r18 as torchvision publishes them, with the hash in their name; the cache is
+    empty."""
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "new.pth")
-    digest = hashlib.sha256((tmp_path / "new.pth").read_bytes()).hexdigest()[:8]
-    file = (tmp_path / "new.pth").rename(tmp_path / f"resnet18-{digest}.pth")
+    content = (tmp_path / "new.pth").read_bytes()
+    name = f"resnet18-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    local = dataclasses.replace(BACKBONES["r18"], imagenet=SimpleNamespace(url=file.as_uri()))
-    monkeypatch.setitem(BACKBONES, "r18", local)
-    return file
+    with serve({f"/{name}": content}) as server:
+        local = dataclasses.replace(BACKBONES["r18"], imagenet=SimpleNamespace(url=f"{server.url}/{name}"))
+        monkeypatch.setitem(BACKBONES, "r18", local)
+        yield server
 
 
-def test_imagenet_weights_are_downloaded_once(published):
+def test_imagenet_weights_are_downloaded_once(server):
     first = build_detector("r18", num_classes=3, weights="imagenet")
-    published.unlink()
     second = build_detector("r18", num_classes=3, weights="imagenet")
     assert torch.equal(first.backbone.conv1.weight, second.backbone.conv1.weight)
+    assert len(server.requests) == 1
 
 
-def test_a_download_with_a_wrong_hash_is_refused_and_not_kept(published, tmp_path):
-    published.write_bytes(published.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"weights 'imagenet' for r18 could not be downloaded \(invalid hash value"):
+def test_a_failed_download_of_imagenet_weights_explains_what_to_do(server):
+    server.files.clear()
+    line = r"weights 'imagenet' for r18: http.*HTTP 404.*put it at .*resnet18-\w+\.pth, or pass weights='none' to train"
+    with pytest.raises(ValueError, match=line):
         build_detector("r18", num_classes=3, weights="imagenet")
-    assert not list((tmp_path / "cache" / "hub" / "checkpoints").iterdir())
 
 
-def test_a_file_in_the_cache_is_checked_and_not_unpickled_either(published, tmp_path):
-    cached = tmp_path / "cache" / "hub" / "checkpoints" / published.name
+def test_a_download_with_a_wrong_hash_is_refused_and_not_kept(server, tmp_path):
+    server.files = {name: content[:1000] for name, content in server.files.items()}
+    with pytest.raises(ValueError, match=r"weights 'imagenet' for r18: http.*its SHA-256 begins with \w+, not with"):
+        build_detector("r18", num_classes=3, weights="imagenet")
+    assert {file.suffix for file in (tmp_path / "cache" / "hub" / "checkpoints").iterdir()} <= {".lock"}
+
+
+def test_a_file_in_the_cache_is_checked_and_not_unpickled_either(server, tmp_path):
+    (name,) = server.files
+    cached = tmp_path / "cache" / "hub" / "checkpoints" / name.strip("/")
     cached.parent.mkdir(parents=True)
     torch.save({"fc.weight": Harmful(tmp_path / "harm")}, cached)
-    with pytest.raises(ValueError, match=rf"weights 'imagenet' at .*{published.name}: its SHA-256 begins with"):
+    with pytest.raises(ValueError, match=rf"weights 'imagenet' at .*{name}: its SHA-256 begins with"):
         build_detector("r18", num_classes=3, weights="imagenet")
     assert not (tmp_path / "harm").exists()
