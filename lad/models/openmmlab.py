@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,10 +11,8 @@ from lad.geometry import STRIDES
 from lad.models.backbones.registry import BACKBONES
 from lad.models.detector import Configuration, Detector
 from lad.models.heads.registry import HEADS
-from lad.models.safe_load import WRAPPERS
+from lad.models.parts import Part, part_of
 
-Part = Literal["student", "teacher", "ema"]
-PARTS: tuple[Part, ...] = ("student", "teacher", "ema")
 Rules = tuple[tuple[str, str], ...]  # (pattern of our names, OpenMMLab's name); the first full match counts
 
 FPN_RULES: Rules = (
@@ -26,7 +24,6 @@ SCALE = "head.scale"  # one tensor here, one per level in OpenMMLab
 SCALE_NAMES = tuple(f"bbox_head.scales.{level}.scale" for level in range(len(STRIDES)))
 CLASSIFIER = ("head.cls.weight", "head.cls.bias")
 CLASSIFIER_NAME = "bbox_head.atss_cls.weight"
-NOT_NETWORK = ("data_preprocessor.",)
 UNUSED_IOU = "bbox_head.atss_centerness."  # published heads have it even where they were trained without it
 
 
@@ -37,10 +34,11 @@ def load_openmmlab_state(
 
     Args:
         detector: The detector; unchanged if an error is raised.
-        state: The checkpoint's state dict, alone or under "state_dict"; a prefix `module.` is dropped.
+        state: The checkpoint's state dict, alone or under "state_dict" and similar keys; prefixes such as `module.`
+            are dropped.
         part: The network to load: "student"; "teacher", names that start with `teacher_`; or "ema", names that start
-            with `ema_`: the other copy of a network with averaged weights. OpenMMLab 2.x saves the averages under the
-            plain names and the raw weights under these.
+            with `ema_`: the other copy of a network with averaged weights. OpenMMLab saves the averages under the plain
+            names and the raw weights under these.
         new_classifier: Whether the detector keeps its freshly initialized classifier if the numbers of classes differ.
 
     Raises:
@@ -115,33 +113,6 @@ def openmmlab_name(own_name: str, rules: Rules) -> str:
         if match:
             return match.expand(replacement)
     return own_name
-
-
-def part_of(state: Mapping[str, Any], part: Part) -> dict[str, Tensor]:
-    """Return the tensors of one network of an OpenMMLab checkpoint, without prefixes.
-
-    Raises:
-        ValueError: If the checkpoint does not contain this network.
-    """
-    if part not in PARTS:
-        raise ValueError(f"part='{part}' is not one of {', '.join(PARTS)}")
-    for wrapper in WRAPPERS:
-        state = state.get(wrapper, state)
-    parts: dict[str, dict[str, Tensor]] = {name: {} for name in PARTS}
-    for name, value in state.items():
-        while name.startswith("module."):
-            name = name.removeprefix("module.")
-        prefixed = re.match(r"(teacher|ema)_(?:model\.)?(?:module[._])?", name)
-        if not name.startswith(NOT_NETWORK):
-            parts[prefixed[1] if prefixed else "student"][name[prefixed.end() :] if prefixed else name] = value
-    if not parts[part]:
-        available = " or ".join(f"part='{name}'" for name, tensors in parts.items() if tensors) or "no network"
-        raise ValueError(f"the OpenMMLab checkpoint contains no {part}; it contains {available}")
-    if part != "ema":
-        return parts[part]
-    # OpenMMLab 2.x writes these names without dots; the plain names show where the dots belong.
-    dotted = {name.replace(".", "_"): name for name in parts["student"]}
-    return {dotted.get(name, name): value for name, value in parts["ema"].items()}
 
 
 def _load_scales(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

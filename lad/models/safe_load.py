@@ -1,6 +1,5 @@
 """Reading tensors from checkpoint files without executing anything in them."""
 
-import hashlib
 import re
 import zipfile
 from collections.abc import Mapping
@@ -12,11 +11,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from lad.models.parts import Part, unwrap
+from lad.utils.download import is_html, sha256_of
+
 # OpenMMLab and torchvision end file names with the first digits of the SHA-256. An end like 20210601 is a date instead.
 DIGEST = re.compile(r"-(?!(?:19|20)\d{6}\.)([0-9a-f]{8})\.pth$")
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-WRAPPERS = ("state_dict", "model")  # keys under which OpenMMLab and others keep the tensors
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 # Objects of the logs that OpenMMLab 3.x saves beside the tensors. They are read as empty objects: no code is executed.
 LOG_OBJECTS = (
     "mmengine.logging.history_buffer.HistoryBuffer",
@@ -42,12 +44,13 @@ def read_tensors(path: Path, title: str = "") -> dict[str, Tensor]:
     return read_checkpoint(path, title)[0]
 
 
-def read_checkpoint(path: Path, title: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_checkpoint(path: Path, title: str = "", part: Part = "student") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a checkpoint file, in safetensors' or torch's format.
 
     Args:
         path: The file.
         title: How the user named the file, for error messages.
+        part: Which state dict to prefer if the file has several: "ema" takes the averaged weights; see `unwrap`.
 
     Returns:
         Names and tensors, on the CPU, and the file's metadata (OpenMMLab's `meta`). Everything else is ignored.
@@ -60,9 +63,15 @@ def read_checkpoint(path: Path, title: str = "") -> tuple[dict[str, Tensor], dic
     title = title or f"checkpoint '{path}'"
     if not path.is_file():
         raise ValueError(f"{title}: no such file")
+    _check_beginning(path, title)
     _check_digest(path, title)
-    is_safetensors = path.suffix == ".safetensors"
-    state, meta = _read_safetensors(path, title) if is_safetensors else _unwrap(_read_torch(path, title), title)
+    if path.suffix == ".safetensors":
+        state, meta = _read_safetensors(path, title)
+    else:
+        content = _read_torch(path, title)
+        state, meta = unwrap(content, part) or {}, _metadata(content)
+    if not state:
+        raise ValueError(f"{title}: contains no state dict (names and tensors, alone or under 'state_dict')")
     _check_kinds(state, path, title)
     broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
@@ -71,13 +80,24 @@ def read_checkpoint(path: Path, title: str = "") -> tuple[dict[str, Tensor], dic
     return state, meta
 
 
+def _check_beginning(path: Path, title: str) -> None:
+    """Raise ValueError for a file that is no checkpoint at all, but what a failed download or clone leaves."""
+    with path.open("rb") as file:
+        beginning = file.read(512)
+    if not beginning:
+        raise ValueError(f"{title}: the file is empty; download or copy it again")
+    if is_html(beginning):
+        raise ValueError(f"{title}: is an HTML page, not a checkpoint; download the file that the page links")
+    if beginning.startswith(LFS_POINTER):
+        raise ValueError(f"{title}: is a Git LFS pointer, not the file itself; run `git lfs pull` in its repository")
+
+
 def _check_digest(path: Path, title: str) -> None:
     """Raise ValueError if the file's SHA-256 does not begin with the digits in its name."""
     named = DIGEST.search(path.name)
     if named is None:
         return
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[: len(named[1])]
+    digest = sha256_of(path)[: len(named[1])]
     if digest != named[1]:
         raise ValueError(
             f"{title}: its SHA-256 begins with {digest}, not with {named[1]} as in its name: the file is incomplete or "
@@ -131,15 +151,7 @@ def _is_compressed(path: Path) -> bool:
         return False
 
 
-def _unwrap(content: Any, title: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the state dict and the metadata of a file's content."""
+def _metadata(content: Any) -> dict[str, Any]:
+    """Return OpenMMLab's `meta` of a file's content."""
     meta = content.get("meta") if isinstance(content, dict) else None
-    for name in WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            content = content[name]
-    is_state = isinstance(content, dict) and all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
-    )
-    if not is_state or not content:
-        raise ValueError(f"{title}: contains no state dict (names and tensors, alone or under 'state_dict')")
-    return dict(content), meta if isinstance(meta, dict) else {}
+    return meta if isinstance(meta, dict) else {}

@@ -1,7 +1,6 @@
 """Detectors as files: our own, a safetensors file with the configuration inside, and OpenMMLab's."""
 
 import dataclasses
-import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +10,12 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from lad.models.backbones.registry import BACKBONES
-from lad.models.detector import Configuration, Detector, build_detector
-from lad.models.heads.registry import HEADS
-from lad.models.openmmlab import CLASSIFIER_NAME, Part, load_openmmlab_state, part_of, to_openmmlab_state
+from lad.models.architecture import build, check_anchors, has_own_names, infer_configuration
+from lad.models.detector import Configuration, Detector
+from lad.models.openmmlab import load_openmmlab_state, to_openmmlab_state
+from lad.models.parts import Part, part_of
 from lad.models.safe_load import read_checkpoint
+from lad.models.zoo import COCO_CLASSES, checkpoint_file, published_checkpoint
 from lad.utils.atomic_io import atomic_write
 
 SUFFIX = ".safetensors"
@@ -39,64 +39,79 @@ def save_openmmlab(detector: Detector, path: Path | str) -> None:
         torch.save({"meta": meta, "state_dict": to_openmmlab_state(detector)}, unfinished)
 
 
-def load_detector(path: Path | str, part: Part = "student", iou_branch: bool = True) -> Detector:
-    """Load a detector from a checkpoint file.
+def load_detector(
+    checkpoint: Path | str, part: Part = "student", iou_branch: bool | None = None, sha256: str | None = None
+) -> Detector:
+    """Load a detector from a checkpoint.
 
     Args:
-        path: A file of `save_detector`, such as a run's model.safetensors, or one of OpenMMLab or the paper, whose
-            backbone, width, head and classes are inferred from its names and shapes.
-        part: Which network of an OpenMMLab file to load; see `load_openmmlab_state`.
+        checkpoint: A file of `save_detector`, such as a run's model.safetensors; a state dict under this package's or
+            OpenMMLab's names, whose backbone, width, head and classes are inferred from names and shapes; a published
+            name (`lad checkpoints` lists them) or a web address, downloaded on first use.
+        part: Which network of a file with several to load; see `load_openmmlab_state`. With "ema", averaged weights are
+            also found under "ema", "model_ema" and similar keys.
         iou_branch: False for heads of the paper that were trained without the IoU branch; their files contain an
-            untrained one.
+            untrained one. Published names imply it.
+        sha256: SHA-256 of the file, or its first digits, to verify it by; a web address may need it.
 
     Returns:
         The detector in eval mode on the CPU, with frozen parameters.
 
     Raises:
-        ValueError: If the file cannot be read, fits no network of this package, or contains NaNs; names the file.
+        ValueError: If the file cannot be found, downloaded or read, fits no network of this package, or contains NaNs;
+            names the file.
     """
-    path = Path(path)
-    state, meta = read_checkpoint(path)
+    path, entry = checkpoint_file(checkpoint, sha256), published_checkpoint(checkpoint)
+    state, meta = read_checkpoint(path, part=part)
     configuration = _read_configuration(path, meta)
     try:
-        if configuration is not None and (part != "student" or not iou_branch):
+        if configuration is not None and (part != "student" or iou_branch is False):
             raise ValueError("contains its configuration; part and iou_branch are for published checkpoints")
-        if path.suffix == SUFFIX and configuration is not None:
-            detector = _build_for(configuration, state)
-            detector.load_state_dict(state)
+        tensors = part_of(state, part)
+        check_anchors(tensors, meta)
+        if configuration is None:
+            is_untrained = iou_branch is False or (entry is not None and not entry.iou_branch)
+            configuration = _complete(infer_configuration(tensors), meta, is_untrained, entry is not None)
+        detector = _build_for(configuration, tensors)
+        if has_own_names(tensors):
+            detector.load_state_dict(tensors)
         else:
-            if configuration is None:
-                configuration = dataclasses.replace(_infer_configuration(part_of(state, part)), iou_branch=iou_branch)
-            detector = _build_for(configuration, state)
-            load_openmmlab_state(detector, state, part)
+            load_openmmlab_state(detector, tensors)
     except (ValueError, ArithmeticError, RuntimeError) as error:
         raise ValueError(f"checkpoint '{path}': {' '.join(str(error).split())}") from None
     detector.to(memory_format=torch.channels_last)  # a fifth faster
     return detector.eval().requires_grad_(False)
 
 
+def _complete(
+    configuration: Configuration, meta: Mapping[str, Any], is_iou_untrained: bool, is_published: bool
+) -> Configuration:
+    """Return an inferred configuration with what names and shapes do not show: class names, an untrained IoU branch."""
+    names = _class_names(meta)
+    if len(names) != configuration.num_classes:
+        names = COCO_CLASSES if is_published and configuration.num_classes == len(COCO_CLASSES) else ()
+    iou_branch = configuration.iou_branch and not is_iou_untrained
+    return dataclasses.replace(configuration, iou_branch=iou_branch, class_names=names)
+
+
+def _class_names(meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the class names in OpenMMLab's metadata, of 2.x or 3.x; empty if there are none."""
+    dataset = meta.get("dataset_meta")
+    for content, key in ((meta, "CLASSES"), (dataset, "CLASSES"), (dataset, "classes")):
+        names = content.get(key) if isinstance(content, Mapping) else None
+        if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+            return tuple(names)
+    return ()
+
+
 def _build_for(configuration: Configuration, state: Mapping[str, Tensor]) -> Detector:
     """Build the network; raise ValueError, before memory is allocated, if it is far larger than its weights."""
     with torch.device("meta"):
-        needed = sum(parameter.numel() for parameter in _build(configuration).parameters())
+        needed = sum(parameter.numel() for parameter in build(configuration).parameters())
     available = sum(value.numel() for value in state.values())
     if needed > 2 * available:  # below that, loading lists the names that are missing
         raise ValueError(f"describes a network of {needed:,} parameters, but contains {available:,}")
-    return _build(configuration)
-
-
-def _build(configuration: Configuration) -> Detector:
-    """Build the network of a configuration."""
-    detector = build_detector(
-        configuration.backbone,
-        configuration.num_classes,
-        configuration.width,
-        configuration.head,
-        iou_branch=configuration.iou_branch,
-        channels=configuration.channels,
-    )
-    detector.configuration = configuration
-    return detector
+    return build(configuration)
 
 
 def _to_json(configuration: Configuration) -> str:
@@ -113,7 +128,7 @@ def _read_configuration(path: Path, meta: Mapping[str, Any]) -> Configuration | 
         configuration = Configuration(**{**content, "class_names": tuple(content["class_names"])})
         _check_sizes(configuration)
         with torch.device("meta"):
-            _build(configuration)
+            build(configuration)
         return configuration
     except (ValueError, TypeError, KeyError, ArithmeticError, RuntimeError) as error:
         reason = " ".join(str(error).split())
@@ -129,36 +144,3 @@ def _check_sizes(configuration: Configuration) -> None:
     names, num_classes = configuration.class_names, configuration.num_classes
     if not all(isinstance(name, str) for name in names) or len(names) not in (0, num_classes):
         raise ValueError(f"class_names are not {num_classes} names")
-
-
-def _infer_configuration(tensors: Mapping[str, Tensor]) -> Configuration:
-    """Return the configuration, width included, whose backbone has the most names and shapes of these tensors."""
-    classifier = tensors.get(CLASSIFIER_NAME)
-    if classifier is None or classifier.dim() != 4:
-        raise ValueError(f"contains no {CLASSIFIER_NAME}; it must be a PAA or LAD detector of OpenMMLab")
-    num_classes, channels = classifier.shape[:2]
-    keys = {name: f"bbox_head.{entry.openmmlab_key}" for name, entry in HEADS.items() if entry.openmmlab_key}
-    head = next((name for name, key in keys.items() if key in tensors), Configuration.head)
-    shapes = _backbone_shapes(tensors)
-
-    def fit(backbone: str) -> tuple[int, float]:
-        full = _shapes_of(Configuration(backbone, num_classes, channels=channels))
-        stem = next(iter(full))
-        width = shapes[stem][0] / full[stem][0] if shapes.get(stem) else 1.0
-        candidate = _shapes_of(Configuration(backbone, num_classes, width, channels=channels))
-        return -len(candidate.items() ^ shapes.items()), width
-
-    best = max(BACKBONES, key=fit)
-    return Configuration(best, num_classes, fit(best)[1], head, channels=channels)
-
-
-@functools.lru_cache(maxsize=64)
-def _shapes_of(configuration: Configuration) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a backbone under OpenMMLab's names."""
-    with torch.device("meta"):  # allocates no memory
-        return _backbone_shapes(to_openmmlab_state(_build(configuration)))
-
-
-def _backbone_shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors of a backbone."""
-    return {name: tuple(value.shape) for name, value in tensors.items() if name.startswith("backbone.")}

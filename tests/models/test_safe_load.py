@@ -80,7 +80,7 @@ def test_a_pickle_that_executes_code_is_refused(tmp_path, zipped):
     assert not (tmp_path / "harm").exists()
 
 
-@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.99])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_a_truncated_file_is_reported_in_one_line(tmp_path, suffix, share):
     file = tmp_path / f"half{suffix}"
@@ -123,6 +123,34 @@ def test_files_that_are_not_checkpoints_are_refused_in_one_line(tmp_path, conten
         read_tensors(tmp_path / "x.pth")
     with pytest.raises(ValueError, match=r"nowhere\.pth': no such file"):
         read_tensors(tmp_path / "nowhere.pth")
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x-12345678.pth", "x.safetensors"])
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"", "the file is empty; download or copy it again"),
+        (b"<!DOCTYPE html>\n<html><title>Sign in</title>", "is an HTML page, not a checkpoint; download the file"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 12345\n",
+            "is a Git LFS pointer, not the file itself; run `git lfs pull`",
+        ),
+    ],
+)
+def test_what_failed_downloads_leave_is_named(tmp_path, name, content, line):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name}': {line}"):
+        read_tensors(tmp_path / name)
+
+
+def test_a_lightning_checkpoint_loads_and_its_hyperparameters_run_no_code(tmp_path):
+    """`hyper_parameters` is a plain dictionary, unless somebody saved objects in it."""
+    content = {"epoch": 3, "pytorch-lightning_version": "2.5.0", "state_dict": WEIGHTS, "callbacks": {}, "loops": None}
+    torch.save({**content, "hyper_parameters": {"lr": 0.1, "steps": [8, 11]}}, tmp_path / "plain.ckpt")
+    assert has_weights(read_tensors(tmp_path / "plain.ckpt"))
+    torch.save({**content, "hyper_parameters": {"model": torch.nn.Linear(1, 1)}}, tmp_path / "objects.ckpt")
+    with pytest.raises(ValueError, match=r"refused: contains more than tensors \(.*Linear\); nothing was executed"):
+        read_tensors(tmp_path / "objects.ckpt")
 
 
 def digest_of(file: Path) -> str:

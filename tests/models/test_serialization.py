@@ -1,14 +1,18 @@
 """Detectors are saved and loaded without a change; unusable files are refused in one line."""
 
+import copy
 import dataclasses
 
 import pytest
 import torch
 from reference import openmmlab_state
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch.optim.swa_utils import AveragedModel
 
 from lad.models.backbones.registry import BACKBONES
 from lad.models.detector import Detector, build_detector
+from lad.models.heads.registry import HEADS
 from lad.models.openmmlab import to_openmmlab_state
 from lad.models.serialization import load_detector, save_detector, save_openmmlab
 
@@ -81,7 +85,7 @@ def test_a_tensor_of_another_shape_is_named(tmp_path):
     [
         (
             {"fc.weight": torch.zeros(1)},
-            "contains no bbox_head.atss_cls.weight; it must be a PAA or LAD detector",
+            "contains no bbox_head.atss_cls.weight or head.cls.weight; it must be a PAA or LAD detector",
         ),
         ({"teacher_backbone.conv1.weight": torch.zeros(1)}, "contains no student; it contains part='teacher'"),
     ],
@@ -133,6 +137,121 @@ def test_a_file_with_a_configuration_has_no_parts(detector, tmp_path):
         for option in ({"part": "teacher"}, {"iou_branch": False}):
             with pytest.raises(ValueError, match="part and iou_branch are for published checkpoints"):
                 load_detector(tmp_path / file, **option)
+
+
+class Wrapper(torch.nn.Module):
+    """As DistributedDataParallel (module), a Lightning module (model, detector), a distiller (student, teacher)."""
+
+    def __init__(self, **modules: torch.nn.Module) -> None:
+        super().__init__()
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+
+def compiled_backbone(detector: Detector) -> Detector:
+    copied = copy.deepcopy(detector)
+    copied.backbone = torch.compile(copied.backbone)
+    return copied
+
+
+WRAPPED = {
+    "plain": lambda detector: detector,
+    "compiled": torch.compile,
+    "distributed": lambda detector: Wrapper(module=detector),
+    "compiled and distributed": lambda detector: torch.compile(Wrapper(module=torch.compile(detector))),
+    "lightning": lambda detector: Wrapper(model=Wrapper(detector=detector)),
+    "distiller": lambda detector: Wrapper(student=detector, teacher=build_detector("r34", 3, 0.25, channels=64)),
+    "network": lambda detector: Wrapper(network=detector),
+    "backbone compiled": compiled_backbone,
+    "averaged": AveragedModel,
+}
+
+
+@pytest.mark.parametrize("wrapped", WRAPPED)
+def test_a_state_dict_alone_loads_whatever_wrapped_the_detector(detector, wrapped, tmp_path):
+    """Backbone, width, channels, head and number of classes are inferred from our own names."""
+    state = WRAPPED[wrapped](detector).state_dict()
+    torch.save(state, tmp_path / "x.pth")
+    save_file(state, tmp_path / "x.safetensors")
+    torch.save({"epoch": 3, "model_state_dict": state, "optimizer": {}}, tmp_path / "loop.pt")
+    for file in ("x.pth", "x.safetensors", "loop.pt"):
+        loaded = load_detector(tmp_path / file)
+        inferred = dataclasses.replace(detector.configuration, class_names=(), short_side=800, long_side=1333)
+        assert loaded.configuration == inferred and same_weights(loaded, detector)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "head", "iou_branch"),
+    [
+        *((backbone, "paa", True) for backbone in BACKBONES),
+        *(("r18", head, iou_branch) for head in HEADS for iou_branch in (True, False)),
+    ],
+)
+def test_backbone_and_head_are_inferred_from_our_own_names(backbone, head, iou_branch, tmp_path):
+    slim = build_detector(backbone, 5, 0.25, head, iou_branch=iou_branch, channels=64)
+    torch.save(slim.state_dict(), tmp_path / "x.pth")
+    loaded = load_detector(tmp_path / "x.pth")
+    assert loaded.configuration == slim.configuration and same_weights(loaded, slim)
+
+
+def test_the_teacher_of_a_distiller_loads_by_its_part(detector, tmp_path):
+    teacher = build_detector("r34", 3, 0.25, channels=64)
+    torch.save({"state_dict": Wrapper(student=detector, teacher=teacher).state_dict()}, tmp_path / "x.ckpt")
+    assert same_weights(load_detector(tmp_path / "x.ckpt", part="teacher"), teacher)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model."])
+def test_a_file_with_a_configuration_loads_whatever_prefix_its_names_have(detector, prefix, tmp_path):
+    save_detector(detector, tmp_path / "x.safetensors")
+    with safe_open(tmp_path / "x.safetensors", "pt") as file:
+        metadata = file.metadata()
+    state = {prefix + name: value for name, value in detector.state_dict().items()}
+    save_file(state, tmp_path / "y.safetensors", metadata)
+    loaded = load_detector(tmp_path / "y.safetensors")
+    assert loaded.configuration == detector.configuration and same_weights(loaded, detector)
+
+
+def test_every_name_that_is_left_over_or_missing_is_listed(detector, tmp_path):
+    state = {f"module.{name}": value for name, value in detector.state_dict().items()}
+    state["module.criterion.weight"] = state.pop("module.fpn.extra.0.bias")
+    torch.save(state, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"x\.pth'.*fpn\.extra\.0\.bias.*criterion\.weight") as caught:
+        load_detector(tmp_path / "x.pth")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["ema", "model_ema", "ema_state_dict", "state_dict_ema", "ema_model"])
+@pytest.mark.parametrize("inner", [lambda state: state, lambda state: {"module": state, "updates": 7}])
+def test_averaged_weights_load_where_asked_for_or_where_nothing_else_is_there(detector, key, inner, tmp_path):
+    averaged = {f"module.{name}": torch.ones_like(value) for name, value in detector.state_dict().items()}
+    torch.save({"model": detector.state_dict(), key: inner(averaged)}, tmp_path / "both.pth")
+    torch.save({"epoch": 3, key: inner(averaged)}, tmp_path / "averaged.pth")
+    assert same_weights(load_detector(tmp_path / "both.pth"), detector)
+    for file, part in (("both.pth", "ema"), ("averaged.pth", "ema"), ("averaged.pth", "student")):
+        state = load_detector(tmp_path / file, part=part).state_dict()
+        assert all((value == 1).all() for value in state.values())
+
+
+def test_the_state_of_an_averaged_model_is_its_averaged_part(detector, tmp_path):
+    torch.save(AveragedModel(detector).state_dict(), tmp_path / "x.pth")
+    assert same_weights(load_detector(tmp_path / "x.pth", part="ema"), detector)
+
+
+@pytest.mark.parametrize(
+    ("meta", "names"),
+    [
+        ({"CLASSES": ("pion", "tour", "fou")}, ("pion", "tour", "fou")),
+        ({"dataset_meta": {"classes": ["pion", "tour", "fou"]}}, ("pion", "tour", "fou")),
+        ({"dataset_meta": {"CLASSES": ("pion", "tour", "fou"), "palette": None}}, ("pion", "tour", "fou")),
+        ({"CLASSES": ("pion", "tour")}, ()),
+        ({"CLASSES": "abc"}, ()),
+        ({"CLASSES": (1, 2, 3)}, ()),
+        ({"dataset_meta": None}, ()),
+    ],
+)
+def test_class_names_are_those_of_openmmlabs_metadata(detector, meta, names, tmp_path):
+    torch.save({"meta": meta, "state_dict": to_openmmlab_state(detector)}, tmp_path / "x.pth")
+    assert load_detector(tmp_path / "x.pth").configuration.class_names == names
 
 
 def test_a_saved_detector_needs_its_suffix(detector, tmp_path):

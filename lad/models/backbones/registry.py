@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
+from lad.models.parts import split_name
 from lad.models.safe_load import read_tensors
 from lad.utils.download import download
+
+DETECTOR_NAMES = ("neck.", "bbox_head.", "fpn.", "head.cls.")  # beginnings that no classifier has: OpenMMLab's, ours
 
 
 class Backbone(nn.Module):
@@ -114,6 +117,8 @@ def load_backbone_weights(backbone: Backbone, name: str, weights: str) -> None:
     """
     entry = BACKBONES[name]
     state = _imagenet_state(name) if weights == "imagenet" else read_tensors(Path(weights), f"weights '{weights}'")
+    if any(split_name(key)[1].startswith(DETECTOR_NAMES) for key in state):
+        raise ValueError(f"weights '{weights}': is a whole detector, not a classifier; use init={weights} instead")
     state = {key: value for key, value in entry.rename_weights(state).items() if not key.startswith(entry.classifier)}
     initial = {key: value for key, value in backbone.state_dict().items() if re.fullmatch(entry.not_pretrained, key)}
     try:

@@ -81,6 +81,18 @@ def test_weights_of_another_network_are_refused(tmp_path):
         build_detector("r50", num_classes=3, weights=str(tmp_path / "resnet18.pth"))
 
 
+@pytest.mark.parametrize("save", ["openmmlab", "own", "state dict"])
+def test_a_whole_detector_as_weights_of_a_backbone_points_to_init(save, tmp_path):
+    detector = build_detector("r18", num_classes=3, width=0.25, channels=64)
+    file = tmp_path / ("x.safetensors" if save == "own" else "x.pth")
+    if save == "state dict":
+        torch.save({f"module.{name}": value for name, value in detector.state_dict().items()}, file)
+    else:
+        (save_detector if save == "own" else save_openmmlab)(detector, file)
+    with pytest.raises(ValueError, match=rf"weights '{file}': is a whole detector, .*; use init={file} instead"):
+        build_detector("r18", num_classes=3, weights=str(file))
+
+
 class Harmful:
     """Creates a file when it is unpickled the usual way."""
 
