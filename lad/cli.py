@@ -11,6 +11,7 @@ COMMANDS = {
     "results": "lad.experiments.leaderboard",
     "predict": "lad.inference.cli",
     "report": "lad.report.cli",
+    "checkpoints": "lad.models.checkpoint_list",
     "validate": "lad.data.validation.report",
     "replay": "lad.experiments.replay",
 }
@@ -24,6 +25,7 @@ commands:
   results [FOLDER]   print the AP of all finished runs in a folder
   predict FILE …     detect the objects in images, folders, animations or videos
   report [PATH]      write an HTML page from an executed notebook or a folder of runs
+  checkpoints        list the published checkpoints
   validate FOLDER    check a data set; can write a corrected copy
   replay FILE        repeat a training step that failed
 

@@ -8,8 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, 
 
 from lad.data.synthetic.shapes import DIFFICULTIES
 from lad.evaluation.coco_eval import Evaluator, find_evaluator
+from lad.models.zoo import is_published, published_checkpoint, published_hint
 from lad.utils.messages import format_validation_error, given_values
 from lad.utils.paths import project_folder
+
+COCO = "data/coco"  # in the current folder or the project's
 
 
 class EvaluationConfig(BaseModel):
@@ -17,7 +20,8 @@ class EvaluationConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    checkpoint: Path  # a file in our format or OpenMMLab's
+    checkpoint: Path | str  # a file in our format or OpenMMLab's, a published name or a web address
+    sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{8,64}$")  # of the checkpoint, or its first digits
     data: str  # "toy", "mini", or a folder in COCO format
     split: str = Field(default="val", min_length=1)
     part: Literal["student", "teacher", "ema"] = "student"  # which network of an OpenMMLab checkpoint
@@ -29,7 +33,6 @@ class EvaluationConfig(BaseModel):
     max_images: int | None = Field(default=None, ge=1)  # evaluate only the first images
     min_score: float = Field(default=0.5, ge=0, lt=1)  # of detections in the error analysis and in images
     expected_ap: float | None = Field(default=None, ge=0, le=100)  # published, in percent
-    source: str = ""  # where to download the checkpoint, for the error message
     batch_size: int = Field(default=8, ge=1, le=4096)
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     evaluator: Evaluator = "pycocotools"  # faster_coco_eval: the same numbers, faster
@@ -50,17 +53,21 @@ def make_evaluation_config(given: Mapping[str, Any]) -> EvaluationConfig:
     """Return the validated config of the given values.
 
     Args:
-        given: Values by name, where None means "not given". checkpoint (a file) and data are required; what a folder of
-            runs implies is filled in by `lad.experiments.evaluate.resolve_evaluation_config`.
+        given: Values by name, where None means "not given". checkpoint and data are required, but a published name
+            implies data, expected_ap, vote and iou_branch; what a folder of runs implies is filled in by
+            `lad.experiments.evaluate.resolve_evaluation_config`.
 
     Raises:
         ValueError: If a parameter is unknown or invalid; one line that names it, its value and the valid ones.
     """
     values = given_values(given, EvaluationConfig)
+    values = _published_values(values.get("checkpoint"), values.get("split", "val")) | values
     for name in ("checkpoint", "data"):
         if name not in values:
             raise ValueError(f"parameter '{name}' is missing")
-    checkpoint = existing_path("checkpoint", values["checkpoint"], values.get("source", ""))
+    checkpoint = values["checkpoint"]
+    if not is_published(checkpoint):
+        checkpoint = existing_path("checkpoint", checkpoint)
     data = str(values["data"])
     if data not in DIFFICULTIES:
         data = str(existing_path("data", data))
@@ -73,13 +80,12 @@ def make_evaluation_config(given: Mapping[str, Any]) -> EvaluationConfig:
     return config
 
 
-def existing_path(name: str, path: str | Path, source: str = "") -> Path:
+def existing_path(name: str, path: str | Path) -> Path:
     """Return the path, relative to the current folder or else to the project's.
 
     Args:
         name: Name of the parameter, for the error message.
         path: The path as given by the user; ~ is expanded.
-        source: Where to download the file, for the error message.
 
     Raises:
         ValueError: If nothing exists at either place.
@@ -88,7 +94,16 @@ def existing_path(name: str, path: str | Path, source: str = "") -> Path:
     for candidate in (given, project_folder() / given):
         if candidate.exists():
             return candidate.resolve()
-    hint = f"; download it from {source}" if source else ""
+    hint = published_hint(path) if name == "checkpoint" else ""
     raise ValueError(
         f"parameter '{name}' = '{given}': no such file or folder in the current folder or {project_folder()}{hint}"
     )
+
+
+def _published_values(checkpoint: Any, split: str) -> dict[str, Any]:
+    """Return the parameters that a published name implies."""
+    entry = published_checkpoint(checkpoint) if isinstance(checkpoint, str | Path) else None
+    if entry is None:
+        return {}
+    values = {"data": COCO, "iou_branch": entry.iou_branch, "vote": entry.vote}
+    return values | ({"expected_ap": entry.ap} if entry.split == split == "val" else {})

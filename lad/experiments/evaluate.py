@@ -33,7 +33,9 @@ from lad.inference.predictor import predict
 from lad.inference.tta import ATSS_TTA_VIEWS, TTAView, with_flips
 from lad.models.detector import Configuration, Detector
 from lad.models.serialization import load_detector
+from lad.models.zoo import checkpoint_file, is_published, published_checkpoint
 from lad.training.devices import find_accelerator
+from lad.utils.download import sha256_of
 from lad.utils.messages import given_values
 from lad.utils.progress import log, progress_bar
 
@@ -103,13 +105,15 @@ def resolve_evaluation_config(given: Mapping[str, Any]) -> EvaluationConfig:
 
     Args:
         given: Values by name, where None means "not given". Without a checkpoint, or with a folder of runs, the newest
-            finished run is used; without data, the data set that the run was trained on.
+            finished run is used; without data, the data set that the run was trained on, or COCO for a published name.
 
     Raises:
         ValueError: If a parameter is unknown or invalid, or no finished run exists; one line that names it.
     """
     values = given_values(given, EvaluationConfig)
-    checkpoint = existing_path("checkpoint", values.get("checkpoint", "runs"), values.get("source", ""))
+    if is_published(values.get("checkpoint", "")):
+        return make_evaluation_config(values)
+    checkpoint = existing_path("checkpoint", values.get("checkpoint", "runs"))
     if checkpoint.is_dir():
         runs = [run for run in (open_run(checkpoint), *finished_runs(checkpoint)) if run is not None]
         if not runs:
@@ -132,9 +136,10 @@ def evaluate_checkpoint(config: EvaluationConfig) -> EvaluationReport:
     and every parameter that changes detections; detections found there are reused.
 
     Raises:
-        ValueError: If the checkpoint or the data set cannot be read, or their classes differ.
+        ValueError: If the checkpoint cannot be downloaded, the checkpoint or the data set cannot be read, or their
+            classes differ.
     """
-    detector = load_detector(config.checkpoint, config.part, config.iou_branch)
+    detector = load_detector(config.checkpoint, config.part, config.iou_branch, config.sha256)
     dataset = _open_dataset(config)
     _check_classes(detector.configuration, dataset, config)
     folder = config.out / _folder_name(config, dataset.annotations.path)
@@ -270,9 +275,11 @@ def _collect_images(
 
 
 def _title(config: EvaluationConfig) -> str:
-    """Return the name of the checkpoint's run, or of its file."""
-    is_run = config.checkpoint.name == WEIGHTS_FILE
-    return config.checkpoint.parent.name if is_run else config.checkpoint.stem
+    """Return the name of the checkpoint's run, its published name, or the name of its file."""
+    if published_checkpoint(config.checkpoint) is not None:
+        return str(config.checkpoint)
+    file = Path(config.checkpoint)
+    return file.parent.name if file.name == WEIGHTS_FILE else file.stem
 
 
 def _caption(name: str, score: float | None) -> str:
@@ -307,7 +314,7 @@ def _views(config: EvaluationConfig, configuration: Configuration) -> tuple[TTAV
 
 def _detect(detector: Detector, dataset: CocoDataset, config: EvaluationConfig) -> list[dict[str, Any]]:
     detector.to(find_accelerator(config.accelerator))
-    images = (dataset.pixels(index) for index in progress_bar(range(len(dataset)), config.checkpoint.stem))
+    images = (dataset.pixels(index) for index in progress_bar(range(len(dataset)), _title(config)))
     detections = predict(
         detector,
         images,
@@ -325,9 +332,10 @@ def _detect(detector: Detector, dataset: CocoDataset, config: EvaluationConfig) 
 
 def _folder_name(config: EvaluationConfig, annotations: Path) -> str:
     """Return the names of checkpoint and data, and a hash of everything that the detections depend on."""
-    irrelevant = {"min_score", "expected_ap", "source", "batch_size", "accelerator", "evaluator", "out", "checkpoint"}
+    irrelevant = {"min_score", "expected_ap", "sha256", "batch_size", "accelerator", "evaluator", "out", "checkpoint"}
     content = config.model_dump(mode="json", exclude=irrelevant)
-    for name, path in (("weights", config.checkpoint), ("annotations", annotations)):
-        content[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    weights = checkpoint_file(config.checkpoint, config.sha256)
+    for name, path in (("weights", weights), ("annotations", annotations)):
+        content[name] = sha256_of(path)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
     return f"{_title(config)}-on-{Path(config.data).name}-{config.split}-{digest}"

@@ -51,7 +51,7 @@ def load_detector(
         part: Which network of a file with several to load; see `load_openmmlab_state`. With "ema", averaged weights are
             also found under "ema", "model_ema" and similar keys.
         iou_branch: False for heads of the paper that were trained without the IoU branch; their files contain an
-            untrained one. Published names imply it.
+            untrained one. None: what a published name implies, else True.
         sha256: SHA-256 of the file, or its first digits, to verify it by; a web address may need it.
 
     Returns:
@@ -70,8 +70,8 @@ def load_detector(
         tensors = part_of(state, part)
         check_anchors(tensors, meta)
         if configuration is None:
-            is_untrained = iou_branch is False or (entry is not None and not entry.iou_branch)
-            configuration = _complete(infer_configuration(tensors), meta, is_untrained, entry is not None)
+            iou_branch = entry.iou_branch if entry is not None and iou_branch is None else iou_branch
+            configuration = _complete(infer_configuration(tensors), meta, iou_branch is not False, entry is not None)
         detector = _build_for(configuration, tensors)
         if has_own_names(tensors):
             detector.load_state_dict(tensors)
@@ -84,13 +84,13 @@ def load_detector(
 
 
 def _complete(
-    configuration: Configuration, meta: Mapping[str, Any], is_iou_untrained: bool, is_published: bool
+    configuration: Configuration, meta: Mapping[str, Any], is_iou_trained: bool, is_published: bool
 ) -> Configuration:
-    """Return an inferred configuration with what names and shapes do not show: class names, an untrained IoU branch."""
+    """Return an inferred configuration with what names and shapes do not show: class names, an untrained IoU."""
     names = _class_names(meta)
     if len(names) != configuration.num_classes:
         names = COCO_CLASSES if is_published and configuration.num_classes == len(COCO_CLASSES) else ()
-    iou_branch = configuration.iou_branch and not is_iou_untrained
+    iou_branch = configuration.iou_branch and is_iou_trained
     return dataclasses.replace(configuration, iou_branch=iou_branch, class_names=names)
 
 

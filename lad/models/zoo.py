@@ -120,7 +120,8 @@ CHECKPOINTS: dict[str, PublishedCheckpoint] = {
 
 def published_checkpoint(checkpoint: str | Path) -> PublishedCheckpoint | None:
     """Return the entry of a published name; None for anything else, and if a file has this name."""
-    return None if Path(checkpoint).is_file() else CHECKPOINTS.get(str(checkpoint))
+    entry = CHECKPOINTS.get(str(checkpoint))
+    return None if entry is None or Path(checkpoint).is_file() else entry
 
 
 def is_published(checkpoint: str | Path) -> bool:
@@ -167,7 +168,7 @@ def published_hint(checkpoint: str | Path) -> str:
     """Return the end of the message about a checkpoint that does not exist: the nearest published name."""
     nearest = difflib.get_close_matches(str(checkpoint), CHECKPOINTS, n=1, cutoff=0.5)
     suggestion = f"; did you mean the published '{nearest[0]}'?" if nearest else ", and no published checkpoint;"
-    return f"{suggestion} `lad checkpoints` lists the published ones"
+    return f"{suggestion} `lad checkpoints` lists them"
 
 
 def _download(url: str, sha256: str) -> Path:

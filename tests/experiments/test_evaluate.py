@@ -1,14 +1,18 @@
 """Evaluation of a checkpoint on a data set: metrics, tables, images, caching and submission."""
 
 import dataclasses
+import hashlib
+import io
 import json
 import math
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from local_server import LocalServer, serve
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from lad import figures
@@ -33,7 +37,9 @@ from lad.experiments.evaluate import (
     save_submission,
 )
 from lad.models.detector import build_detector
+from lad.models.openmmlab import to_openmmlab_state
 from lad.models.serialization import save_detector, save_openmmlab
+from lad.models.zoo import CHECKPOINTS
 from lad.structures import Detections
 
 
@@ -227,6 +233,43 @@ def test_a_config_without_data_requires_a_run(workspace, tmp_path):
     assert resolve_evaluation_config(given) == make_evaluation_config(given)
     with pytest.raises(ValueError, match="parameter 'data' is required unless the checkpoint is a run's"):
         resolve_evaluation_config({**given, "data": None})
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch) -> Iterator[LocalServer]:
+    """A server of a detector of shapes as paa_r18_1x, here without the IoU branch and voting; data/coco has shapes."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.chdir(tmp_path)
+    write_shapes(tmp_path / "data" / "coco", "toy", {"train": 1, "val": 2})
+    torch.manual_seed(0)
+    file = io.BytesIO()
+    torch.save(to_openmmlab_state(build_detector("r18", num_classes=6, width=0.25, channels=64)), file)
+    name = f"/paa-{hashlib.sha256(file.getvalue()).hexdigest()[:8]}.pth"
+    with serve({name: file.getvalue(), "/model.pth": file.getvalue()}) as server:
+        entry = dataclasses.replace(CHECKPOINTS["paa_r18_1x"], url=server.url + name, iou_branch=False, vote=False)
+        monkeypatch.setitem(CHECKPOINTS, "paa_r18_1x", entry)
+        yield server
+
+
+def test_a_published_name_is_downloaded_and_evaluated_under_its_name(published, tmp_path):
+    given = {"checkpoint": "paa_r18_1x", "out": tmp_path / "out"}
+    small = {"short_side": 128, "long_side": 128}
+    report = evaluate_checkpoint(resolve_evaluation_config({**given, **small}))
+    assert report.folder.name.startswith("paa_r18_1x-on-coco-val-")
+    assert metrics_table(report).index[0] == "paa_r18_1x" and "expected 35.8" in ap_summary(report)
+    assert not report.configuration.iou_branch and not report.config.vote
+    stored = json.loads((report.folder / "results.json").read_text())["config"]
+    assert stored["checkpoint"] == "paa_r18_1x" and len(published.requests) == 1
+
+
+def test_a_web_address_is_evaluated_under_the_name_of_its_file(published, tmp_path):
+    url = f"{published.url}/model.pth"
+    sha256 = hashlib.sha256(published.files["/model.pth"]).hexdigest()
+    small = {"data": tmp_path / "data" / "coco", "out": tmp_path / "out", "short_side": 128, "long_side": 128}
+    config = resolve_evaluation_config({"checkpoint": url, "sha256": sha256, **small})
+    assert evaluate_checkpoint(config).folder.name.startswith("model-on-coco-val-")
+    with pytest.raises(ValueError, match="pass sha256="):
+        evaluate_checkpoint(resolve_evaluation_config({"checkpoint": url, **small}))
 
 
 def test_a_folder_without_finished_runs_is_rejected_with_a_remedy(tmp_path):
