@@ -12,6 +12,7 @@ from lad.models.zoo import is_published, published_checkpoint, published_hint
 from lad.utils.messages import format_validation_error, given_values
 from lad.utils.paths import project_folder
 
+CHECKPOINT_PARAMETERS = ("checkpoint", "init", "teacher_checkpoint")  # which also take a published name
 COCO = "data/coco"  # in the current folder or the project's
 
 
@@ -94,7 +95,7 @@ def existing_path(name: str, path: str | Path) -> Path:
     for candidate in (given, project_folder() / given):
         if candidate.exists():
             return candidate.resolve()
-    hint = published_hint(path) if name == "checkpoint" else ""
+    hint = published_hint(path) if name in CHECKPOINT_PARAMETERS else ""
     raise ValueError(
         f"parameter '{name}' = '{given}': no such file or folder in the current folder or {project_folder()}{hint}"
     )

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import (
 )
 
 from lad.assigners import ASSIGNERS, build_assigner
+from lad.config.checkpoints import checkpoint_title, values_from_init, values_from_teacher
 from lad.config.groups import (
     DataParameters,
     MethodParameters,
@@ -22,7 +24,7 @@ from lad.config.groups import (
     RuntimeParameters,
     TeacherParameters,
 )
-from lad.config.profiles import OWN_DATA_SIZES, PROFILES, profile_of
+from lad.config.profiles import FINE_TUNING_LR, OWN_DATA_SIZES, PROFILES, default_values
 from lad.config.yaml_file import read_values
 from lad.data.synthetic.shapes import DIFFICULTIES, VERSION
 from lad.distillation.cost_selection import COST_SELECTIONS
@@ -34,11 +36,20 @@ from lad.utils.messages import format_validation_error, format_value, given_valu
 from lad.utils.paths import absolute_path, project_folder
 
 DEFAULT_TEACHER = "r101"
-OF_TEACHER = ("teacher", "teacher_epochs", "teacher_width", "teacher_head", "teacher_iou_branch")
-# Parameters without effect on a run's numbers: where it runs, what evaluates it and what is saved.
+OF_TEACHER = (
+    "teacher", "teacher_epochs", "teacher_width", "teacher_head", "teacher_iou_branch", "teacher_channels",
+    "teacher_checkpoint", "teacher_part", "teacher_sha256",
+)  # fmt: skip
+# Parameters without effect on a run's numbers: where it runs, what evaluates it and what is saved; and the places of
+# detectors that are known by the hash of their weights.
 NOT_HASHED = frozenset(
-    {"out", "rerun", "devices", "accelerator", "workers", "evaluator", "save_epochs", "checkpoint_every"}
-)
+    {
+        "out", "rerun", "devices", "accelerator", "workers", "evaluator", "save_epochs", "checkpoint_every", "init",
+        "init_part", "teacher_checkpoint", "teacher_part",
+    }
+)  # fmt: skip
+NO_INIT = {"init": None, "init_part": "student", "init_partial": False, "init_sha256": None}
+EVALUATION_BATCH = 8  # images, to evaluate a teacher's checkpoint
 RENAMED = {"criterion": "cost_selection"}  # parameters of earlier versions
 
 
@@ -96,6 +107,20 @@ class Parameters(
             raise ValueError(f"method '{self.method}' has no teacher; leave out {' and '.join(given)}")
         if not METHODS[self.method].trains_teacher and self.cost_selection != "std_mean":
             raise ValueError(f"cost_selection is for method 'colad'; leave it out with method '{self.method}'")
+        if self.teacher_checkpoint is not None and self.teacher_epochs is not None:
+            raise ValueError("the teacher of teacher_checkpoint is already trained; leave out teacher_epochs")
+        if self.teacher_cost == "box" and self.method != "lad":
+            reason = {
+                "baseline": "has no teacher",
+                "colad": "trains its teacher on the classes of the data",
+            }.get(self.method, "needs the teacher's class outputs")
+            raise ValueError(f"teacher_cost 'box' is for method 'lad'; method '{self.method}' {reason}")
+        if self.teacher_cost == "box" and "class_weight" not in self.assigner_options:
+            raise ValueError(f"teacher_cost 'box': assigner '{self.assigner}' has no class_weight to set to 0")
+        if self.init is None and (self.init_partial or self.init_part != "student"):
+            raise ValueError("init_partial and init_part are for init; give init, or leave them out")
+        if self.epochs == 0 and (self.init is None or self.method != "baseline"):
+            raise ValueError("epochs=0 only evaluates the detector of init, with method 'baseline'; give 1 or more")
         if self.cache_teacher and self.method != "lad":
             reason = {
                 "baseline": "has no teacher",
@@ -113,10 +138,10 @@ class Parameters(
                 f"assigner '{self.assigner}' does not use predictions, so a teacher cannot change it; use {usable}, or "
                 f"method baseline or soft_label instead of '{self.method}'"
             )
-        if self.weights == "none" and (self.frozen_stages >= 0 or self.norm_eval):
+        if self.weights == "none" and self.init is None and (self.frozen_stages >= 0 or self.norm_eval):
             raise ValueError(
                 f"frozen_stages={self.frozen_stages} and norm_eval={self.norm_eval} would freeze a randomly "
-                "initialized backbone; give weights, or frozen_stages=-1 and norm_eval=False"
+                "initialized backbone; give weights or init, or frozen_stages=-1 and norm_eval=False"
             )
         if self.weights == "imagenet" and self.width != 1:
             raise ValueError(f"weights 'imagenet' exist for width=1 only, not {self.width}; give weights='none'")
@@ -137,6 +162,8 @@ class Parameters(
         data = self.data if self.data in DIFFICULTIES else Path(self.data).name
         taught = f"-from-{self.teacher}" if self.teacher else ""
         where = self.profile if data == self.profile else f"{self.profile}-{data}"
+        if self.epochs == 0:
+            return f"{where}-checkpoint-{self.student}-{self.hash}"
         return f"{where}-{self.method}-{self.student}{taught}-s{self.seed}-{self.hash}"
 
     @property
@@ -154,7 +181,7 @@ class Parameters(
 
     def summary(self) -> str:
         """Return a readable text of the run's parameters."""
-        taught = f" taught by {self.teacher}" if self.teacher else ""
+        taught = f" taught by {self.teacher_title}" if self.teacher else ""
         title = f"{self.method}: {self.student}{taught} on {self.data}, {self.epochs} epochs, seed {self.seed}"
         in_title = {"method", "student", "teacher", "data", "epochs", "seed"}
         rest = {name: value for name, value in self.model_dump(exclude=in_title).items() if value not in (None, {})}
@@ -162,12 +189,69 @@ class Parameters(
         words = " ".join(f"{name}={_shortened(value)}".replace(" ", "\0") for name, value in rest.items())
         return f"{title}\n{textwrap.fill(words, width=88)}".replace("\0", " ")
 
+    @property
+    def teacher_title(self) -> str | None:
+        """Return the teacher's name for tables: that of its checkpoint, else its backbone; None without a teacher."""
+        return self.teacher if self.teacher_checkpoint is None else checkpoint_title(self.teacher_checkpoint)
+
+    def explain_defaults(self) -> list[str]:
+        """Return a line for each default that depends on the other parameters in a way that one might not expect."""
+        lines = []
+        fine_tuning = self.init is not None
+        own = default_values(self.profile, self.student, self.batch_size, fine_tuning)
+        unscaled = default_values(self.profile, self.student, None, fine_tuning)
+        if self.lr == own["lr"] != unscaled["lr"]:
+            lines.append(
+                f"lr {self.lr:g}: {unscaled['lr']:g}, the default for batch_size {unscaled['batch_size']}, scaled to "
+                f"batch_size {self.batch_size}; give lr for another"
+            )
+        chosen = {name: getattr(self, name) for name in ("lr", "frozen_stages", "norm_eval")}
+        if fine_tuning and chosen.items() <= own.items():
+            lines.append(
+                f"fine-tuning from {checkpoint_title(str(self.init))}: lr {self.lr:g} ({FINE_TUNING_LR:g} of the "
+                f"profile's), frozen_stages {self.frozen_stages}, norm_eval {self.norm_eval}; give them for others"
+            )
+        return lines
+
     def of_teacher(self) -> "Parameters":
-        """Return the parameters of the teacher's own run: the same in all but network, method, epochs and recipe."""
+        """Return the parameters of the teacher's own run: the same in all but network, method, epochs and recipe.
+
+        The run of a teacher from a checkpoint has no epochs: it only evaluates it.
+        """
         assert self.teacher is not None
-        own, other = profile_of(self.profile, self.student), profile_of(self.profile, self.teacher)
+        if self.teacher_checkpoint is not None:
+            return self._of_teacher_checkpoint()
+        own = default_values(self.profile, self.student, self.batch_size, fine_tuning=self.init is not None)
+        other = default_values(self.profile, self.teacher, self.batch_size)
         recipe = {name: value for name, value in other.items() if getattr(self, name) == own[name] != value}
-        return self.plain(epochs=self.teacher_epochs or self.epochs, **recipe, **self.teacher_network())
+        changes = {**recipe, **NO_INIT, **self.teacher_network()}
+        return self.plain(epochs=self.teacher_epochs or self.epochs, **changes)
+
+    def _of_teacher_checkpoint(self) -> "Parameters":
+        """Return the parameters of the evaluation of `teacher_checkpoint`, the same for all runs on this data.
+
+        Parameters of training have their defaults; with teacher_cost "box", its assignments ignore classes.
+        """
+        defaults = default_values(self.profile, str(self.teacher))
+        training = {*OptimizationParameters.model_fields, "eval_every", "train_images", "flip"} - {"precision"}
+        unused = {name: defaults.get(name, Parameters.model_fields[name].default) for name in training}
+        options = self.assigner_options | ({"class_weight": 0} if self.teacher_cost == "box" else {})
+        init = {"init": self.teacher_checkpoint, "init_sha256": self.teacher_sha256, "init_partial": False}
+        evaluation = {
+            "epochs": 0,
+            "batch_size": math.lcm(EVALUATION_BATCH, self.devices),
+            "short_sides": [self.test_short_side],
+            "weights": "none",
+            "save_epochs": False,
+        }
+        changes = {
+            **unused,
+            **evaluation,
+            **init,
+            "init_part": self.teacher_part or "student",
+            "assigner_options": options,
+        }
+        return self.plain(**changes, **self.teacher_network())
 
     def teacher_network(self) -> dict[str, Any]:
         """Return the parameters of the teacher's network under the student's names."""
@@ -177,6 +261,7 @@ class Parameters(
             "width": self.width if self.teacher_width is None else self.teacher_width,
             "head": self.teacher_head or self.head,
             "iou_branch": self.iou_branch if self.teacher_iou_branch is None else self.teacher_iou_branch,
+            "channels": self.teacher_channels or self.channels,
         }
 
     def plain(self, **changes: Any) -> "Parameters":
@@ -186,6 +271,7 @@ class Parameters(
             "method_options": {},
             "cost_selection": "std_mean",
             "cache_teacher": False,
+            "teacher_cost": "full",
             **dict.fromkeys(OF_TEACHER),
         }
         return Parameters(**{**self.model_dump(), **untaught, **changes})
@@ -202,10 +288,15 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
         if not isinstance(known.get(name, ""), str):
             raise ValueError(f"parameter '{name}' = {format_value(known[name])}: input should be a valid string")
     profile = known["profile"]
-    values = {**profile_of(profile, str(known.get("student"))), **known}
+    known |= values_from_init(known) | values_from_teacher(known)
+    batch_size = known.get("batch_size")
+    batch_size = batch_size if isinstance(batch_size, int) else None
+    values = {**default_values(profile, str(known.get("student")), batch_size, "init" in known), **known}
     method = METHODS.get(values.get("method", "lad"))
     if method is not None and method.needs_teacher:
         values.setdefault("teacher", DEFAULT_TEACHER)
+    if "teacher_checkpoint" in known and "teacher_epochs" not in known:
+        values.pop("teacher_epochs", None)
     trains_teacher = method is not None and method.trains_teacher
     if "teacher_epochs" not in known and ("epochs" in known or "teacher" not in values or trains_teacher):
         values.pop("teacher_epochs", None)  # a profile's teacher_epochs belongs to the profile's epochs

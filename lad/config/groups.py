@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationInfo, f
 
 from lad.evaluation.coco_eval import Evaluator
 from lad.models.heads.paa import MIN_CHANNELS, NORM_GROUPS
+from lad.models.parts import Part
 
 
 class Group(BaseModel):
@@ -38,6 +39,11 @@ class NetworkParameters(Group):
         weights: Initial weights of the backbone: "none", "imagenet", or a file.
         frozen_stages: Parts of the backbone that are not trained: −1 none, 0 the stem, 1 … 4 also that many stages.
         norm_eval: Whether BatchNorm keeps its stored statistics in training.
+        init: Detector to start from, a file or a published name; it also gives the values of this group that are not
+            given. A classifier of other classes is initialized anew.
+        init_part: Network of an OpenMMLab checkpoint: "student", "teacher" or "ema".
+        init_partial: Whether other weights may also not fit.
+        init_sha256: Hash of the detector of `init`, filled in from it.
     """
 
     student: str = "r50"
@@ -48,6 +54,10 @@ class NetworkParameters(Group):
     weights: str
     frozen_stages: int = Field(ge=-1, le=4)
     norm_eval: StrictBool
+    init: str | None = None
+    init_part: Part = "student"
+    init_partial: StrictBool = False
+    init_sha256: str | None = None
 
 
 class TeacherParameters(Group):
@@ -58,8 +68,15 @@ class TeacherParameters(Group):
         teacher_width: Factor on the teacher's numbers of backbone channels.
         teacher_head: Head of the teacher.
         teacher_iou_branch: Whether the teacher's head predicts the IoU of its boxes.
+        teacher_channels: Number of channels of the teacher's pyramid and head.
         teacher_epochs: Epochs of the teacher's own run. In co-learning, epochs of a run from whose weights the teacher
             starts; None starts from scratch.
+        teacher_checkpoint: Trained teacher, a file or a published name, instead of a run of its own; it determines the
+            parameters above. In co-learning, the second network starts from it.
+        teacher_part: Network of an OpenMMLab checkpoint: "student" (the default), "teacher" or "ema".
+        teacher_sha256: Hash of the detector of `teacher_checkpoint`, filled in from it.
+        teacher_cost: "full", or "box": the assignment depends on the teacher's boxes alone, and its classes may differ
+            from those of the data.
         cache_teacher: Whether to cache the teacher's assignment of each (image, flip); for LAD and a single image size.
     """
 
@@ -67,7 +84,12 @@ class TeacherParameters(Group):
     teacher_width: float | None = Field(default=None, gt=0, le=4)
     teacher_head: str | None = None
     teacher_iou_branch: StrictBool | None = None
+    teacher_channels: int | None = Field(default=None, ge=MIN_CHANNELS, le=4096, multiple_of=NORM_GROUPS)
     teacher_epochs: int | None = Field(default=None, ge=1, le=10_000)
+    teacher_checkpoint: str | None = None
+    teacher_part: Part | None = None
+    teacher_sha256: str | None = None
+    teacher_cost: Literal["full", "box"] = "full"
     cache_teacher: StrictBool = False
 
 
@@ -116,7 +138,7 @@ class OptimizationParameters(Group):
 
     Attributes:
         seed: Seed of initialization, image order and flips.
-        epochs: Passes over the training images.
+        epochs: Passes over the training images; with 0, a run only evaluates the detector of `init`.
         batch_size: Images per step over all devices.
         accumulate: Parts into which each device divides its images of a step, to save memory; their gradients add up.
         ema: Decay of a moving average of the weights, which is then evaluated and saved, beside the weights themselves.
@@ -131,7 +153,7 @@ class OptimizationParameters(Group):
     """
 
     seed: int = Field(default=0, ge=0, lt=2**31)
-    epochs: int = Field(ge=1, le=10_000)
+    epochs: int = Field(ge=0, le=10_000)
     batch_size: int = Field(ge=1, le=4096)
     accumulate: int = Field(default=1, ge=1, le=4096)
     ema: float | None = Field(default=None, gt=0, lt=1)

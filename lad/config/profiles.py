@@ -37,6 +37,14 @@ PROFILES: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+# The learning rates of these profiles are for their batch size; for another they scale with it (Goyal et al., 2017).
+SCALED_LR = ("coco_1x", "coco_2x_ms")
+
+# Defaults for a run that starts from a trained detector, as in OpenMMLab's guide to fine-tuning: a lower learning rate;
+# the first layers and the statistics of BatchNorm stay as they were trained.
+FINE_TUNING = {"weights": "none", "frozen_stages": 1, "norm_eval": True}
+FINE_TUNING_LR = 0.1  # factor
+
 # Image sizes for the user's own data under the small profiles: photographs are larger than the embedded images.
 OWN_DATA_SIZES = {
     "toy": {"short_sides": [240], "test_short_side": 240, "long_side": 320},
@@ -44,13 +52,22 @@ OWN_DATA_SIZES = {
 }
 
 
-def profile_of(profile: str, backbone: str) -> dict[str, Any]:
-    """Return a profile's defaults for a backbone; the backbone's own recipe, if any, replaces SGD settings.
+def default_values(
+    profile: str, backbone: str, batch_size: int | None = None, fine_tuning: bool = False
+) -> dict[str, Any]:
+    """Return a profile's defaults for a run; the backbone's own recipe, if any, replaces SGD settings.
 
     Args:
         profile: A key of `PROFILES`.
         backbone: A key of `BACKBONES`; for any other text the profile's own defaults are returned.
+        batch_size: Images per step, for the learning rate of the profiles `SCALED_LR`; None is the profile's.
+        fine_tuning: Whether the run starts from a trained detector.
     """
-    defaults = PROFILES[profile]
-    has_recipe = backbone in BACKBONES and defaults["optimizer"] == "sgd"
-    return {**defaults, **BACKBONES[backbone].recipe} if has_recipe else defaults
+    values = dict(PROFILES[profile])
+    if backbone in BACKBONES and values["optimizer"] == "sgd":
+        values |= BACKBONES[backbone].recipe
+    if fine_tuning:
+        values |= {**FINE_TUNING, "lr": values["lr"] * FINE_TUNING_LR}
+    if batch_size is not None and profile in SCALED_LR:
+        values["lr"] *= batch_size / values["batch_size"]
+    return values

@@ -34,6 +34,7 @@ def coco_metrics(
     results: Sequence[dict[str, Any]],
     image_ids: Sequence[int] | None = None,
     evaluator: Evaluator = "pycocotools",
+    class_agnostic: bool = False,
 ) -> dict[str, float]:
     """Compute the twelve COCO metrics of box detections.
 
@@ -42,6 +43,7 @@ def coco_metrics(
         results: Detections in COCO's results format: {"image_id", "category_id", "bbox" [x, y, w, h], "score"}.
         image_ids: Images to evaluate on; None evaluates on all.
         evaluator: pycocotools is the reference; faster_coco_eval computes the same numbers several times faster.
+        class_agnostic: Whether a detection may match a gt of any class.
 
     Returns:
         The metrics by name (`METRICS`), in [0, 1]; NaN where there are no gts of that size.
@@ -49,7 +51,7 @@ def coco_metrics(
     Raises:
         ValueError: If a result belongs to an image that `annotations` does not list, or the evaluator is not installed.
     """
-    return summary_metrics(run_coco_eval(annotations, results, image_ids, evaluator))
+    return summary_metrics(run_coco_eval(annotations, results, image_ids, evaluator, class_agnostic))
 
 
 def run_coco_eval(
@@ -57,6 +59,7 @@ def run_coco_eval(
     results: Sequence[dict[str, Any]],
     image_ids: Sequence[int] | None = None,
     evaluator: Evaluator = "pycocotools",
+    class_agnostic: bool = False,
 ) -> COCOeval:
     """Return a COCOeval of box detections, evaluated, accumulated and summarized.
 
@@ -78,6 +81,7 @@ def run_coco_eval(
         coco_eval = find_evaluator(evaluator)(ground_truth, detections, "bbox")
         if image_ids is not None:
             coco_eval.params.imgIds = sorted(image_ids)
+        coco_eval.params.useCats = int(not class_agnostic)
         coco_eval.evaluate()
         coco_eval.accumulate()
         coco_eval.summarize()
@@ -195,15 +199,25 @@ def coco_results(image_id: int, detections: Detections, category_ids: Sequence[i
 
 @torch.no_grad()  # not inference_mode: the cached anchors would become inference tensors, unusable in training
 def predict_batches(
-    detector: nn.Module, batches: Iterable[Batch], annotations: CocoAnnotations, fabric: Fabric
+    detector: nn.Module,
+    batches: Iterable[Batch],
+    annotations: CocoAnnotations,
+    fabric: Fabric,
+    class_agnostic: bool = False,
 ) -> list[dict]:
-    """Return the detections of all images of `batches` in COCO's results format; leave the detector in eval mode."""
+    """Return the detections of all images of `batches` in COCO's results format; leave the detector in eval mode.
+
+    With `class_agnostic`, an anchor's highest score over the detector's classes is its only one; all results have the
+    first category id.
+    """
     detector.eval()
     results: list[dict[str, Any]] = []
     for batch in batches:
         batch = batch.to(fabric.device)
         with fabric.autocast():
             outputs = detector(batch.images.contiguous(memory_format=torch.channels_last))
+        if class_agnostic:
+            outputs = outputs._replace(cls_logits=outputs.cls_logits.amax(dim=-1, keepdim=True))
         anchors = make_anchors(batch.padded_hw, fabric.device)
         detections = detect(outputs, anchors, batch.targets.image_hw, original_hw=batch.original_hw)
         for image_id, of_image in zip(batch.image_id.tolist(), _to_cpu(detections), strict=True):
@@ -224,6 +238,7 @@ def evaluate(
     annotations: CocoAnnotations,
     fabric: Fabric,
     evaluator: Evaluator = "pycocotools",
+    class_agnostic: bool = False,
 ) -> dict[str, float]:
     """Compute the twelve COCO metrics of a detector, on one device or several.
 
@@ -235,13 +250,15 @@ def evaluate(
         annotations: Ground truth of the images.
         fabric: Device, precision and process group.
         evaluator: As in `coco_metrics`.
+        class_agnostic: Whether to ignore classes: for a detector of other classes than the gts'.
     """
-    results = predict_batches(detector, batches, annotations, fabric)
+    results = predict_batches(detector, batches, annotations, fabric, class_agnostic)
     if fabric.world_size > 1:
         gathered: list[list[dict[str, Any]]] | None = [[]] * fabric.world_size if fabric.is_global_zero else None
         dist.gather_object(results, gathered)
         results = list(itertools.chain.from_iterable(gathered or []))
     metrics: dict[str, float] = {}
     if fabric.is_global_zero:
-        metrics = coco_metrics(annotations.path, results, annotations.records.image_id.tolist(), evaluator)
+        image_ids = annotations.records.image_id.tolist()
+        metrics = coco_metrics(annotations.path, results, image_ids, evaluator, class_agnostic)
     return fabric.broadcast(metrics)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from lad.config.checkpoints import checkpoint_title
 from lad.distillation.methods import METHODS
 from lad.experiments.run_store import Run, describe_code, finished_runs
 from lad.utils.paths import project_folder
@@ -32,14 +33,20 @@ def results_table(runs: Mapping[str, Run]) -> pd.DataFrame:
             for column in COLUMNS
         }
         minutes = run.results["seconds"] / 60
-        rows[name] = {"network": describe_network(run), "method": run.parameters.method, **numbers, "min": minutes}
+        method = run.parameters.method if run.parameters.epochs else "checkpoint"
+        rows[name] = {"network": describe_network(run), "method": method, **numbers, "min": minutes}
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.attrs["title"] = describe_code(runs.values())
     return table
 
 
 def describe_network(run: Run) -> str:
-    """Return the backbone and that of its teacher, such as "r50 ← r101", or "r50 ↔ r101" if both are trained."""
+    """Return the backbone and that of its teacher, such as "r50 ← r101", or "r50 ↔ r101" if both are trained.
+
+    A teacher from a checkpoint has the checkpoint's name instead: "r50 ← paa_r101_2x".
+    """
+    if run.parameters.epochs == 0:  # a checkpoint from elsewhere
+        return f"{run.backbone} ({checkpoint_title(str(run.parameters.init))})"
     if run.partner is None:
         return run.backbone
     return f"{run.backbone} {'↔' if METHODS[run.parameters.method].trains_teacher else '←'} {run.partner}"

@@ -74,8 +74,11 @@ class Run:
 
     @property
     def partner(self) -> str | None:
-        """Return the backbone of the other network that it learned from or with; None without one."""
-        return self.parameters.teacher if self.network == "student" else self.parameters.student
+        """Return the name of the other network that it learned from or with; None without one.
+
+        It is a backbone, or the name of a teacher's checkpoint.
+        """
+        return self.parameters.teacher_title if self.network == "student" else self.parameters.student
 
     def teacher_network(self) -> "Run":
         """Return the second network of co-learning."""

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from lightning.fabric import Fabric
 from torch.distributed import is_torchelastic_launched
 
+from lad.config.checkpoints import checkpoint_title
 from lad.config.experiment import Parameters, read_parameters
 from lad.config.yaml_file import read_value
 from lad.data.coco import CocoDataset
@@ -43,7 +44,8 @@ from lad.experiments.run_store import (
     is_training,
     open_run,
 )
-from lad.experiments.setup import build_networks, open_data
+from lad.experiments.setup import build_networks, check_teacher_classes, open_data
+from lad.experiments.teacher import format_ap, teacher_notes, teacher_summary
 from lad.models.detector import Detector
 from lad.models.serialization import save_detector
 from lad.models.student_teacher import StudentTeacherPair
@@ -69,12 +71,13 @@ def run_experiment(parameters: Parameters) -> Run:
     """
     run = find_run(parameters)
     if run is not None and parameters.rerun != "always":
-        ap = run.metrics["AP"]
-        log(f"{run.name}: already trained ({'no AP' if ap is None else f'AP {ap:.3f}'}){_stale_note(run)}")
+        state = "already trained" if parameters.epochs else "already evaluated"
+        log(f"{run.name}: {state} ({format_ap(run)}){_stale_note(run)}")
         return run
     devices, _nodes = devices_and_nodes(parameters)
     accelerator = find_accelerator(parameters.accelerator, devices, parameters.precision)
     train_set, val_set = open_data(parameters)
+    check_teacher_classes(parameters, train_set.annotations.class_names)
     folder = folder_to_train(parameters)
     folder.mkdir(parents=True, exist_ok=True)
     if parameters.devices > 1 and not is_torchelastic_launched():
@@ -98,8 +101,11 @@ def compare(parameters: Parameters) -> dict[str, Run]:
     """Return the runs to compare, by name; missing ones are trained.
 
     They are the plain student and the teacher, if the method has a teacher, and the student under the method. In
-    co-learning, "teacher" is the teacher's network trained by itself; the second network of the pair comes last.
+    co-learning, "teacher" is the teacher's network trained by itself; the second network of the pair comes last. A
+    teacher from a checkpoint is not trained, only evaluated.
     """
+    if parameters.teacher_checkpoint is not None:  # now, not after the plain student has been trained
+        check_teacher_classes(parameters, open_data(parameters)[0].annotations.class_names)
     runs = {}
     if parameters.teacher is not None:
         runs["plain student"] = parameters.plain()
@@ -113,9 +119,12 @@ def compare(parameters: Parameters) -> dict[str, Run]:
 
 
 def teacher_run(parameters: Parameters) -> Run | None:
-    """Return the run of the teacher, trained if it is missing; None if no trained teacher is needed."""
+    """Return the run of the teacher, trained if it is missing; None if no trained teacher is needed.
+
+    The run of a teacher from a checkpoint has no epochs: it evaluates the checkpoint once.
+    """
     needs_run = METHODS[parameters.method].needs_teacher and not METHODS[parameters.method].trains_teacher
-    if not needs_run and not parameters.teacher_epochs:
+    if not needs_run and not parameters.teacher_epochs and not parameters.teacher_checkpoint:
         return None
     teacher = parameters.of_teacher()
     if teacher.rerun == "always":  # this applies to the run itself; its teacher is trained again only if it is stale
@@ -151,6 +160,10 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
     if fabric.is_global_zero:
         write_json(folder / CODE_FILE, code.to_json())
         write_json(folder / PARAMETERS_FILE, parameters.model_dump())
+        for line in parameters.explain_defaults() if parameters.epochs else []:
+            log(line)
+        for line in teacher_notes(parameters, teacher_of_run) if teacher_of_run is not None else []:
+            log(line)
     class_names = train_set.annotations.class_names
     trained_teacher = teacher_of_run.load_detector() if teacher_of_run is not None else None
     network, teacher = build_networks(parameters, class_names, trained_teacher, fabric.device)
@@ -169,11 +182,12 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
             "teacher_metrics": {name: numbers.get(f"teacher_{name}") for name in METRICS},
             "best": _best_epoch(folder, "AP"),
             "teacher_best": _best_epoch(folder, "teacher_AP"),
-            "num_classes": len(class_names),
-            "class_names": class_names,
+            "num_classes": detector.configuration.num_classes,
+            "class_names": detector.configuration.class_names,
+            "ignores_classes": detector.configuration.class_names != class_names,
             "parameter_count": sum(parameter.numel() for parameter in detector.parameters()),
             "weights_sha256": _sha256(folder / WEIGHTS_FILE),
-            "teacher": _teacher_summary(teacher_of_run),
+            "teacher": teacher_summary(parameters, teacher_of_run) if teacher_of_run is not None else None,
             "seed": parameters.seed,
             "training_images": len(train_set),
             "validation_images": len(val_set),
@@ -189,6 +203,8 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
     fabric.barrier()
     run = open_run(folder)
     assert run is not None
+    if fabric.is_global_zero and not parameters.epochs:
+        log(f"{folder.name}: evaluated {checkpoint_title(str(parameters.init))} ({format_ap(run)})")
     return run
 
 
@@ -251,12 +267,6 @@ def _cache_key(parameters: Parameters, teacher: Run, train_set: CocoDataset, cod
         "annotations": _sha256(train_set.annotations.path),
         "code": code.digest,
     }
-
-
-def _teacher_summary(run: Run | None) -> dict[str, Any] | None:
-    if run is None:
-        return None
-    return {"name": run.name, "AP": run.metrics["AP"], "weights_sha256": run.results["weights_sha256"]}
 
 
 def _best_epoch(folder: Path, name: str) -> dict[str, Any] | None:

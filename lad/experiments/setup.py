@@ -1,10 +1,12 @@
-"""Set-up of a run: its data sets and its networks."""
+"""Set-up of a run: its data sets and its networks, new or from a checkpoint."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
+from lad.config.checkpoints import NETWORK_FIELDS
 from lad.config.experiment import Parameters
 from lad.data.annotations import read_annotations
 from lad.data.coco import CocoDataset, find_split
@@ -14,7 +16,12 @@ from lad.data.validation.image_files import ensure_usable
 from lad.distillation.methods import METHODS
 from lad.models.detector import Detector, build_detector
 from lad.models.fuse_batchnorm import fuse_batchnorm
+from lad.models.openmmlab import CLASSIFIER
+from lad.models.parts import Part
+from lad.models.serialization import load_detector, weights_digest
 from lad.models.student_teacher import StudentTeacherPair
+from lad.models.transfer import list_names, load_matching, with_classes
+from lad.utils.progress import log
 
 
 def open_data(parameters: Parameters) -> tuple[CocoDataset, CocoDataset]:
@@ -60,7 +67,7 @@ def build_networks(
         the device, None in co-learning and without a teacher.
     """
     torch.manual_seed(parameters.seed)
-    detector = new_detector(parameters, class_names)
+    detector = initial_detector(parameters, class_names)
     if METHODS[parameters.method].trains_teacher:
         pair = StudentTeacherPair(detector, new_detector(parameters.of_teacher(), class_names))
         if trained_teacher is not None:  # with teacher_epochs, co-learning starts from a trained teacher
@@ -70,6 +77,78 @@ def build_networks(
         return detector, None
     teacher = fuse_batchnorm(trained_teacher)
     return detector, teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def initial_detector(parameters: Parameters, class_names: Sequence[str]) -> Detector:
+    """Return the network of these parameters with its initial weights, from `init` if that is given.
+
+    A run of no epochs gets the detector of `init` with its own classes if they do not include those of the data.
+
+    Raises:
+        ValueError: The detector of `init` cannot be read, has changed, or does not fit.
+    """
+    if parameters.init is None:
+        return new_detector(parameters, class_names)
+    title = f"init '{parameters.init}'"
+    source = load_known(parameters.init, parameters.init_part, parameters.init_sha256, title)
+    if parameters.epochs == 0:
+        with contextlib.suppress(ValueError):
+            source = with_classes(source, class_names)
+        source.configuration = replace(
+            source.configuration, short_side=parameters.test_short_side, long_side=parameters.long_side
+        )
+        return source.requires_grad_(True)
+    detector = new_detector(parameters, class_names)
+    problems = load_matching(detector, source)
+    others = [name for name in problems if name not in CLASSIFIER]
+    if others and not parameters.init_partial:
+        raise ValueError(
+            f"{title} ({describe(source)}) does not fit the network of this run ({describe(detector)}): "
+            f"{list_names(others)}; leave out student, {', '.join(NETWORK_FIELDS)} to take them from it, or give "
+            "init_partial=true to load only what fits"
+        )
+    if problems:
+        note = f" (classifier of {list_names(source.configuration.class_names) or 'unnamed classes'})"
+        log(f"{title}: not loaded: {list_names(problems)}{'' if others else note}")
+    return detector
+
+
+def load_known(checkpoint: str, part: Part, digest: str | None, title: str) -> Detector:
+    """Load a detector whose hash the parameters hold.
+
+    Raises:
+        ValueError: It has another hash: the file has changed.
+    """
+    detector = load_detector(checkpoint, part)
+    found = weights_digest(detector)
+    if found != digest:
+        raise ValueError(f"{title}: its weights have the hash {found}, not {digest} as when the parameters were made")
+    return detector
+
+
+def check_teacher_classes(parameters: Parameters, class_names: Sequence[str]) -> None:
+    """Raise ValueError, before any training, if the teacher's checkpoint lacks classes that the method needs."""
+    if parameters.teacher_checkpoint is None or parameters.teacher_cost == "box":
+        return
+    title = f"teacher_checkpoint '{parameters.teacher_checkpoint}'"
+    teacher = load_known(
+        parameters.teacher_checkpoint, parameters.teacher_part or "student", parameters.teacher_sha256, title
+    )
+    try:
+        with_classes(teacher, class_names)
+    except ValueError as error:
+        remedy = ", or teacher_cost=box to learn from its boxes alone" if parameters.method == "lad" else ""
+        raise ValueError(f"{title} {error}; give a teacher of the classes of the data{remedy}") from None
+
+
+def describe(detector: Detector) -> str:
+    """Return the architecture of a detector in words."""
+    configuration = detector.configuration
+    branch = "" if configuration.iou_branch else " without IoU branch"
+    return (
+        f"{configuration.backbone}, width {configuration.width:g}, {configuration.channels} channels, head "
+        f"{configuration.head}{branch}"
+    )
 
 
 def new_detector(parameters: Parameters, class_names: Sequence[str]) -> Detector:

@@ -17,7 +17,7 @@ import torch
 from lad.inference.files import THRESHOLD, PredictionReport, free_path, make_folder, predict_files
 from lad.inference.results import CSV_FILE, JSON_FILE
 from lad.inference.sources import find_sources
-from lad.models.openmmlab import Part
+from lad.models.parts import Part
 from lad.models.serialization import load_detector
 from lad.utils.messages import one_line
 from lad.utils.paths import project_folder

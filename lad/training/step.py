@@ -9,7 +9,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lad.assigners import AssignmentContext, assign_by_predictions, build_assigner
+from lad.assigners import Assigner, AssignmentContext, assign_by_predictions, build_assigner
 from lad.config.experiment import Parameters
 from lad.distillation.assignment_cache import AssignmentCache
 from lad.distillation.methods import METHODS, MethodLoss, build_method, given_assignment_loss
@@ -69,6 +69,7 @@ def training_step(
         with_statistics: Whether to compute `assignment_statistics`.
     """
     assigner = build_assigner(parameters.assigner, parameters.assigner_options)
+    teacher_assigner = build_teacher_assigner(parameters)
     # Candidates are found on the host: on the device, reading their number would cause a synchronization.
     host_anchors = make_anchors(host_batch.padded_hw)
     context = None
@@ -88,7 +89,7 @@ def training_step(
         teacher_outputs = teacher_forward(teacher, images, fabric) if teacher is not None else None
         if METHODS[parameters.method].trains_teacher:
             student_outputs, teacher_outputs = student_outputs
-        method = build_method(parameters.method, assigner, parameters.method_options, parameters.cost_selection)
+        method = build_method(parameters.method, teacher_assigner, parameters.method_options, parameters.cost_selection)
         loss = method(student_outputs, teacher_outputs, context)
     outputs = {"student": student_outputs} | ({} if teacher_outputs is None else {"teacher": teacher_outputs})
     if not with_statistics or context is None:
@@ -177,6 +178,12 @@ def optimizer_step(
     return torch.zeros_like(grad_norm) if overflowed else grad_norm, overflowed
 
 
+def build_teacher_assigner(parameters: Parameters) -> Assigner:
+    """Build the assigner that makes the assignment; with teacher_cost "box", without a class term in its scores."""
+    options = parameters.assigner_options | ({"class_weight": 0.0} if parameters.teacher_cost == "box" else {})
+    return build_assigner(parameters.assigner, options)
+
+
 def teacher_forward(teacher: nn.Module, images: Tensor, fabric: Fabric) -> HeadOutputs:
     """Run a frozen teacher on images [N, 3, H, W] at the run's precision."""
     with torch.no_grad(), fabric.autocast():
@@ -185,7 +192,7 @@ def teacher_forward(teacher: nn.Module, images: Tensor, fabric: Fabric) -> HeadO
 
 def teacher_assignment(parameters: Parameters, teacher: nn.Module, fabric: Fabric) -> Callable[[Batch], Tensor]:
     """Return a function that computes the teacher's assignment gt_index [N, A] of a batch on the host."""
-    assigner = build_assigner(parameters.assigner, parameters.assigner_options)
+    assigner = build_teacher_assigner(parameters)
 
     def assign(host_batch: Batch) -> Tensor:
         candidates = assigner.find_candidates(make_anchors(host_batch.padded_hw), host_batch.targets)

@@ -265,12 +265,16 @@ def _evaluate(
     fabric: Fabric,
     evaluator: Evaluator,
 ) -> dict[str, float]:
-    """Compute the COCO metrics of the network, or of both networks of a pair; every device gets them."""
+    """Compute the COCO metrics of the network, or of both networks of a pair; every device gets them.
+
+    Classes are ignored if the network has others than the data.
+    """
     if fabric.world_size > 1:
         for buffer in network.buffers():  # BatchNorm statistics differ between devices since the last step
             dist.broadcast(buffer, src=0)
     if not isinstance(network, StudentTeacherPair):
-        return evaluate(network, batches, val_set.annotations, fabric, evaluator)
+        is_foreign = network.configuration.class_names not in ((), val_set.annotations.class_names)
+        return evaluate(network, batches, val_set.annotations, fabric, evaluator, class_agnostic=is_foreign)
     student = evaluate(network.student, batches, val_set.annotations, fabric, evaluator)
     teacher = evaluate(network.teacher, batches, val_set.annotations, fabric, evaluator)
     return student | {f"teacher_{name}": value for name, value in teacher.items()}

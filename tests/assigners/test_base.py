@@ -5,10 +5,13 @@ import inspect
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import reference_context, reference_outputs
 
 from lad.assigners import ASSIGNERS, PAA, Assigner, assign_by_predictions, build_assigner
+from lad.assigners.cost import cost_terms
 from lad.config.experiment import make_parameters
 from lad.distillation.methods import METHODS, build_method
 from lad.structures import HeadOutputs, Targets
@@ -86,3 +89,24 @@ def test_every_method_trains_with_every_assigner_that_its_teacher_can_change(nam
     sum(loss.terms.values()).backward()
     assert all(field.grad.isfinite().all() and field.grad.any() for field in student)
     assert len(loss.cost) > 0 and loss.cost.isfinite().all()
+
+
+@pytest.mark.parametrize("name", [name for name in ASSIGNERS if ASSIGNERS[name].uses_predictions])
+def test_with_class_weight_0_only_boxes_count_and_the_network_may_have_other_classes(name, random_scene):
+    scene = random_scene(5)
+    full, box_only = build_assigner(name), build_assigner(name, {"class_weight": 0})
+    context = scene.context(full)
+    others = scene.outputs._replace(cls_logits=torch.randn(*scene.outputs.cls_logits.shape[:2], 1))
+    scores = box_only.score(scene.outputs, context)
+    assert torch.equal(scores, box_only.score(others, context))
+    assert not torch.equal(scores, full.score(scene.outputs, context))
+    cost, half = full.score(scene.outputs, context), build_assigner(name, {"class_weight": 0.5})
+    torch.testing.assert_close(half.score(scene.outputs, context), (cost + scores) / 2)
+    assert torch.equal(box_only.assign(scores, context) == -2, full.assign(cost, context) == -2)
+
+
+def test_the_costs_of_boxes_alone_are_the_box_term_of_the_published_cost(golden):
+    case = golden("paa_assignment")
+    context, outputs = reference_context(case), reference_outputs(case)
+    _, box_cost = cost_terms(outputs, context.candidates, context.anchors, context.targets)
+    assert torch.equal(build_assigner("paa", {"class_weight": 0}).score(outputs, context)[:, 0], box_cost)

@@ -24,7 +24,7 @@ PROJECT = Path(__file__).parents[2]
         ({"eopchs": 3}, "parameter 'eopchs' is unknown; did you mean 'epochs'?"),
         ({"qqqq": 3}, "parameter 'qqqq' is unknown; known are student, head,"),
         ({"epochs": "three"}, "parameter 'epochs' = 'three': input should be a valid integer"),
-        ({"epochs": 0}, "parameter 'epochs' = 0: input should be greater than or equal to 1"),
+        ({"epochs": 0}, "epochs=0 only evaluates the detector of init, with method 'baseline'; give 1 or more"),
         ({"lr": float("nan")}, "parameter 'lr' = nan: input should be a finite number"),
         ({"norm_eval": "true"}, "parameter 'norm_eval' = 'true': input should be a valid boolean"),
         ({"profile": "toi"}, "'profile' = 'toi' is not one of toy, mini, coco_1x, coco_2x_ms; did you mean 'toy'?"),
@@ -36,7 +36,7 @@ PROJECT = Path(__file__).parents[2]
         ({"teacher_head": "copp"}, "'teacher_head' = 'copp' is not one of paa, cop, iop; did you mean 'cop'?"),
         ({"method": "colad", "cost_selection": "std"}, "'cost_selection' = 'std' is not one of std_mean, fisher, stu"),
         ({"cost_selection": "fisher"}, "cost_selection is for method 'colad'; leave it out with method 'lad'"),
-        ({"frozen_stages": 1}, "would freeze a randomly initialized backbone; give weights, or frozen_stages=-1"),
+        ({"frozen_stages": 1}, "would freeze a randomly initialized backbone; give weights or init, or frozen"),
         ({"weights": "imagenet"}, "weights 'imagenet' exist for width=1 only"),
         ({"batch_size": 9, "devices": 2}, "batch_size=9 must be a multiple of devices=2"),
         ({"short_sides": [900]}, "must lie between 32 and long_side=128"),
@@ -199,7 +199,7 @@ def test_an_invalid_option_raises_one_line_that_names_parameter_option_and_owner
 def test_the_resolved_options_are_stored_with_the_parameters(profile, method):
     parameters = make_parameters({"profile": profile, "method": method, "assigner_options": {"topk": 13}})
     stored = parameters.model_dump()
-    assert stored["assigner_options"] == {"topk": 13, "min_iou": 0.1, "box_weight": 1.3}
+    assert stored["assigner_options"] == {"topk": 13, "min_iou": 0.1, "box_weight": 1.3, "class_weight": 1}
     assert stored["method_options"] == dataclasses.asdict(METHODS[method].options())
     assert Parameters(**json.loads(json.dumps(stored))) == parameters
     assert "'topk': 13" in parameters.summary()
@@ -229,7 +229,7 @@ def test_a_teachers_own_run_has_the_assigner_options_and_no_method_options():
     given = {"method": "solad", "assigner_options": {"topk": 13}, "method_options": {"cls_weight": 5}}
     teacher = make_parameters(given).of_teacher()
     assert (teacher.method, teacher.method_options) == ("baseline", {})
-    assert teacher.assigner_options == {"topk": 13, "min_iou": 0.1, "box_weight": 1.3}
+    assert teacher.assigner_options == {"topk": 13, "min_iou": 0.1, "box_weight": 1.3, "class_weight": 1}
     assert teacher.hash == make_parameters({**given, "method_options": {}}).of_teacher().hash
     assert teacher.hash != make_parameters({**given, "assigner_options": {}}).of_teacher().hash
 
@@ -314,7 +314,7 @@ def test_values_given_beside_a_file_take_precedence_but_a_runs_file_is_complete(
         ("params.json", '{"criterion": "fisher"}', "params.json: parameter 'criterion' is now called 'cost_selection'"),
         ("params.json", '{"epoch": 3}', "params.json: parameter 'width' is missing; "),
         ("mine.yaml", "epoch: 3", "mine.yaml: parameter 'epoch' is unknown; did you mean 'epochs'?"),
-        ("mine.yaml", "epochs: 0", "mine.yaml: parameter 'epochs' = 0: input should be greater than or equal to 1"),
+        ("mine.yaml", "epochs: 0", "mine.yaml: epochs=0 only evaluates the detector of init"),
     ],
 )
 def test_an_invalid_file_of_parameters_raises_one_line_that_names_it(tmp_path, name, text, message):

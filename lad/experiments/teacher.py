@@ -1,0 +1,61 @@
+"""What is said of a teacher before its student trains: how good it is, and whether that is a reason to doubt it."""
+
+from typing import Any
+
+from lad.config.experiment import Parameters
+from lad.experiments.run_store import Run, find_run
+from lad.models.transfer import list_names
+
+NEAR_ZERO_AP = 0.02
+
+
+def format_ap(run: Run) -> str:
+    """Return the AP of a run in words."""
+    ap = run.metrics["AP"]
+    kind = " (of boxes, whatever their class)" if run.results.get("ignores_classes") else ""
+    return "no AP" if ap is None else f"AP {ap:.3f}{kind}"
+
+
+def teacher_notes(parameters: Parameters, teacher: Run) -> list[str]:
+    """Return a line with the teacher's AP and, if it is a poor one, a warning.
+
+    Args:
+        parameters: Parameters of the student's run.
+        teacher: Finished run of the teacher.
+    """
+    title, ap = parameters.teacher_title, teacher.metrics["AP"]
+    notes = [f"teacher {title}: {format_ap(teacher)} on the validation set"]
+    if ap is None:
+        return notes
+    plain = find_run(parameters.plain().model_copy(update={"rerun": "never"}))
+    plain_ap = None if plain is None else plain.metrics["AP"]
+    if ap < NEAR_ZERO_AP:
+        notes.append(f"warning: teacher {title} finds almost nothing here; {_likely_cause(parameters, teacher)}")
+    elif plain_ap is not None and ap < plain_ap and not teacher.results.get("ignores_classes"):
+        notes.append(
+            f"warning: teacher {title} (AP {ap:.3f}) is worse than the plain student (AP {plain_ap:.3f}), and may make "
+            "its student worse"
+        )
+    return notes
+
+
+def _likely_cause(parameters: Parameters, teacher: Run) -> str:
+    if parameters.teacher_checkpoint is None:
+        return f"train it longer than {teacher.parameters.epochs} epochs (teacher_epochs)"
+    names = teacher.results["class_names"]
+    return (
+        f"likely causes: its classes have other meanings or another order ({list_names(names, 5)}); it was trained on "
+        f"images of another size (here short side {parameters.test_short_side}, long side {parameters.long_side}) or "
+        "with another normalization (here ImageNet's mean and standard deviation of RGB in [0, 1])"
+    )
+
+
+def teacher_summary(parameters: Parameters, teacher: Run) -> dict[str, Any]:
+    """Return what a student's results hold of its teacher."""
+    return {
+        "name": teacher.name,
+        "title": parameters.teacher_title,
+        "AP": teacher.metrics["AP"],
+        "ignores_classes": bool(teacher.results.get("ignores_classes")),
+        "weights_sha256": teacher.results["weights_sha256"],
+    }
