@@ -1,0 +1,284 @@
+"""Teachers from checkpoints, and starts from detectors: the same numbers as from the run that made them."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import tiny
+
+from lad.config.experiment import Parameters
+from lad.data.annotations import read_annotations
+from lad.data.coco import find_split
+from lad.distillation.assignment_cache import CACHE_FILES
+from lad.experiments import runner
+from lad.experiments.leaderboard import results_table
+from lad.experiments.run_store import Run, find_run, finished_runs, networks_of
+from lad.experiments.runner import compare, run_experiment
+from lad.experiments.setup import build_networks, initial_detector
+from lad.models.detector import Detector, build_detector
+from lad.models.serialization import load_detector, save_detector, save_openmmlab
+from lad.models.transfer import with_classes
+
+ONE = {"epochs": 1, "teacher_epochs": None, "seed": 3}
+
+
+@pytest.fixture(scope="session")
+def teacher_file(trained_runs) -> Path:
+    """The file of a trained teacher."""
+    return trained_runs["teacher"].weights_file()
+
+
+@pytest.fixture
+def classes(shapes) -> tuple[str, ...]:
+    return read_annotations(find_split(shapes, "train")[1]).class_names
+
+
+def taught(shapes: Path, out: Path, checkpoint: Path, **changes) -> Parameters:
+    return tiny(shapes, out, **{"method": "lad", "seed": 3, "teacher_checkpoint": str(checkpoint), **changes})
+
+
+def renamed(detector: Detector, names: tuple[str, ...]) -> Detector:
+    detector.configuration = dataclasses.replace(detector.configuration, class_names=names)
+    return detector
+
+
+def save_foreign(path: Path, names: tuple[str, ...] = ("cat", "dog"), **options) -> Path:
+    """Save an untrained detector of these classes."""
+    torch.manual_seed(1)
+    build = {"backbone": "r18", "num_classes": len(names), "width": 0.25, "channels": 64, **options}
+    save_detector(renamed(build_detector(**build), names), path)
+    return path
+
+
+def test_lad_from_a_teachers_file_is_lad_from_its_run_in_any_format_and_order_of_classes(
+    shapes, trained_runs, teacher_file, classes, tmp_path
+):
+    expected = trained_runs["lad"].weights_file().read_bytes()
+    save_openmmlab(load_detector(teacher_file), tmp_path / "copy.pth")
+    save_detector(with_classes(load_detector(teacher_file), classes[::-1]), tmp_path / "reversed.safetensors")
+    runs = [
+        run_experiment(taught(shapes, tmp_path / "runs", file))
+        for file in (teacher_file, tmp_path / "copy.pth", tmp_path / "reversed.safetensors")
+    ]
+    assert [run.weights_file().read_bytes() == expected for run in runs] == [True] * 3
+    assert runs[0].folder == runs[1].folder != runs[2].folder  # the same weights; other weights, the same numbers
+    for run in runs:
+        assert run.results["teacher"]["AP"] == trained_runs["teacher"].metrics["AP"]
+        assert run.results["teacher"]["title"] == run.parameters.teacher_title
+
+
+def test_co_learning_from_a_teachers_file_is_co_learning_from_its_run(shapes, trained_runs, teacher_file, tmp_path):
+    own = tiny(shapes, tmp_path, method="colad", teacher="r18", teacher_epochs=2, epochs=1, seed=3)
+    from_run, from_file = (
+        run_experiment(own),
+        run_experiment(taught(shapes, tmp_path, teacher_file, method="colad", epochs=1)),
+    )
+    assert from_run.parameters.hash != from_file.parameters.hash
+    for network in (from_run, from_run.teacher_network()):
+        other = from_file if network.network == "student" else from_file.teacher_network()
+        assert network.weights_file().read_bytes() == other.weights_file().read_bytes()
+
+
+@pytest.mark.parametrize("method", ["lad", "soft_label", "solad"])
+def test_a_teacher_of_another_architecture_teaches(method, shapes, classes, tmp_path):
+    file = save_foreign(tmp_path / "wide.safetensors", classes, backbone="r34", channels=96, width=0.5, head="cop")
+    run = run_experiment(taught(shapes, tmp_path, file, method=method, epochs=1))
+    assert (run.parameters.teacher, run.parameters.channels) == ("r34", 64)
+    assert networks_of(run)["teacher"].load_detector().configuration.channels == 96
+
+
+def test_a_teacher_is_evaluated_once_for_all_seeds_and_methods_and_shown_in_tables_by_its_name(
+    shapes, teacher_file, tmp_path, monkeypatch
+):
+    evaluated = []
+    train = runner.train
+
+    def counted(parameters, *arguments):
+        evaluated.append(parameters.epochs)
+        return train(parameters, *arguments)
+
+    monkeypatch.setattr(runner, "train", counted)
+    for changes in ({"epochs": 1}, {"epochs": 1, "seed": 4}, {"epochs": 1, "method": "solad", "batch_size": 2}):
+        runs = compare(taught(shapes, tmp_path, teacher_file, **changes))
+    assert evaluated.count(0) == 1
+    assert list(runs) == ["plain student", "teacher", "SoLAD student"]
+    table = results_table(runs)
+    name = teacher_file.parent.name
+    assert list(table["network"]) == ["r18", f"r18 ({name})", f"r18 ← {name}"]
+    assert table["method"]["teacher"] == "checkpoint" and table["AP"]["teacher"] == runs["teacher"].metrics["AP"]
+
+
+def test_a_teacher_without_the_datas_classes_is_refused_before_anything_is_trained(shapes, tmp_path):
+    file = save_foreign(tmp_path / "animals.safetensors")
+    for run in (run_experiment, compare):
+        with pytest.raises(
+            ValueError, match=r"has no class circle, .*; it has cat, dog; give a teacher of .*box alone$|alone"
+        ):
+            run(taught(shapes, tmp_path / "runs", file))
+    with pytest.raises(ValueError, match=r"it has cat, dog; give a teacher of the classes of the data$"):
+        run_experiment(taught(shapes, tmp_path / "runs", file, method="soft_label"))
+    assert finished_runs(tmp_path / "runs") == [] and not list((tmp_path / "runs").glob("*/checkpoint-*"))
+
+
+def test_with_the_cost_of_boxes_a_teacher_of_other_classes_teaches_and_is_judged_by_its_boxes(
+    shapes, trained_runs, teacher_file, classes, tmp_path, capsys
+):
+    """A trained teacher whose classes are called something else."""
+    names = tuple(f"thing {number}" for number in range(len(classes)))
+    save_detector(renamed(load_detector(teacher_file), names), tmp_path / "things.safetensors")
+    runs = compare(taught(shapes, tmp_path, tmp_path / "things.safetensors", teacher_cost="box"))
+    teacher, student = runs["teacher"], runs["LAD student"]
+    assert teacher.results["ignores_classes"] and tuple(teacher.results["class_names"]) == names
+    assert teacher.metrics["AP"] >= trained_runs["teacher"].metrics["AP"]  # a wrong class is no error now
+    assert "(of boxes, whatever their class)" in capsys.readouterr().out
+    assert student.weights_file().read_bytes() != trained_runs["lad"].weights_file().read_bytes()
+    assert teacher.assigner.class_weight == 0 and student.assigner.class_weight == 1
+    # The classes do not matter at all: the right ones, under the same parameters, give the same student.
+    right = run_experiment(taught(shapes, tmp_path, teacher_file, teacher_cost="box"))
+    assert right.weights_file().read_bytes() == student.weights_file().read_bytes()
+    assert right.folder != student.folder and not right.results["teacher"]["ignores_classes"]
+
+
+def test_with_the_cost_of_boxes_a_cached_teacher_gives_the_same_student(shapes, tmp_path):
+    file = save_foreign(tmp_path / "animals.safetensors")
+    runs = [
+        run_experiment(taught(shapes, tmp_path, file, teacher_cost="box", epochs=1, cache_teacher=cached))
+        for cached in (False, True)
+    ]
+    assert runs[0].weights_file().read_bytes() == runs[1].weights_file().read_bytes()
+
+
+def test_the_cache_belongs_to_the_teachers_weights(shapes, teacher_file, tmp_path, monkeypatch):
+    """A run is interrupted after its first epoch; its cache is not used with another teacher."""
+
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    parameters = taught(shapes, tmp_path, teacher_file, cache_teacher=True, epochs=1)
+    monkeypatch.setattr(runner, "save_detector", interrupted)
+    run_experiment_of_teacher = parameters.of_teacher()
+    monkeypatch.undo()
+    run_experiment(run_experiment_of_teacher)
+    monkeypatch.setattr(runner, "save_detector", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(parameters)
+    (cache,) = (tmp_path / parameters.run_name).glob(CACHE_FILES)
+    key = json.loads(cache.open("rb").readline())
+    assert key["teacher"] == find_run(parameters.of_teacher()).results["weights_sha256"]
+
+
+def test_a_poor_teacher_is_announced_in_one_line(shapes, classes, tmp_path, capsys):
+    file = save_foreign(tmp_path / "untrained.safetensors", classes)
+    run_experiment(taught(shapes, tmp_path, file, epochs=1))
+    out = capsys.readouterr().out
+    assert re.search(r"^teacher untrained: AP 0\.0\d\d on the validation set$", out, re.M)
+    (warning,) = re.findall(r"^warning: .*$", out, re.M)
+    assert "finds almost nothing here; likely causes: its classes" in warning
+    assert f"({', '.join(classes[:5])} and {len(classes) - 5} more)" in warning
+    assert "images of another size (here short side 128, long side 128)" in warning and "normalization" in warning
+
+
+def test_a_teacher_worse_than_the_plain_student_is_announced_in_one_line(
+    shapes, trained_runs, teacher_file, tmp_path, capsys
+):
+    parameters = taught(shapes, tmp_path, teacher_file, epochs=1)
+    plain = run_experiment(parameters.plain())
+    results = {**plain.results, "metrics": {**plain.metrics, "AP": 0.9}}
+    (plain.folder / "results.json").write_text(json.dumps(results))
+    teacher = run_experiment(parameters.of_teacher())
+    better = {**teacher.results, "metrics": {**teacher.metrics, "AP": 0.5}}
+    (teacher.folder / "results.json").write_text(json.dumps(better))
+    capsys.readouterr()
+    run_experiment(parameters)
+    name = teacher_file.parent.name
+    expected = (
+        f"warning: teacher {name} (AP 0.500) is worse than the plain student (AP 0.900), and may make its student"
+    )
+    assert expected in capsys.readouterr().out
+
+
+def test_a_teachers_file_that_changed_since_is_refused(shapes, classes, tmp_path):
+    file = save_foreign(tmp_path / "teacher.safetensors", classes)
+    parameters = taught(shapes, tmp_path, file, epochs=1)
+    save_foreign(file, classes, head="cop")
+    with pytest.raises(
+        ValueError, match=r"teacher\.safetensors': its weights have the hash \w{16}, not \w{16} as when"
+    ):
+        run_experiment(parameters)
+
+
+def start_from(shapes: Path, out: Path, checkpoint: Path, **changes) -> Parameters:
+    return tiny(shapes, out, **{"init": str(checkpoint), **changes})
+
+
+def test_a_run_of_no_epochs_is_the_evaluation_of_a_checkpoint(shapes, trained_runs, teacher_file, tmp_path, capsys):
+    run = run_experiment(start_from(shapes, tmp_path, teacher_file, epochs=0))
+    assert run.metrics == trained_runs["teacher"].metrics and run.epochs == [] and run.saved_epochs == []
+    assert f"evaluated {teacher_file.parent.name} (AP {run.metrics['AP']:.3f})" in capsys.readouterr().out
+    assert torch.equal(
+        load_detector(teacher_file).state_dict()["head.cls.weight"], run.load_detector().state_dict()["head.cls.weight"]
+    )
+
+
+def test_a_run_starts_from_all_weights_of_a_detector_of_its_classes(shapes, teacher_file, classes, tmp_path):
+    detector = initial_detector(start_from(shapes, tmp_path, teacher_file), classes)
+    source = load_detector(teacher_file).state_dict()
+    assert all(torch.equal(value, source[name]) for name, value in detector.state_dict().items())
+    frozen = [name for name, weight in detector.named_parameters() if not weight.requires_grad]
+    assert frozen and all(
+        name.startswith(("backbone.stem", "backbone.conv1", "backbone.bn1", "backbone.layer1", "backbone.stages.0"))
+        for name in frozen
+    )
+
+
+def test_another_classifier_is_initialized_and_said(shapes, classes, tmp_path, capsys):
+    file = save_foreign(tmp_path / "animals.safetensors")
+    parameters = start_from(shapes, tmp_path, file)
+    torch.manual_seed(parameters.seed)
+    detector = initial_detector(parameters, classes)
+    source = load_detector(file).state_dict()
+    own = detector.state_dict()
+    assert all(torch.equal(own[name], value) for name, value in source.items() if not name.startswith("head.cls."))
+    assert own["head.cls.weight"].shape[0] == len(classes) and len(own["head.cls.bias"].unique()) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == f"init '{file}': not loaded: head.cls.bias, head.cls.weight (classifier of cat, dog)"
+
+
+def test_a_detector_that_does_not_fit_needs_init_partial(shapes, classes, tmp_path, capsys):
+    file = save_foreign(tmp_path / "cop.safetensors", classes, head="cop", channels=96)
+    refused = start_from(shapes, tmp_path, file, head="paa", channels=64)
+    with pytest.raises(ValueError) as caught:
+        run_experiment(refused)
+    message = str(caught.value)
+    assert (
+        "(r18, width 0.25, 96 channels, head cop) does not fit the network of this run (r18, width 0.25, 64 " in message
+    )
+    assert "leave out student, width, head, iou_branch, channels" in message and "\n" not in message
+    parameters = start_from(shapes, tmp_path, file, head="paa", channels=64, init_partial=True)
+    detector, source = initial_detector(parameters, classes), load_detector(file)
+    for name, value in source.backbone.state_dict().items():
+        assert torch.equal(detector.backbone.state_dict()[name], value)
+    assert "not loaded: fpn." in capsys.readouterr().out
+
+
+def test_a_taught_student_may_start_from_a_detector_too(shapes, teacher_file, classes, tmp_path):
+    parameters = taught(shapes, tmp_path, teacher_file, init=str(teacher_file), epochs=1)
+    student, teacher = build_networks(parameters, classes, load_detector(teacher_file), torch.device("cpu"))
+    assert torch.equal(student.head.cls.weight, teacher.head.cls.weight)
+    assert run_experiment(parameters).parameters.init_sha256 == parameters.teacher_sha256
+
+
+def test_fine_tuning_says_its_defaults(shapes, teacher_file, tmp_path, capsys):
+    run_experiment(start_from(shapes, tmp_path, teacher_file, epochs=1))
+    assert re.search(
+        r"^fine-tuning from .*: lr \S+ \(\S+ of the profile's\), frozen_stages 1", capsys.readouterr().out, re.M
+    )
+
+
+def test_runs_from_checkpoints_are_ordinary_runs(shapes, teacher_file, tmp_path):
+    run = run_experiment(taught(shapes, tmp_path, teacher_file, epochs=1))
+    assert isinstance(find_run(run.parameters), Run) and networks_of(run)["teacher"].results["finished"]
+    assert {other.name for other in finished_runs(tmp_path)} == {run.name, run.results["teacher"]["name"]}
