@@ -18,6 +18,7 @@ class LocalServer:
         redirects: Addresses by path.
         cut: Number of bytes after which the next connections are cut, in order.
         has_ranges: Whether it resumes at the byte that a client asks for.
+        shift: Number of bytes by which it answers another range than the one asked for.
         has_length: Whether it says how long a file is.
         requests: (path, Range) of each request.
     """
@@ -28,6 +29,7 @@ class LocalServer:
     redirects: dict[str, str] = field(default_factory=dict)
     cut: list[int] = field(default_factory=list)
     has_ranges: bool = True
+    shift: int = 0
     has_length: bool = True
     requests: list[tuple[str, str | None]] = field(default_factory=list)
 
@@ -51,7 +53,8 @@ def serve(files: dict[str, bytes] | None = None) -> Iterator[LocalServer]:
                 return
             content = state.files[self.path]
             start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and state.has_ranges else 0
-            if start >= len(content) > 0 and start:
+            start += state.shift if start else 0
+            if 0 < len(content) <= start:
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(content)}")
                 self.end_headers()

@@ -141,7 +141,7 @@ def _fetch(url: str, partial: Path, remedy: str) -> None:
         if response.headers.get_content_type() == "text/html":
             raise _html_error(url, remedy)
         if response.status == 206 and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            partial.unlink()
+            partial.unlink(missing_ok=True)
             raise _ConnectionLost("the server sent another range")
         start = start if response.status == 206 else 0
         total = None if response.length is None else start + response.length

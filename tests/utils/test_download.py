@@ -64,6 +64,12 @@ def test_a_server_that_cannot_resume_sends_the_file_again(server, path):
     assert path.read_bytes() == CONTENT and len(server.requests) == 2
 
 
+def test_a_server_that_resumes_at_another_byte_is_asked_for_the_whole_file(server, path):
+    server.cut, server.shift = [300_000], 5
+    download(f"{server.url}/a.bin", path, SHA256)
+    assert path.read_bytes() == CONTENT and [wanted for _, wanted in server.requests] == [None, "bytes=300000-", None]
+
+
 def test_a_connection_that_is_cut_each_time_is_reported_and_resumed_by_the_next_call(server, path):
     server.cut = [100_000, 100_000, 100_000]
     line = error_line(f"{server.url}/a.bin", path)
