@@ -143,7 +143,7 @@ def train(
     progress = load_checkpoint(folder, network, optimizer, fabric, code, average)
     if fabric.is_global_zero:
         _drop_metrics_after(folder, progress.epoch)
-        if parameters.save_epochs and progress == Progress():
+        if parameters.save_epochs and parameters.epochs and progress == Progress():
             save_epoch(folder, trainer.evaluated, 0)
 
     metrics: dict[str, float] = {}

@@ -45,11 +45,14 @@ def renamed(detector: Detector, names: tuple[str, ...]) -> Detector:
     return detector
 
 
-def save_foreign(path: Path, names: tuple[str, ...] = ("cat", "dog"), **options) -> Path:
-    """Save an untrained detector of these classes."""
+def save_foreign(path: Path, names: tuple[str, ...] = ("cat", "dog"), bias: float = 0.0, **options) -> Path:
+    """Save an untrained detector of these classes, with a bias of all classes."""
     torch.manual_seed(1)
     build = {"backbone": "r18", "num_classes": len(names), "width": 0.25, "channels": 64, **options}
-    save_detector(renamed(build_detector(**build), names), path)
+    detector = renamed(build_detector(**build), names)
+    with torch.no_grad():
+        detector.head.cls.bias += bias
+    save_detector(detector, path)
     return path
 
 
@@ -72,10 +75,8 @@ def test_lad_from_a_teachers_file_is_lad_from_its_run_in_any_format_and_order_of
 
 def test_co_learning_from_a_teachers_file_is_co_learning_from_its_run(shapes, trained_runs, teacher_file, tmp_path):
     own = tiny(shapes, tmp_path, method="colad", teacher="r18", teacher_epochs=2, epochs=1, seed=3)
-    from_run, from_file = (
-        run_experiment(own),
-        run_experiment(taught(shapes, tmp_path, teacher_file, method="colad", epochs=1)),
-    )
+    from_run = run_experiment(own)
+    from_file = run_experiment(taught(shapes, tmp_path, teacher_file, method="colad", epochs=1))
     assert from_run.parameters.hash != from_file.parameters.hash
     for network in (from_run, from_run.teacher_network()):
         other = from_file if network.network == "student" else from_file.teacher_network()
@@ -115,7 +116,7 @@ def test_a_teacher_without_the_datas_classes_is_refused_before_anything_is_train
     file = save_foreign(tmp_path / "animals.safetensors")
     for run in (run_experiment, compare):
         with pytest.raises(
-            ValueError, match=r"has no class circle, .*; it has cat, dog; give a teacher of .*box alone$|alone"
+            ValueError, match=r"has no class circle, .*; it has cat, dog; give a .* teacher_cost=box to"
         ):
             run(taught(shapes, tmp_path / "runs", file))
     with pytest.raises(ValueError, match=r"it has cat, dog; give a teacher of the classes of the data$"):
@@ -171,19 +172,17 @@ def test_the_cache_belongs_to_the_teachers_weights(shapes, teacher_file, tmp_pat
 
 
 def test_a_poor_teacher_is_announced_in_one_line(shapes, classes, tmp_path, capsys):
-    file = save_foreign(tmp_path / "untrained.safetensors", classes)
+    file = save_foreign(tmp_path / "blind.safetensors", classes, bias=-20)
     run_experiment(taught(shapes, tmp_path, file, epochs=1))
     out = capsys.readouterr().out
-    assert re.search(r"^teacher untrained: AP 0\.0\d\d on the validation set$", out, re.M)
+    assert re.search(r"^teacher blind: AP 0\.000 on the validation set$", out, re.M)
     (warning,) = re.findall(r"^warning: .*$", out, re.M)
     assert "finds almost nothing here; likely causes: its classes" in warning
     assert f"({', '.join(classes[:5])} and {len(classes) - 5} more)" in warning
     assert "images of another size (here short side 128, long side 128)" in warning and "normalization" in warning
 
 
-def test_a_teacher_worse_than_the_plain_student_is_announced_in_one_line(
-    shapes, trained_runs, teacher_file, tmp_path, capsys
-):
+def test_a_teacher_worse_than_the_plain_student_is_announced_in_one_line(shapes, teacher_file, tmp_path, capsys):
     parameters = taught(shapes, tmp_path, teacher_file, epochs=1)
     plain = run_experiment(parameters.plain())
     results = {**plain.results, "metrics": {**plain.metrics, "AP": 0.9}}
@@ -194,9 +193,7 @@ def test_a_teacher_worse_than_the_plain_student_is_announced_in_one_line(
     capsys.readouterr()
     run_experiment(parameters)
     name = teacher_file.parent.name
-    expected = (
-        f"warning: teacher {name} (AP 0.500) is worse than the plain student (AP 0.900), and may make its student"
-    )
+    expected = f"warning: teacher {name} (AP 0.500) is worse than the plain student (AP 0.900), and may make its "
     assert expected in capsys.readouterr().out
 
 
@@ -204,9 +201,7 @@ def test_a_teachers_file_that_changed_since_is_refused(shapes, classes, tmp_path
     file = save_foreign(tmp_path / "teacher.safetensors", classes)
     parameters = taught(shapes, tmp_path, file, epochs=1)
     save_foreign(file, classes, head="cop")
-    with pytest.raises(
-        ValueError, match=r"teacher\.safetensors': its weights have the hash \w{16}, not \w{16} as when"
-    ):
+    with pytest.raises(ValueError, match=r"teacher\.safetensors': its weights have the hash \w{16}, not \w{16} "):
         run_experiment(parameters)
 
 
@@ -227,11 +222,8 @@ def test_a_run_starts_from_all_weights_of_a_detector_of_its_classes(shapes, teac
     detector = initial_detector(start_from(shapes, tmp_path, teacher_file), classes)
     source = load_detector(teacher_file).state_dict()
     assert all(torch.equal(value, source[name]) for name, value in detector.state_dict().items())
-    frozen = [name for name, weight in detector.named_parameters() if not weight.requires_grad]
-    assert frozen and all(
-        name.startswith(("backbone.stem", "backbone.conv1", "backbone.bn1", "backbone.layer1", "backbone.stages.0"))
-        for name in frozen
-    )
+    frozen = {name.rsplit(".", 1)[0] for name, weight in detector.named_parameters() if not weight.requires_grad}
+    assert frozen and all(name.startswith("backbone.") for name in frozen)
 
 
 def test_another_classifier_is_initialized_and_said(shapes, classes, tmp_path, capsys):
@@ -253,9 +245,7 @@ def test_a_detector_that_does_not_fit_needs_init_partial(shapes, classes, tmp_pa
     with pytest.raises(ValueError) as caught:
         run_experiment(refused)
     message = str(caught.value)
-    assert (
-        "(r18, width 0.25, 96 channels, head cop) does not fit the network of this run (r18, width 0.25, 64 " in message
-    )
+    assert "(r18, width 0.25, 96 channels, head cop) does not fit the network of this run (r18, width 0.25" in message
     assert "leave out student, width, head, iou_branch, channels" in message and "\n" not in message
     parameters = start_from(shapes, tmp_path, file, head="paa", channels=64, init_partial=True)
     detector, source = initial_detector(parameters, classes), load_detector(file)
@@ -273,9 +263,8 @@ def test_a_taught_student_may_start_from_a_detector_too(shapes, teacher_file, cl
 
 def test_fine_tuning_says_its_defaults(shapes, teacher_file, tmp_path, capsys):
     run_experiment(start_from(shapes, tmp_path, teacher_file, epochs=1))
-    assert re.search(
-        r"^fine-tuning from .*: lr \S+ \(\S+ of the profile's\), frozen_stages 1", capsys.readouterr().out, re.M
-    )
+    expected = r"^fine-tuning from .*: lr \S+ \(\S+ of the profile's\), frozen_stages 1"
+    assert re.search(expected, capsys.readouterr().out, re.M)
 
 
 def test_runs_from_checkpoints_are_ordinary_runs(shapes, teacher_file, tmp_path):
