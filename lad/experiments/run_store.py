@@ -66,6 +66,11 @@ class Run:
         return self.results["metrics" if self.network == "student" else "teacher_metrics"]
 
     @property
+    def class_names(self) -> list[str]:
+        """Return the names of the network's classes."""
+        return self.results["class_names"]
+
+    @property
     def backbone(self) -> str:
         """Return the network's backbone."""
         name = self.parameters.student if self.network == "student" else self.parameters.teacher

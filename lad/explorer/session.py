@@ -138,6 +138,9 @@ def open_session(config: ExplorerConfig) -> ExplorerSession:
     data = config.data or (runs["student"].parameters.data if "student" in runs else "toy")
     images, path = find_split(data_folder(data), "val")
     annotations = read_annotations(path)
+    if "teacher" in runs and "student" in runs and runs["teacher"].results.get("ignores_classes"):
+        log(f"{runs['teacher'].name}: has other classes than the data, and is left out")
+        del runs["teacher"]
     detectors = {name: run.load_detector() for name, run in runs.items()}
     if "student" not in runs:
         detectors["student"] = _untrained_detector(data, annotations.class_names)

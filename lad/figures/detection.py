@@ -50,6 +50,7 @@ def draw_detections(
     detections: Mapping[str, Sequence[Detections]],
     class_names: Sequence[str],
     min_score: float = 0.5,
+    network_class_names: Mapping[str, Sequence[str]] | None = None,
 ) -> Figure:
     """Draw a row for each image: its ground truth, then each network's detections.
 
@@ -61,6 +62,7 @@ def draw_detections(
         detections: By network, the detections in each image.
         class_names: The names of the classes.
         min_score: The lowest score to draw.
+        network_class_names: By network, the names of its classes where they are others.
     """
     columns = ["ground truth", *detections]
     figure, axes = image_grid(columns, targets.image_hw, above=0.08, below=0.25)
@@ -77,7 +79,8 @@ def draw_detections(
                 of_image = detections[name][row]
                 shown = of_image.scores >= min_score
                 boxes, labels, scores = of_image.boxes[shown], of_image.labels[shown], of_image.scores[shown]
-                texts = [f"{class_names[label]} {score:.2f}" for label, score in zip(labels, scores, strict=True)]
+                names = (network_class_names or {}).get(name, class_names)
+                texts = [f"{names[label]} {score:.2f}" for label, score in zip(labels, scores, strict=True)]
                 color = network_color(name)
             for box in reversed(boxes.tolist()):  # the highest score on top
                 draw_box(ax, box, color)

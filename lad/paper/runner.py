@@ -178,7 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _with_teachers(parameters: Parameters) -> Iterator[Task]:
     """Yield the tasks of a run and of the teachers that must be trained before it."""
     method = METHODS[parameters.method]
-    trains_both = method.trains_teacher and parameters.teacher_epochs is None
+    is_trained_before = parameters.teacher_epochs is not None or parameters.teacher_checkpoint is not None
+    trains_both = method.trains_teacher and not is_trained_before
     if not method.needs_teacher or trains_both:
         yield Task(parameters)
         return

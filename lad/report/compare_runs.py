@@ -108,7 +108,8 @@ def ap_by_setting(runs: Mapping[str, Run]) -> dict[str, list[float]]:
 
 def training_curves(runs: Mapping[str, Run]) -> dict[str, list[dict[str, float]]]:
     """Return the epochs of the first seed of the newest eight settings, for `figures.draw_training`."""
-    epochs = {title: group[0].epochs for title, group in group_by_setting(_students(runs)).items()}
+    trained = {name: run for name, run in _students(runs).items() if run.parameters.epochs}
+    epochs = {title: group[0].epochs for title, group in group_by_setting(trained).items()}
     return dict(list(epochs.items())[-MAX_CURVES:])
 
 
@@ -194,7 +195,7 @@ def draw_newest_assignments(runs: Mapping[str, Run]) -> Figure | None:
         return None
     detectors = {name: network.load_detector() for name, network in networks.items()}
     on_counted, on_drawn = (
-        {name: analyze(detector, batch, run.assigner) for name, detector in detectors.items()}
+        {name: analyze(detector, batch, networks[name].assigner) for name, detector in detectors.items()}
         for batch in (counted, drawn)
     )
     print(f"{run.name}\n{agreement_summary(reference, on_counted)}")
@@ -216,6 +217,8 @@ def _students(runs: Mapping[str, Run]) -> dict[str, Run]:
 
 def _title(run: Run) -> str:
     network = results_table({"": run}).loc["", "network"]
+    if not run.parameters.epochs:
+        return str(network)
     suffix = " (teacher)" if run.network == "teacher" and run.backbone == run.partner else ""
     return f"{network}, {METHODS[run.parameters.method].title}{suffix}"
 
