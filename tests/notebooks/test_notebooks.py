@@ -1,5 +1,6 @@
 """The notebooks, run as by a user: with papermill, from a shell."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -59,6 +60,28 @@ def test_a_baseline_run_has_no_teacher(shapes, tmp_path):
     done = papermill(str(PROJECT / "notebooks" / "run_lad.ipynb"), "-y", yaml.safe_dump(given), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(finished_runs(tmp_path / "runs")) == 1
+
+
+def test_a_teacher_from_a_file_is_in_the_table_by_its_name_and_ap(shapes, tmp_path):
+    """It has other classes than the data, and teaches by its boxes; the student starts from it, too."""
+    detector = build_detector("r18", 9, 0.25, channels=64)
+    names = tuple(f"animal {number}" for number in range(9))
+    detector.configuration = dataclasses.replace(detector.configuration, class_names=names)
+    save_detector(detector, tmp_path / "animals.safetensors")
+    settings = {**TINY["settings"], "teacher_cost": "box"}
+    given = {
+        **TINY, "settings": settings, "data": str(shapes), "out": str(tmp_path / "runs"), "student": None,
+        "teacher": None, "teacher_checkpoint": "animals.safetensors", "init": "animals.safetensors",
+    }  # fmt: skip
+    done = papermill(str(PROJECT / "notebooks" / "run_lad.ipynb"), "-y", yaml.safe_dump(given), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    notebook = json.loads(done.stdout)
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 5
+    (table,) = ("".join(o["data"]["text/html"]) for o in outputs if "text/html" in o.get("data", {}))
+    assert all(text in table for text in ("r18 (animals)", "checkpoint", "r18 ← animals"))
+    (teacher,) = (run for run in finished_runs(tmp_path / "runs") if run.parameters.epochs == 0)
+    assert teacher.results["ignores_classes"] and f"{teacher.metrics['AP']:.3f}" in table
 
 
 @pytest.mark.parametrize(
