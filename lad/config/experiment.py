@@ -207,9 +207,11 @@ class Parameters(
             )
         chosen = {name: getattr(self, name) for name in ("lr", "frozen_stages", "norm_eval")}
         if fine_tuning and chosen.items() <= own.items():
+            lower = default_values(self.profile, self.student, self.batch_size)["lr"] != own["lr"]
+            factor = f" ({FINE_TUNING_LR:g} of the profile's)" if lower else ""
             lines.append(
-                f"fine-tuning from {checkpoint_title(str(self.init))}: lr {self.lr:g} ({FINE_TUNING_LR:g} of the "
-                f"profile's), frozen_stages {self.frozen_stages}, norm_eval {self.norm_eval}; give them for others"
+                f"fine-tuning from {checkpoint_title(str(self.init))}: lr {self.lr:g}{factor}, frozen_stages "
+                f"{self.frozen_stages}, norm_eval {self.norm_eval}; give them for others"
             )
         return lines
 

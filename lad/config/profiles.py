@@ -40,10 +40,10 @@ PROFILES: dict[str, dict[str, Any]] = {
 # The learning rates of these profiles are for their batch size; for another they scale with it (Goyal et al., 2017).
 SCALED_LR = ("coco_1x", "coco_2x_ms")
 
-# Defaults for a run that starts from a trained detector, as in OpenMMLab's guide to fine-tuning: a lower learning rate;
-# the first layers and the statistics of BatchNorm stay as they were trained.
-FINE_TUNING = {"weights": "none", "frozen_stages": 1, "norm_eval": True}
-FINE_TUNING_LR = 0.1  # factor
+# Factor on the learning rate of a run that starts from a trained detector, where the profile starts from an ImageNet
+# backbone: about that of OpenMMLab's and detectron2's guides. The stem, the first stage and BatchNorm are frozen already.
+# Profiles that train small networks from scratch keep their values: in few steps, a lower rate learns much less.
+FINE_TUNING_LR = 0.1
 
 # Image sizes for the user's own data under the small profiles: photographs are larger than the embedded images.
 OWN_DATA_SIZES = {
@@ -66,8 +66,8 @@ def default_values(
     values = dict(PROFILES[profile])
     if backbone in BACKBONES and values["optimizer"] == "sgd":
         values |= BACKBONES[backbone].recipe
-    if fine_tuning:
-        values |= {**FINE_TUNING, "lr": values["lr"] * FINE_TUNING_LR}
+    if fine_tuning and values["weights"] != "none":
+        values |= {"weights": "none", "lr": values["lr"] * FINE_TUNING_LR}
     if batch_size is not None and profile in SCALED_LR:
         values["lr"] *= batch_size / values["batch_size"]
     return values

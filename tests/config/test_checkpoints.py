@@ -136,14 +136,25 @@ def test_the_plain_student_starts_where_the_taught_one_does(folder):
     assert teacher == alone.of_teacher() and teacher.init is None
 
 
-def test_fine_tuning_has_a_lower_learning_rate_and_leaves_the_first_layers(folder):
-    scratch = make_parameters({"method": "baseline"})
-    tuned = make_parameters({"method": "baseline", "init": str(folder / "mine.pth")})
-    assert tuned.lr < scratch.lr and (tuned.frozen_stages, tuned.norm_eval) == (1, True)
-    (line,) = tuned.explain_defaults()
-    assert line.startswith(f"fine-tuning from mine: lr {tuned.lr:g} (") and "frozen_stages 1" in line
-    own = make_parameters({"method": "baseline", "init": str(folder / "mine.pth"), "lr": 0.5, "norm_eval": False})
+def test_fine_tuning_in_the_coco_profiles_has_a_lower_learning_rate_and_leaves_the_first_layers(folder, tmp_path):
+    given = {"method": "baseline", "profile": "coco_1x", "data": str(tmp_path)}
+    tuned = make_parameters({**given, "init": str(folder / "mine.pth")})
+    assert (tuned.lr, tuned.weights, tuned.frozen_stages, tuned.norm_eval) == (0.001, "none", 1, True)
+    assert tuned.explain_defaults() == [
+        "fine-tuning from mine: lr 0.001 (0.1 of the profile's), frozen_stages 1, norm_eval True; give them for others"
+    ]
+    own = make_parameters({**given, "init": str(folder / "mine.pth"), "lr": 0.5, "norm_eval": False})
     assert (own.lr, own.norm_eval, own.frozen_stages) == (0.5, False, 1) and own.explain_defaults() == []
+    half = make_parameters({**given, "init": str(folder / "mine.pth"), "batch_size": 8})
+    assert half.lr == 0.0005 and len(half.explain_defaults()) == 2
+
+
+def test_fine_tuning_in_profiles_from_scratch_keeps_their_values(folder):
+    scratch, tuned = make_parameters({"method": "baseline"}), {"method": "baseline", "init": str(folder / "mine.pth")}
+    for name in ("lr", "frozen_stages", "norm_eval", "weights"):
+        assert getattr(make_parameters(tuned), name) == getattr(scratch, name)
+    (line,) = make_parameters(tuned).explain_defaults()
+    assert line == "fine-tuning from mine: lr 0.002, frozen_stages -1, norm_eval False; give them for others"
     assert scratch.explain_defaults() == []
 
 
