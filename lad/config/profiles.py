@@ -40,8 +40,8 @@ PROFILES: dict[str, dict[str, Any]] = {
 # The learning rates of these profiles are for their batch size; for another they scale with it (Goyal et al., 2017).
 SCALED_LR = ("coco_1x", "coco_2x_ms")
 
-# Factor on the learning rate of a run that starts from a trained detector, where the profile starts from an ImageNet
-# backbone: about that of OpenMMLab's and detectron2's guides. The stem, the first stage and BatchNorm are frozen already.
+# Factor on the learning rate of a run that starts from a trained detector, if the profile starts from an ImageNet
+# backbone: about that of OpenMMLab's and detectron2's guides. Stem, first stage and BatchNorm are frozen in any case.
 # Profiles that train small networks from scratch keep their values: in few steps, a lower rate learns much less.
 FINE_TUNING_LR = 0.1
 
