@@ -111,7 +111,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"Pictures, {JSON_FILE} and {CSV_FILE} hold the same detections. Exits with status 1 if a file could "
         "not be read; the others are predicted.",
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint file, or folder of a finished run")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="file, published name (see lad checkpoints), web address, or folder of a finished run",
+    )
     parser.add_argument(
         "sources", nargs="+", metavar="SOURCE", help="image, animation or video; folder; pattern like 'photos/**/*.jpg'"
     )
