@@ -1,12 +1,16 @@
 """Teachers from checkpoints, and starts from detectors: the same numbers as from the run that made them."""
 
 import dataclasses
+import hashlib
+import io
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from local_server import LocalServer, serve
 from tiny_runs import tiny
 
 from lad.config.experiment import Parameters
@@ -19,8 +23,10 @@ from lad.experiments.run_store import Run, find_run, finished_runs, networks_of
 from lad.experiments.runner import compare, run_experiment
 from lad.experiments.setup import build_networks, initial_detector
 from lad.models.detector import Detector, build_detector
+from lad.models.openmmlab import to_openmmlab_state
 from lad.models.serialization import load_detector, save_detector, save_openmmlab
 from lad.models.transfer import with_classes
+from lad.models.zoo import CHECKPOINTS
 
 ONE = {"epochs": 1, "teacher_epochs": None, "seed": 3}
 
@@ -269,3 +275,47 @@ def test_runs_from_checkpoints_are_ordinary_runs(shapes, teacher_file, tmp_path)
     run = run_experiment(taught(shapes, tmp_path, teacher_file, epochs=1))
     assert isinstance(find_run(run.parameters), Run) and networks_of(run)["teacher"].results["finished"]
     assert {other.name for other in finished_runs(tmp_path)} == {run.name, run.results["teacher"]["name"]}
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch) -> Iterator[LocalServer]:
+    """A server of paa_r50_1x and paa_r101_2x, two small detectors of COCO's classes as OpenMMLab publishes them."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    with serve() as server:
+        for name, width in {"paa_r50_1x": 0.25, "paa_r101_2x": 0.125}.items():
+            torch.manual_seed(0)
+            state = to_openmmlab_state(build_detector("r18", 80, width, channels=64))
+            content = io.BytesIO()
+            torch.save({"meta": {"mmdet_version": "2.10.0"}, "state_dict": state}, content)
+            digits = hashlib.sha256(content.getvalue()).hexdigest()[:8]
+            server.files[f"/{name}-{digits}.pth"] = content.getvalue()
+            entry = dataclasses.replace(CHECKPOINTS[name], url=f"{server.url}/{name}-{digits}.pth")
+            monkeypatch.setitem(CHECKPOINTS, name, entry)
+        yield server
+
+
+def test_published_names_start_a_student_and_teach_it(shapes, published, tmp_path):
+    """As in docs/fine_tuning.md: the data's classes are not COCO's."""
+    given = {"method": "lad", "student": None, "init": "paa_r50_1x", "teacher_checkpoint": "paa_r101_2x", "epochs": 1}
+    with pytest.raises(
+        ValueError, match=r"teacher_checkpoint 'paa_r101_2x' has no class circle, .*; it has person, bic"
+    ):
+        run_experiment(tiny(shapes, tmp_path, **given))
+    runs = compare(tiny(shapes, tmp_path, **given, teacher_cost="box"))
+    assert [row["network"] for _, row in results_table(runs).iterrows()] == [
+        "r18", "r18 (paa_r101_2x)", "r18 ← paa_r101_2x",
+    ]  # fmt: skip
+    parameters = runs["LAD student"].parameters
+    assert (parameters.width, parameters.teacher_width) == (0.25, 0.125)
+    assert runs["teacher"].class_names[:2] == ["person", "bicycle"] and len(runs["teacher"].class_names) == 80
+    assert len(published.requests) == 2  # each file is downloaded once
+
+
+def test_a_published_teacher_teaches_the_classes_that_it_knows(real_data, published, tmp_path):
+    """coco_ccby320 has COCO's classes: no retraining, no permutation by hand."""
+    run = run_experiment(
+        tiny(
+            real_data("coco_ccby320"), tmp_path, method="lad", teacher_checkpoint="paa_r101_2x", epochs=1, student="r18"
+        )
+    )
+    assert not run.results["teacher"]["ignores_classes"] and run.results["teacher"]["title"] == "paa_r101_2x"
