@@ -12,7 +12,7 @@ NEAR_ZERO_AP = 0.02
 def format_ap(run: Run) -> str:
     """Return the AP of a run in words."""
     ap = run.metrics["AP"]
-    kind = " (of boxes, whatever their class)" if run.results.get("ignores_classes") else ""
+    kind = " of its boxes, whatever their class" if run.results.get("ignores_classes") else ""
     return "no AP" if ap is None else f"AP {ap:.3f}{kind}"
 
 
@@ -42,9 +42,10 @@ def teacher_notes(parameters: Parameters, teacher: Run) -> list[str]:
 def _likely_cause(parameters: Parameters, teacher: Run) -> str:
     if parameters.teacher_checkpoint is None:
         return f"train it longer than {teacher.parameters.epochs} epochs (teacher_epochs)"
-    names = teacher.results["class_names"]
+    names = list_names(teacher.results["class_names"], 5)
+    classes = "" if teacher.results.get("ignores_classes") else f"its classes have other meanings or order ({names}); "
     return (
-        f"likely causes: its classes have other meanings or another order ({list_names(names, 5)}); it was trained on "
+        f"likely causes: {classes}it was trained on "
         f"images of another size (here short side {parameters.test_short_side}, long side {parameters.long_side}) or "
         "with another normalization (here ImageNet's mean and standard deviation of RGB in [0, 1])"
     )

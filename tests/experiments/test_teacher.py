@@ -140,7 +140,7 @@ def test_with_the_cost_of_boxes_a_teacher_of_other_classes_teaches_and_is_judged
     teacher, student = runs["teacher"], runs["LAD student"]
     assert teacher.results["ignores_classes"] and tuple(teacher.results["class_names"]) == names
     assert teacher.metrics["AP"] >= trained_runs["teacher"].metrics["AP"]  # a wrong class is no error now
-    assert "(of boxes, whatever their class)" in capsys.readouterr().out
+    assert "of its boxes, whatever their class" in capsys.readouterr().out
     assert student.weights_file().read_bytes() != trained_runs["lad"].weights_file().read_bytes()
     assert teacher.assigner.class_weight == 0 and student.assigner.class_weight == 1
     # The classes do not matter at all: the right ones, under the same parameters, give the same student.
