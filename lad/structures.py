@@ -99,7 +99,7 @@ class Batch:
         return Batch(images, self.targets.pin_memory(), *rest)
 
     def split(self, parts: int) -> list["Batch"]:
-        """Return the batch in parts of equal size, in order and with the same padding; at most one part per image."""
+        """Return the batch in parts as equal as possible, in order, with the same padding; at most one per image."""
         if parts == 1:
             return [self]
         return [self.take(rows.tolist()) for rows in torch.arange(len(self.image_id)).chunk(parts)]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lad.analysis.assignment import AssignmentAnalysis
-from lad.assigners import anchor_cost, assign_by_predictions, build_assigner
+from lad.assigners import AssignmentContext, assign_by_predictions, build_assigner
 from lad.assigners.candidates import Candidates
 from lad.assigners.cost import cost_terms
 from lad.assigners.paa import assign
@@ -196,7 +196,7 @@ def _gt_index(
         paa = student.paa
         candidates = paa.find_candidates(student.anchors, targets)
         student_cost, teacher_cost = (
-            anchor_cost(network.outputs, candidates, network.anchors, targets, paa.box_weight, paa.class_weight)
+            network.paa.score(network.outputs, AssignmentContext(candidates, network.anchors, targets))[:, 0]
             for network in (student, teacher)
         )
         select_cost = COST_SELECTIONS[assignment.removeprefix("colad_")]

@@ -1,4 +1,4 @@
-"""What parameters take from the file of a trained detector: its architecture, and the hash of its weights."""
+"""Parameters that follow from the file of a trained detector: its architecture, and the hash of its weights."""
 
 import functools
 import re
@@ -9,10 +9,10 @@ from typing import Any
 
 from lad.config.evaluation import existing_path
 from lad.models.detector import Configuration
-from lad.models.parts import Part
+from lad.models.parts import PARTS, Part
 from lad.models.serialization import load_detector, weights_digest
 from lad.models.zoo import checkpoint_file, is_published
-from lad.utils.messages import format_value
+from lad.utils.messages import format_value, invalid_choice_message
 
 RUN_WEIGHTS = "model.safetensors"  # of a run's folder
 NETWORK_FIELDS = ("width", "head", "iou_branch", "channels")  # of a configuration, and parameters of the same names
@@ -20,7 +20,7 @@ NETWORK_FIELDS = ("width", "head", "iou_branch", "channels")  # of a configurati
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """What is known of a checkpoint without its weights.
+    """A summary of a checkpoint, without its weights.
 
     Attributes:
         configuration: Architecture and classes.
@@ -42,53 +42,88 @@ def read_facts(checkpoint: str, part: Part = "student") -> CheckpointFacts:
 
 
 def values_from_init(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the network parameters that `init` implies; empty without it."""
+    """Return the network parameters that `init` implies; empty without it.
+
+    Raises:
+        ValueError: If `init` cannot be read, or a given parameter contradicts it, unless `init_partial` allows that.
+    """
     if "init" not in given:
         return {}
     checkpoint, facts = _facts_of("init", given, given.get("init_part", "student"))
     values = {name: getattr(facts.configuration, name) for name in NETWORK_FIELDS}
-    return {"student": facts.configuration.backbone, **values, **given, "init": checkpoint, "init_sha256": facts.digest}
+    values["student"] = facts.configuration.backbone
+    if given.get("init_partial") is not True:
+        _refuse_contradictions(given, values, f"init '{checkpoint}'", ", or give init_partial=true to load what fits")
+    return {**values, **given, "init": checkpoint, "init_sha256": facts.digest}
 
 
 def values_from_teacher(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the teacher parameters that `teacher_checkpoint` implies; empty without it.
 
     Raises:
-        ValueError: If a given parameter contradicts the checkpoint.
+        ValueError: If `teacher_checkpoint` cannot be read, or a given parameter contradicts it.
     """
     if "teacher_checkpoint" not in given:
         return {}
     checkpoint, facts = _facts_of("teacher_checkpoint", given, given.get("teacher_part", "student"))
     values = {f"teacher_{name}": getattr(facts.configuration, name) for name in NETWORK_FIELDS}
     values["teacher"] = facts.configuration.backbone
-    for name, value in values.items():
-        if given.get(name, value) != value:
-            raise ValueError(
-                f"parameter '{name}' = {format_value(given[name])}, but teacher_checkpoint '{checkpoint}' has {value}; "
-                f"leave {name} out"
-            )
+    _refuse_contradictions(given, values, f"teacher_checkpoint '{checkpoint}'")
     return {**values, "teacher_checkpoint": checkpoint, "teacher_sha256": facts.digest}
 
 
 def checkpoint_title(checkpoint: str) -> str:
-    """Return the name of a checkpoint for tables: its published name, its run's, or its file's without the ending."""
+    """Return the name of a checkpoint for tables: a published name, a run's name, or the file's without its ending.
+
+    Other files of a run than its final weights have the run's name before theirs.
+    """
     path = Path(checkpoint)
-    if path.name == RUN_WEIGHTS and not is_published(checkpoint):
+    stem = re.sub(r"\.(pth|pt|safetensors)$", "", path.name)
+    if is_published(checkpoint):
+        return stem
+    if path.name == RUN_WEIGHTS:
         return path.parent.name
-    return re.sub(r"\.(pth|pt|safetensors)$", "", path.name)
+    run = next((folder for folder in (path.parent, path.parent.parent) if (folder / "params.json").is_file()), None)
+    return stem if run is None else f"{run.name}/{stem}"
+
+
+def _refuse_contradictions(
+    given: Mapping[str, Any], values: Mapping[str, Any], source: str, alternative: str = ""
+) -> None:
+    """Raise ValueError if given parameters differ from the values that a checkpoint implies."""
+    names = [name for name, value in values.items() if name in given and not _are_equal(given[name], value)]
+    if names:
+        different = ", ".join(f"{name} {values[name]}, not {format_value(given[name])}" for name in names)
+        raise ValueError(f"{source} has {different}; leave out {' and '.join(names)}{alternative}")
+
+
+def _are_equal(given: Any, value: Any) -> bool:
+    """Return whether a given value, perhaps a number as text, is this value."""
+    if isinstance(value, bool) or isinstance(given, bool):
+        return given is value
+    try:
+        return given == value or float(given) == float(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _facts_of(parameter: str, given: Mapping[str, Any], part: Any) -> tuple[str, CheckpointFacts]:
     """Return the checkpoint of a parameter, a path as an absolute one, and its facts."""
-    checkpoint = str(given[parameter])
+    checkpoint, prefix = str(given[parameter]), parameter.removesuffix("_checkpoint")
+    if part not in PARTS:
+        raise ValueError(invalid_choice_message(f"{prefix}_part", part, PARTS))
+    if not checkpoint.strip():
+        raise ValueError(f"parameter '{parameter}' is empty; give a file, a run's folder or a published name")
     if not is_published(checkpoint):
         path = existing_path(parameter, checkpoint)
+        if path.is_dir() and not (path / RUN_WEIGHTS).is_file():
+            raise ValueError(f"parameter '{parameter}' = '{path}': is a folder without {RUN_WEIGHTS}: no finished run")
         checkpoint = str(path / RUN_WEIGHTS if path.is_dir() else path)
     try:
         facts = read_facts(checkpoint, part)
     except ValueError as error:
         raise ValueError(f"parameter '{parameter}': {error}") from None
-    expected = given.get(f"{parameter.removesuffix('_checkpoint')}_sha256", facts.digest)
+    expected = given.get(f"{prefix}_sha256", facts.digest)
     if expected != facts.digest:
         raise ValueError(
             f"parameter '{parameter}' = '{checkpoint}': its weights have the hash {facts.digest}, not {expected}"

@@ -7,12 +7,9 @@ import math
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import (
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from lad.assigners import ASSIGNERS, build_assigner
 from lad.config.checkpoints import checkpoint_title, values_from_init, values_from_teacher
@@ -103,10 +100,14 @@ class Parameters(
         if METHODS[self.method].needs_teacher and self.teacher is None:
             raise ValueError(f"method '{self.method}' needs a teacher; add teacher={DEFAULT_TEACHER}")
         given = [name for name in OF_TEACHER if getattr(self, name) is not None]
+        if self.teacher_checkpoint is not None:  # the others follow from it
+            given = [name for name in ("teacher_checkpoint", "teacher_part") if name in given]
         if not METHODS[self.method].needs_teacher and given:
             raise ValueError(f"method '{self.method}' has no teacher; leave out {' and '.join(given)}")
         if not METHODS[self.method].trains_teacher and self.cost_selection != "std_mean":
             raise ValueError(f"cost_selection is for method 'colad'; leave it out with method '{self.method}'")
+        if self.teacher_checkpoint is None and (self.teacher_part is not None or self.teacher_sha256 is not None):
+            raise ValueError("teacher_part and teacher_sha256 are for teacher_checkpoint; give it, or leave them out")
         if self.teacher_checkpoint is not None and self.teacher_epochs is not None:
             raise ValueError("the teacher of teacher_checkpoint is already trained; leave out teacher_epochs")
         if self.teacher_cost == "box" and self.method != "lad":
@@ -117,8 +118,10 @@ class Parameters(
             raise ValueError(f"teacher_cost 'box' is for method 'lad'; method '{self.method}' {reason}")
         if self.teacher_cost == "box" and "class_weight" not in self.assigner_options:
             raise ValueError(f"teacher_cost 'box': assigner '{self.assigner}' has no class_weight to set to 0")
-        if self.init is None and (self.init_partial or self.init_part != "student"):
-            raise ValueError("init_partial and init_part are for init; give init, or leave them out")
+        if self.init is None and any(getattr(self, name) != value for name, value in NO_INIT.items()):
+            raise ValueError("init_part, init_partial and init_sha256 are for init; give init, or leave them out")
+        if self.epochs == 0 and (self.ema is not None or self.accumulate > 1):
+            raise ValueError("epochs=0 trains nothing; leave out ema and accumulate")
         if self.epochs == 0 and (self.init is None or self.method != "baseline"):
             raise ValueError("epochs=0 only evaluates the detector of init, with method 'baseline'; give 1 or more")
         if self.cache_teacher and self.method != "lad":
@@ -226,8 +229,10 @@ class Parameters(
         own = default_values(self.profile, self.student, self.batch_size, fine_tuning=self.init is not None)
         other = default_values(self.profile, self.teacher, self.batch_size)
         recipe = {name: value for name, value in other.items() if getattr(self, name) == own[name] != value}
-        changes = {**recipe, **NO_INIT, **self.teacher_network()}
-        return self.plain(epochs=self.teacher_epochs or self.epochs, **changes)
+        network = self.teacher_network()
+        if self.init is not None and (recipe.get("weights", self.weights) == "none" or network["width"] != 1):
+            recipe |= {"weights": "none", "frozen_stages": -1, "norm_eval": False}  # nothing to freeze
+        return self.plain(epochs=self.teacher_epochs or self.epochs, **recipe, **NO_INIT, **network)
 
     def _of_teacher_checkpoint(self) -> "Parameters":
         """Return the parameters of the evaluation of `teacher_checkpoint`, the same for all runs on this data.
@@ -244,6 +249,8 @@ class Parameters(
             "batch_size": math.lcm(EVALUATION_BATCH, self.devices),
             "short_sides": [self.test_short_side],
             "weights": "none",
+            "frozen_stages": -1,
+            "norm_eval": False,
             "save_epochs": False,
         }
         changes = {
@@ -291,8 +298,7 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
             raise ValueError(f"parameter '{name}' = {format_value(known[name])}: input should be a valid string")
     profile = known["profile"]
     known |= values_from_init(known) | values_from_teacher(known)
-    batch_size = known.get("batch_size")
-    batch_size = batch_size if isinstance(batch_size, int) else None
+    batch_size = _valid_batch_size(known.get("batch_size"))
     values = {**default_values(profile, str(known.get("student")), batch_size, "init" in known), **known}
     method = METHODS.get(values.get("method", "lad"))
     if method is not None and method.needs_teacher:
@@ -319,6 +325,14 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
             raise ValueError(f"its teacher: {format_validation_error(error)}") from None
     find_evaluator(parameters.evaluator)  # fail now if it is not installed, not after the first epoch
     return parameters
+
+
+def _valid_batch_size(value: Any) -> int | None:
+    """Return a given batch size, perhaps as text, as a number; None for an invalid one, which is refused later."""
+    try:
+        return TypeAdapter(Annotated[int, Field(ge=1, le=4096)]).validate_python(value)
+    except ValidationError:
+        return None
 
 
 def merge_profile_values(given: Mapping[str, Any]) -> dict[str, Any]:

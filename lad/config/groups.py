@@ -40,7 +40,7 @@ class NetworkParameters(Group):
         frozen_stages: Parts of the backbone that are not trained: −1 none, 0 the stem, 1 … 4 also that many stages.
         norm_eval: Whether BatchNorm keeps its stored statistics in training.
         init: Detector to start from, a file or a published name; it also gives the values of this group that are not
-            given. A classifier of other classes is initialized anew.
+            given. A classifier of other classes keeps its random initialization.
         init_part: Network of an OpenMMLab checkpoint: "student", "teacher" or "ema".
         init_partial: Whether other weights may also not fit.
         init_sha256: Hash of the detector of `init`, filled in from it.

@@ -115,7 +115,8 @@ def resolve_evaluation_config(given: Mapping[str, Any]) -> EvaluationConfig:
         return make_evaluation_config(values)
     checkpoint = existing_path("checkpoint", values.get("checkpoint", "runs"))
     if checkpoint.is_dir():
-        runs = [run for run in (open_run(checkpoint), *finished_runs(checkpoint)) if run is not None]
+        trained = [run for run in finished_runs(checkpoint) if run.parameters.epochs]
+        runs = [run for run in (open_run(checkpoint), *trained) if run is not None]
         if not runs:
             raise ValueError(
                 f"parameter 'checkpoint' = '{checkpoint}': no finished run in this folder; train one with "

@@ -13,6 +13,7 @@ from lad.experiments.run_store import Run, describe_code, finished_runs
 from lad.utils.paths import project_folder
 
 COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+BOXES_ONLY = ", boxes only"  # of an AP that ignores classes, which cannot be compared with the others
 HEADINGS = {"APs": "S", "APm": "M", "APl": "L"}
 
 
@@ -32,8 +33,9 @@ def results_table(runs: Mapping[str, Run]) -> pd.DataFrame:
             HEADINGS.get(column, column): float("nan") if metrics[column] is None else metrics[column]
             for column in COLUMNS
         }
-        minutes = run.results["seconds"] / 60
+        minutes = run.results["seconds"] / 60 if run.parameters.epochs else float("nan")
         method = run.parameters.method if run.parameters.epochs else "checkpoint"
+        method += BOXES_ONLY if run.results.get("ignores_classes") else ""
         rows[name] = {"network": describe_network(run), "method": method, **numbers, "min": minutes}
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.attrs["title"] = describe_code(runs.values())
@@ -43,13 +45,15 @@ def results_table(runs: Mapping[str, Run]) -> pd.DataFrame:
 def describe_network(run: Run) -> str:
     """Return the backbone and that of its teacher, such as "r50 ← r101", or "r50 ↔ r101" if both are trained.
 
-    A teacher from a checkpoint has the checkpoint's name instead: "r50 ← paa_r101_2x".
+    A checkpoint that it starts from, or that it is, is in parentheses: "r50 (paa_r50_1x)". A teacher from a checkpoint
+    has the checkpoint's name: "r50 ← paa_r101_2x".
     """
-    if run.parameters.epochs == 0:  # a checkpoint from elsewhere
-        return f"{run.backbone} ({checkpoint_title(str(run.parameters.init))})"
+    own = run.backbone
+    if run.parameters.init is not None and run.network == "student":
+        own += f" ({checkpoint_title(run.parameters.init)})"
     if run.partner is None:
-        return run.backbone
-    return f"{run.backbone} {'↔' if METHODS[run.parameters.method].trains_teacher else '←'} {run.partner}"
+        return own
+    return f"{own} {'↔' if METHODS[run.parameters.method].trains_teacher else '←'} {run.partner}"
 
 
 def style_table(table: pd.DataFrame, mark_best: bool = False) -> Styler:
@@ -60,7 +64,10 @@ def style_table(table: pd.DataFrame, mark_best: bool = False) -> Styler:
     if table.attrs.get("title"):
         styled = styled.set_caption(table.attrs["title"])
     scores = [column for column in numbers if column != "min"]
-    return styled.highlight_max(scores, props="font-weight: bold") if mark_best else styled
+    if not mark_best:
+        return styled
+    comparable = [not str(method).endswith(BOXES_ONLY) for method in table.get("method", [""] * len(table))]
+    return styled.highlight_max(pd.IndexSlice[comparable, scores], props="font-weight: bold")
 
 
 def format_table(table: pd.DataFrame) -> str:

@@ -13,7 +13,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from lad.config.experiment import Parameters
+from lad.config.experiment import NO_INIT, Parameters
 from lad.experiments.runner import teacher_run
 from lad.experiments.setup import build_networks
 from lad.structures import Batch
@@ -73,6 +73,7 @@ def replay(path: Path) -> Replay:
     fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
     classes = [str(label) for label in range(state["outputs"]["student"][0].shape[-1])]
     run = teacher_run(parameters)
+    parameters = parameters.model_copy(update=NO_INIT)  # the failed step holds all weights
     trained_teacher = run.load_detector() if run is not None else None
     network, teacher = build_networks(parameters, classes, trained_teacher, fabric.device)
     network.load_state_dict(state["model"])

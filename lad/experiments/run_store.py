@@ -57,8 +57,11 @@ class Run:
 
     @property
     def assigner(self) -> Assigner:
-        """Return the assigner of the run, with its options."""
-        return build_assigner(self.parameters.assigner, self.parameters.assigner_options)
+        """Return the assigner of the run, with its options; without a class term for a network of other classes."""
+        options = self.parameters.assigner_options
+        if self.results.get("ignores_classes") and "class_weight" in options:
+            options = {**options, "class_weight": 0}
+        return build_assigner(self.parameters.assigner, options)
 
     @property
     def metrics(self) -> dict[str, float | None]:

@@ -1,7 +1,6 @@
 """Experiments: validated parameters → one run in one folder, trained once, then reused; resumed when interrupted."""
 
 import argparse
-import hashlib
 import importlib.metadata
 import json
 import math
@@ -45,15 +44,23 @@ from lad.experiments.run_store import (
     open_run,
 )
 from lad.experiments.setup import build_networks, check_teacher_classes, open_data
-from lad.experiments.teacher import format_ap, teacher_notes, teacher_summary
+from lad.experiments.teacher import (
+    check_classes_of_run,
+    format_ap,
+    is_of_other_data,
+    teacher_notes,
+    teacher_summary,
+)
 from lad.models.detector import Detector
 from lad.models.serialization import save_detector
 from lad.models.student_teacher import StudentTeacherPair
-from lad.training.checkpoint import checkpoints
+from lad.models.transfer import has_classes
+from lad.training.checkpoint import checkpoints, has_intact_checkpoint
 from lad.training.devices import devices_and_nodes, find_accelerator, hardware
 from lad.training.interrupt import defer_signals
 from lad.training.trainer import read_metrics, train
 from lad.utils.atomic_io import remove_unfinished, write_text
+from lad.utils.download import sha256_of
 from lad.utils.progress import log
 
 VERSIONS_OF = ("lad", "torch", "torchvision", "lightning", "pycocotools", "numpy")
@@ -129,6 +136,8 @@ def teacher_run(parameters: Parameters) -> Run | None:
     teacher = parameters.of_teacher()
     if teacher.rerun == "always":  # this applies to the run itself; its teacher is trained again only if it is stale
         teacher = teacher.model_copy(update={"rerun": "stale"})
+    if parameters.teacher_checkpoint is not None and is_of_other_data(find_run(teacher)):
+        teacher = teacher.model_copy(update={"rerun": "always"})
     return run_experiment(teacher)
 
 
@@ -165,8 +174,11 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
         for line in teacher_notes(parameters, teacher_of_run) if teacher_of_run is not None else []:
             log(line)
     class_names = train_set.annotations.class_names
+    if teacher_of_run is not None:
+        check_classes_of_run(parameters, teacher_of_run, class_names)
     trained_teacher = teacher_of_run.load_detector() if teacher_of_run is not None else None
-    network, teacher = build_networks(parameters, class_names, trained_teacher, fabric.device)
+    is_resumed = parameters.init is not None and has_intact_checkpoint(folder)
+    network, teacher = build_networks(parameters, class_names, trained_teacher, fabric.device, is_resumed)
     cache = None
     if teacher_of_run is not None and parameters.cache_teacher:
         cache = AssignmentCache(folder, _cache_key(parameters, teacher_of_run, train_set, code), fabric.global_rank)
@@ -184,9 +196,10 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
             "teacher_best": _best_epoch(folder, "teacher_AP"),
             "num_classes": detector.configuration.num_classes,
             "class_names": detector.configuration.class_names,
-            "ignores_classes": detector.configuration.class_names != class_names,
+            "ignores_classes": not has_classes(detector.configuration, class_names),
+            "validation_sha256": sha256_of(val_set.annotations.path),
             "parameter_count": sum(parameter.numel() for parameter in detector.parameters()),
-            "weights_sha256": _sha256(folder / WEIGHTS_FILE),
+            "weights_sha256": sha256_of(folder / WEIGHTS_FILE),
             "teacher": teacher_summary(parameters, teacher_of_run) if teacher_of_run is not None else None,
             "seed": parameters.seed,
             "training_images": len(train_set),
@@ -264,7 +277,7 @@ def _cache_key(parameters: Parameters, teacher: Run, train_set: CocoDataset, cod
         "precision": parameters.precision,
         "transform": transform_cache_key(train_set.transform),
         "teacher": teacher.results["weights_sha256"],
-        "annotations": _sha256(train_set.annotations.path),
+        "annotations": sha256_of(train_set.annotations.path),
         "code": code.digest,
     }
 
@@ -274,11 +287,6 @@ def _best_epoch(folder: Path, name: str) -> dict[str, Any] | None:
     lines = [line for line in read_metrics(folder) if line.get(name) is not None]
     best = max(lines, key=lambda line: line[name], default=None)
     return best and {"epoch": int(best["epoch"]), "AP": best[name]}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,13 +14,14 @@ from lad.data.synthetic.shapes import DIFFICULTIES, data_folder
 from lad.data.transforms import eval_transform, train_transform
 from lad.data.validation.image_files import ensure_usable
 from lad.distillation.methods import METHODS
+from lad.experiments.run_store import find_run
 from lad.models.detector import Detector, build_detector
 from lad.models.fuse_batchnorm import fuse_batchnorm
 from lad.models.openmmlab import CLASSIFIER
 from lad.models.parts import Part
 from lad.models.serialization import load_detector, weights_digest
 from lad.models.student_teacher import StudentTeacherPair
-from lad.models.transfer import list_names, load_matching, with_classes
+from lad.models.transfer import has_classes, list_names, load_matching, with_classes
 from lad.utils.progress import log
 
 
@@ -52,7 +53,11 @@ def open_data(parameters: Parameters) -> tuple[CocoDataset, CocoDataset]:
 
 
 def build_networks(
-    parameters: Parameters, class_names: Sequence[str], trained_teacher: Detector | None, device: torch.device
+    parameters: Parameters,
+    class_names: Sequence[str],
+    trained_teacher: Detector | None,
+    device: torch.device,
+    is_resumed: bool = False,
 ) -> tuple[Detector | StudentTeacherPair, Detector | None]:
     """Build the networks of a run.
 
@@ -61,15 +66,20 @@ def build_networks(
         class_names: Class names of the data set.
         trained_teacher: The detector of the teacher's own run, if the method needs one.
         device: Device of the frozen teacher.
+        is_resumed: Whether all weights will be loaded from a checkpoint of the run, so that `init` need not be read.
 
     Returns:
         The network to train, with its initial weights: a detector or, in co-learning, a pair; and the frozen teacher on
         the device, None in co-learning and without a teacher.
     """
     torch.manual_seed(parameters.seed)
-    detector = initial_detector(parameters, class_names)
+    detector = (new_detector if is_resumed else initial_detector)(parameters, class_names)
     if METHODS[parameters.method].trains_teacher:
-        pair = StudentTeacherPair(detector, new_detector(parameters.of_teacher(), class_names))
+        of_teacher = parameters.of_teacher()
+        if parameters.teacher_checkpoint is not None:  # its run only evaluates it; here it is trained
+            frozen = {"frozen_stages": parameters.frozen_stages, "norm_eval": parameters.norm_eval}
+            of_teacher = of_teacher.model_copy(update=frozen)
+        pair = StudentTeacherPair(detector, new_detector(of_teacher, class_names))
         if trained_teacher is not None:  # with teacher_epochs, co-learning starts from a trained teacher
             pair.teacher.load_state_dict(trained_teacher.state_dict())
         return pair, None
@@ -91,6 +101,8 @@ def initial_detector(parameters: Parameters, class_names: Sequence[str]) -> Dete
         return new_detector(parameters, class_names)
     title = f"init '{parameters.init}'"
     source = load_known(parameters.init, parameters.init_part, parameters.init_sha256, title)
+    if not source.configuration.class_names and has_classes(source.configuration, class_names):
+        log(f"{title} has no class names: its classes are taken for the {len(class_names)} of the data, in their order")
     if parameters.epochs == 0:
         with contextlib.suppress(ValueError):
             source = with_classes(source, class_names)
@@ -103,9 +115,8 @@ def initial_detector(parameters: Parameters, class_names: Sequence[str]) -> Dete
     others = [name for name in problems if name not in CLASSIFIER]
     if others and not parameters.init_partial:
         raise ValueError(
-            f"{title} ({describe(source)}) does not fit the network of this run ({describe(detector)}): "
-            f"{list_names(others)}; leave out student, {', '.join(NETWORK_FIELDS)} to take them from it, or give "
-            "init_partial=true to load only what fits"
+            f"{title} does not fit the network of this run; leave out student, {', '.join(NETWORK_FIELDS)} to take "
+            f"them from it, or give init_partial=true to load only what fits (not: {list_names(others)})"
         )
     if problems:
         note = f" (classifier of {list_names(source.configuration.class_names) or 'unnamed classes'})"
@@ -130,6 +141,9 @@ def check_teacher_classes(parameters: Parameters, class_names: Sequence[str]) ->
     """Raise ValueError, before any training, if the teacher's checkpoint lacks classes that the method needs."""
     if parameters.teacher_checkpoint is None or parameters.teacher_cost == "box":
         return
+    evaluated = find_run(parameters.of_teacher())
+    if evaluated is not None and tuple(evaluated.class_names) == tuple(class_names):  # the file is not needed any more
+        return
     title = f"teacher_checkpoint '{parameters.teacher_checkpoint}'"
     teacher = load_known(
         parameters.teacher_checkpoint, parameters.teacher_part or "student", parameters.teacher_sha256, title
@@ -139,16 +153,6 @@ def check_teacher_classes(parameters: Parameters, class_names: Sequence[str]) ->
     except ValueError as error:
         remedy = ", or teacher_cost=box to learn from its boxes alone" if parameters.method == "lad" else ""
         raise ValueError(f"{title} {error}; give a teacher of the classes of the data{remedy}") from None
-
-
-def describe(detector: Detector) -> str:
-    """Return the architecture of a detector in words."""
-    configuration = detector.configuration
-    branch = "" if configuration.iou_branch else " without IoU branch"
-    return (
-        f"{configuration.backbone}, width {configuration.width:g}, {configuration.channels} channels, head "
-        f"{configuration.head}{branch}"
-    )
 
 
 def new_detector(parameters: Parameters, class_names: Sequence[str]) -> Detector:

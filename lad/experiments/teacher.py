@@ -1,10 +1,14 @@
-"""What is said of a teacher before its student trains: how good it is, and whether that is a reason to doubt it."""
+"""Checks of a teacher before its student trains: its classes, its data, its AP."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from lad.config.experiment import Parameters
+from lad.data.coco import find_split
+from lad.data.synthetic.shapes import data_folder
 from lad.experiments.run_store import Run, find_run
 from lad.models.transfer import list_names
+from lad.utils.download import sha256_of
 
 NEAR_ZERO_AP = 0.02
 
@@ -51,8 +55,25 @@ def _likely_cause(parameters: Parameters, teacher: Run) -> str:
     )
 
 
+def is_of_other_data(run: Run | None) -> bool:
+    """Return whether a run's validation set has changed since."""
+    if run is None:
+        return False
+    _, annotations = find_split(data_folder(run.parameters.data), "val")
+    return run.results.get("validation_sha256") != sha256_of(annotations)
+
+
+def check_classes_of_run(parameters: Parameters, teacher: Run, class_names: Sequence[str]) -> None:
+    """Raise ValueError if the run of a teacher has other classes than the data, which changed since it was trained."""
+    if parameters.teacher_cost == "full" and tuple(teacher.class_names) != tuple(class_names):
+        raise ValueError(
+            f"teacher {teacher.name}: was trained on {list_names(teacher.class_names)}, but the data set now has "
+            f"{list_names(class_names)}; move its folder away to train it again"
+        )
+
+
 def teacher_summary(parameters: Parameters, teacher: Run) -> dict[str, Any]:
-    """Return what a student's results hold of its teacher."""
+    """Return the entry of the teacher in its student's results."""
     return {
         "name": teacher.name,
         "title": parameters.teacher_title,

@@ -167,7 +167,7 @@ def find_runs(config: ExplorerConfig) -> dict[str, Run]:
     """
     runs: dict[str, Run] = {}
     if config.run is None:
-        finished = finished_runs(config.out)
+        finished = [run for run in finished_runs(config.out) if run.parameters.epochs]
         if finished:
             runs = networks_of(finished[-1])
         else:
@@ -288,8 +288,9 @@ def _cached_analysis(
     if key not in session.analysis_cache:
         while len(session.analysis_cache) >= MAX_CACHED_ANALYSES:
             del session.analysis_cache[next(iter(session.analysis_cache))]
+        paa = as_paa(session.runs[name].assigner) if name in session.runs else session.paa
         with _single_thread_for_small(batch):
-            session.analysis_cache[key] = analyze(_detector_at_epoch(session, name, epoch), batch, session.paa)
+            session.analysis_cache[key] = analyze(_detector_at_epoch(session, name, epoch), batch, paa)
     return session.analysis_cache[key]
 
 

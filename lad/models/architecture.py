@@ -17,7 +17,7 @@ from lad.models.openmmlab import CLASSIFIER, CLASSIFIER_NAME, SCALE, to_openmmla
 REGRESSION_NAMES = ("bbox_head.atss_reg.weight", "head.reg.weight")  # OpenMMLab's and ours
 LEVEL_NAMES = ("bbox_head.scales", "neck.fpn_convs")  # OpenMMLab's, followed by the index of the level
 ANCHORS = re.compile(r"anchor_generator\s*=\s*dict\(((?:[^()]|\([^()]*\))*)\)")
-# What an OpenMMLab config may say of its anchors: one square of 8 strides per location.
+# Values of an OpenMMLab config's anchor generator that load: one square of 8 strides per location.
 SUPPORTED_ANCHORS = {
     "strides": tuple(map(float, STRIDES)),
     "ratios": (1.0,),

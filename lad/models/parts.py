@@ -30,7 +30,7 @@ COUNTERS = ("n_averaged", "steps")  # of averaged weights: torch's AveragedModel
 def unwrap(content: Any, part: Part = "student") -> dict[str, Tensor] | None:
     """Return the state dict in a file's content, alone or in wrappers; None if there is none.
 
-    Names from a wrapper of the teacher or of averaged weights that was asked for get the prefix of that part.
+    Names from a wrapper of the requested part, of the teacher or of averaged weights, get the prefix of that part.
     """
     prefix = ""
     for _ in range(MAX_NESTING):

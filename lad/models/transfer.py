@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lad.models.architecture import build
-from lad.models.detector import Detector
+from lad.models.detector import Configuration, Detector
 from lad.models.openmmlab import CLASSIFIER
 
 
@@ -20,7 +20,7 @@ def with_classes(detector: Detector, class_names: Sequence[str]) -> Detector:
         ValueError: If the detector lacks classes; lists them and those that it has.
     """
     known, wanted = detector.configuration.class_names, tuple(class_names)
-    if known == wanted or (not known and detector.configuration.num_classes == len(wanted)):
+    if has_classes(detector.configuration, wanted):
         detector.configuration = replace(detector.configuration, class_names=wanted)
         return detector
     if not known:
@@ -35,6 +35,12 @@ def with_classes(detector: Detector, class_names: Sequence[str]) -> Detector:
     reordered = build(configuration)
     reordered.load_state_dict(state)
     return reordered.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def has_classes(configuration: Configuration, class_names: Sequence[str]) -> bool:
+    """Return whether a detector's labels are these classes, in this order; true if only their number is known."""
+    names = configuration.class_names
+    return names == tuple(class_names) if names else configuration.num_classes == len(class_names)
 
 
 def load_matching(detector: Detector, source: Detector) -> list[str]:

@@ -13,6 +13,7 @@ import pandas as pd
 from lad.config.experiment import Parameters, make_parameters, merge_profile_values
 from lad.config.profiles import PROFILES
 from lad.config.yaml_file import read_values
+from lad.distillation.methods import METHODS
 from lad.experiments.leaderboard import COLUMNS, HEADINGS, describe_network
 from lad.experiments.run_store import Run, code_labels, describe_code, find_run, latest_run
 from lad.experiments.runner import run_experiment
@@ -183,6 +184,8 @@ def _read_row(table: Table, row: Row, profile: str, seeds: int, changes: Mapping
         given = merge_profile_values({**given, "profile": profile})
         if "epochs" in changes:
             given.pop("teacher_epochs", None)  # the teacher trains as long as all others
+        if not METHODS[given.get("method", "lad")].needs_teacher:
+            changes = {name: value for name, value in changes.items() if not name.startswith("teacher")}
         return [make_parameters({**given, **changes, "seed": seed}) for seed in range(seeds)]
     except ValueError as error:
         raise ValueError(f"row '{row.title}' ({path.name}): {error}") from None

@@ -66,7 +66,8 @@ def headline(runs: Mapping[str, Run]) -> str:
     folders = {run.folder for run in runs.values()}
     dates = finished[0] if finished[0] == finished[-1] else f"between {finished[0]} and {finished[-1]}"
     text = f"{_count(len(folders), 'run')} in {_count(len(settings), 'setting')}, finished {dates}."
-    means = {title: sum(values) / len(values) for title, values in ap_by_setting(runs).items() if values}
+    comparable = {name: run for name, run in runs.items() if not run.results.get("ignores_classes")}
+    means = {title: sum(values) / len(values) for title, values in ap_by_setting(comparable).items() if values}
     if not means:
         return f"{text} No run has an AP."
     best = max(means, key=lambda title: means[title])

@@ -133,6 +133,11 @@ def load_checkpoint(
     return Progress(state["epoch"], state["step"], fabric.to_device(state["sums"]))
 
 
+def has_intact_checkpoint(folder: Path) -> bool:
+    """Return whether `load_checkpoint` would find the weights of an unfinished run in its folder."""
+    return any(_intact_state(path) is not None for path in checkpoints(folder))
+
+
 def checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints of a run, newest first."""
     return sorted(folder.glob(CHECKPOINT_FILES), reverse=True)

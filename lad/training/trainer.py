@@ -26,6 +26,7 @@ from lad.evaluation.coco_eval import Evaluator, evaluate
 from lad.models.detector import Detector
 from lad.models.serialization import save_detector
 from lad.models.student_teacher import StudentTeacherPair
+from lad.models.transfer import has_classes
 from lad.structures import Batch
 from lad.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lad.training.ema import start_average, update_average
@@ -273,7 +274,7 @@ def _evaluate(
         for buffer in network.buffers():  # BatchNorm statistics differ between devices since the last step
             dist.broadcast(buffer, src=0)
     if not isinstance(network, StudentTeacherPair):
-        is_foreign = network.configuration.class_names not in ((), val_set.annotations.class_names)
+        is_foreign = not has_classes(network.configuration, val_set.annotations.class_names)
         return evaluate(network, batches, val_set.annotations, fabric, evaluator, class_agnostic=is_foreign)
     student = evaluate(network.student, batches, val_set.annotations, fabric, evaluator)
     teacher = evaluate(network.teacher, batches, val_set.annotations, fabric, evaluator)
@@ -348,7 +349,7 @@ def evaluation_batches(dataset: CocoDataset, parameters: Parameters, fabric: Fab
         resized_hw((height, width), parameters.test_short_side, parameters.long_side)
         for height, width in dataset.annotations.records.hw.tolist()
     ]
-    batches = batches_of_one_size(sizes, parameters.batch_size // fabric.world_size)
+    batches = batches_of_one_size(sizes, parameters.batch_size // (fabric.world_size * parameters.accumulate))
     return batches[fabric.global_rank :: fabric.world_size]
 
 

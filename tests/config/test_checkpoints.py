@@ -51,7 +51,8 @@ def test_a_teachers_network_comes_from_its_checkpoint(folder):
 def test_a_starting_points_network_is_the_default_of_the_run(folder):
     parameters = make_parameters({"method": "baseline", "init": str(folder / "mine.pth")})
     assert (parameters.student, parameters.width, parameters.channels) == ("r34", 0.5, 96)
-    slimmer = make_parameters({"method": "baseline", "init": str(folder / "mine.pth"), "width": 0.25})
+    partly = {"method": "baseline", "init": str(folder / "mine.pth"), "init_partial": True, "width": 0.25}
+    slimmer = make_parameters(partly)
     assert (slimmer.student, slimmer.width, slimmer.channels) == ("r34", 0.25, 96)
 
 
@@ -88,17 +89,25 @@ def test_a_changed_file_is_read_again(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"teacher_checkpoint": "{}", "teacher": "r50"}, "'teacher' = 'r50', but teacher_checkpoint '{}' has r34;"),
-        ({"teacher_checkpoint": "{}", "teacher_width": 1}, "parameter 'teacher_width' = 1, but teacher_checkpoint"),
+        ({"teacher_checkpoint": "{}", "teacher": "r50"}, "'{}' has teacher r34, not 'r50'; leave out teacher"),
+        ({"teacher_checkpoint": "{}", "teacher_width": 1}, "has teacher_width 0.5, not 1; leave out teacher_width"),
+        ({"init": "{}", "width": 1, "channels": 64}, "has width 0.5, not 1, channels 96, not 64; leave out width and"),
+        ({"init": "{}", "width": 1}, "leave out width, or give init_partial=true to load what fits"),
+        ({"epochs": 0, "init": "{}", "method": "baseline", "ema": 0.9}, "epochs=0 trains nothing; leave out ema"),
+        ({"teacher_part": "ema"}, "teacher_part and teacher_sha256 are for teacher_checkpoint"),
+        ({"init_sha256": "12"}, "init_part, init_partial and init_sha256 are for init"),
+        ({"teacher_checkpoint": "{}", "teacher_part": "emma"}, "'teacher_part' = 'emma' is not one of student"),
+        ({"init": "{}", "init_part": ["ema"]}, "parameter 'init_part' = ['ema'] is not one of student, teacher, ema"),
+        ({"init": ""}, "parameter 'init' is empty; give a file, a run's folder or a published name"),
         ({"teacher_checkpoint": "{}", "teacher_epochs": 3}, "is already trained; leave out teacher_epochs"),
-        ({"teacher_checkpoint": "{}", "method": "baseline"}, "method 'baseline' has no teacher; leave out teacher"),
+        ({"teacher_checkpoint": "{}", "method": "baseline"}, "has no teacher; leave out teacher_checkpoint"),
         ({"teacher_checkpoint": "{}", "teacher_part": "ema"}, "parameter 'teacher_checkpoint': checkpoint"),
         ({"teacher_checkpoint": "{}", "teacher_sha256": "12"}, "its weights have the hash"),
         ({"teacher_checkpoint": "paa_r50_1"}, "did you mean the published 'paa_r50_1x'?"),
         ({"teacher_checkpoint": 7}, "parameter 'teacher_checkpoint' = '7': no such file or folder"),
-        ({"teacher_checkpoint": "tests"}, "parameter 'teacher_checkpoint': checkpoint"),
+        ({"teacher_checkpoint": "tests"}, "is a folder without model.safetensors: no finished run"),
         ({"init": "nowhere.pth"}, "parameter 'init' = 'nowhere.pth': no such file or folder"),
-        ({"init_partial": True}, "init_partial and init_part are for init"),
+        ({"init_partial": True}, "init_part, init_partial and init_sha256 are for init"),
         ({"epochs": 0, "init": "{}"}, "epochs=0 only evaluates the detector of init, with method 'baseline'"),
         ({"teacher_cost": "box", "method": "soft_label"}, "'box' is for method 'lad'; method 'soft_label' needs"),
         ({"teacher_cost": "box", "method": "solad"}, "method 'solad' needs the teacher's class outputs"),
@@ -170,6 +179,10 @@ def test_the_learning_rate_of_the_coco_profiles_scales_with_the_batch_size(profi
     given_lr = make_parameters({**given, "batch_size": 8, "lr": 0.01})
     assert given_lr.lr == 0.01 and given_lr.explain_defaults() == []
     assert make_parameters({**given, "batch_size": 32, "student": "swin_t"}).lr == pytest.approx(2e-4)
+    assert make_parameters({**given, "batch_size": "8"}).hash == half.hash
+    for wrong in (0, -4, 10**400, "many"):
+        with pytest.raises(ValueError, match=r"^parameter 'batch_size' = [^;]*$"):
+            make_parameters({**given, "batch_size": wrong})
 
 
 def test_other_profiles_keep_their_learning_rate():
@@ -186,7 +199,21 @@ def test_stored_parameters_are_read_without_the_checkpoint(tmp_path):
     assert Parameters(**parameters.model_dump()) == parameters
 
 
-def test_titles_are_published_names_runs_or_file_names():
+def test_a_slim_student_of_the_coco_profiles_has_a_teacher_from_scratch(folder, tmp_path):
+    """ImageNet weights exist for width 1 only."""
+    given = {"profile": "coco_1x", "data": str(tmp_path), "init": str(folder / "mine.pth"), "teacher": "r18"}
+    teacher = make_parameters(given).of_teacher()
+    assert (teacher.weights, teacher.frozen_stages, teacher.norm_eval) == ("none", -1, False)
+    wide = make_parameters({**given, "teacher_width": 1}).of_teacher()
+    assert (wide.weights, wide.frozen_stages, wide.norm_eval, wide.lr) == ("imagenet", 1, True, 0.01)
+
+
+def test_numbers_as_text_are_the_same_numbers(folder):
+    given = {"teacher_checkpoint": str(folder / "mine.pth"), "teacher_width": "0.5", "teacher_channels": "96"}
+    assert make_parameters(given).teacher_width == 0.5
+
+
+def test_titles_are_published_names_runs_or_file_names(tmp_path):
     titles = {
         "paa_r50_1x": "paa_r50_1x",
         "/runs/toy-lad-1/model.safetensors": "toy-lad-1",
@@ -194,3 +221,7 @@ def test_titles_are_published_names_runs_or_file_names():
         "https://example.org/files/net-0a1825a4.pth": "net-0a1825a4",
     }
     assert {checkpoint: checkpoint_title(checkpoint) for checkpoint in titles} == titles
+    (tmp_path / "a-run" / "epochs").mkdir(parents=True)
+    (tmp_path / "a-run" / "params.json").touch()
+    assert checkpoint_title(str(tmp_path / "a-run" / "model_best.safetensors")) == "a-run/model_best"
+    assert checkpoint_title(str(tmp_path / "a-run" / "epochs" / "0005.safetensors")) == "a-run/0005"

@@ -152,7 +152,9 @@ def test_lad_trains_its_teacher_first_and_records_it(shapes, tmp_path):
     assert teacher.parameters == parameters.of_teacher()
     assert runs["LAD student"].results["teacher"] == {
         "name": teacher.parameters.run_name,
+        "title": teacher.parameters.student,
         "AP": teacher.results["metrics"]["AP"],
+        "ignores_classes": False,
         "weights_sha256": teacher.results["weights_sha256"],
     }
     assert weights(runs["plain student"].folder) != weights(runs["LAD student"].folder)

@@ -4,7 +4,9 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +20,8 @@ from lad.data.annotations import read_annotations
 from lad.data.coco import find_split
 from lad.distillation.assignment_cache import CACHE_FILES
 from lad.experiments import runner
-from lad.experiments.leaderboard import results_table
-from lad.experiments.run_store import Run, find_run, finished_runs, networks_of
+from lad.experiments.leaderboard import results_table, style_table
+from lad.experiments.run_store import Run, find_run, finished_runs, networks_of, open_run
 from lad.experiments.runner import compare, run_experiment
 from lad.experiments.setup import build_networks, initial_detector
 from lad.models.detector import Detector, build_detector
@@ -27,6 +29,7 @@ from lad.models.openmmlab import to_openmmlab_state
 from lad.models.serialization import load_detector, save_detector, save_openmmlab
 from lad.models.transfer import with_classes
 from lad.models.zoo import CHECKPOINTS
+from lad.report.compare_runs import headline
 
 ONE = {"epochs": 1, "teacher_epochs": None, "seed": 3}
 
@@ -245,17 +248,99 @@ def test_another_classifier_is_initialized_and_said(shapes, classes, tmp_path, c
 
 def test_a_detector_that_does_not_fit_needs_init_partial(shapes, classes, tmp_path, capsys):
     file = save_foreign(tmp_path / "cop.safetensors", classes, head="cop", channels=96)
-    refused = start_from(shapes, tmp_path, file, head="paa", channels=64)
-    with pytest.raises(ValueError) as caught:
-        run_experiment(refused)
-    message = str(caught.value)
-    assert "(r18, width 0.25, 96 channels, head cop) does not fit the network of this run (r18, width 0.25" in message
-    assert "leave out student, width, head, iou_branch, channels" in message and "\n" not in message
+    with pytest.raises(ValueError, match=r"has head cop, not 'paa', channels 96, not 64; leave out head and"):
+        start_from(shapes, tmp_path, file, head="paa", channels=64)
     parameters = start_from(shapes, tmp_path, file, head="paa", channels=64, init_partial=True)
     detector, source = initial_detector(parameters, classes), load_detector(file)
     for name, value in source.backbone.state_dict().items():
         assert torch.equal(detector.backbone.state_dict()[name], value)
     assert "not loaded: fpn." in capsys.readouterr().out
+
+
+def save_unnamed(path: Path, num_classes: int) -> Path:
+    """Save an OpenMMLab checkpoint without class names."""
+    torch.manual_seed(2)
+    detector = build_detector("r18", num_classes, 0.25, channels=64)
+    torch.save({"meta": {}, "state_dict": to_openmmlab_state(detector)}, path)
+    return path
+
+
+@pytest.mark.parametrize("num_classes", [2, 80])
+def test_a_detector_of_another_number_of_unnamed_classes_is_judged_and_teaches_by_its_boxes(
+    num_classes, shapes, tmp_path
+):
+    file = save_unnamed(tmp_path / "unnamed.pth", num_classes)
+    with pytest.raises(ValueError, match=f"has {num_classes} classes without names, not 6; .* or teacher_cost=box"):
+        run_experiment(taught(shapes, tmp_path, file))
+    run = run_experiment(taught(shapes, tmp_path, file, teacher_cost="box", epochs=1))
+    assert run.results["teacher"]["ignores_classes"]
+
+
+def test_unnamed_classes_of_the_right_number_are_taken_for_the_datas_and_said(shapes, classes, tmp_path, capsys):
+    run = run_experiment(taught(shapes, tmp_path, save_unnamed(tmp_path / "unnamed.pth", 6), epochs=1))
+    assert "unnamed.pth' has no class names: its classes are taken for the 6 of the data" in capsys.readouterr().out
+    assert not run.results["teacher"]["ignores_classes"]
+
+
+def test_a_teacher_is_evaluated_again_when_the_data_changed(shapes, trained_runs, teacher_file, tmp_path):
+    """The order of the classes is reversed in the annotations: its classifier is permuted anew."""
+    data = tmp_path / "data"
+    shutil.copytree(shapes, data)
+    first = run_experiment(taught(data, tmp_path, teacher_file, epochs=1))
+    for path in data.rglob("instances_*.json"):
+        content = json.loads(path.read_text())
+        names = [category["name"] for category in content["categories"]][::-1]
+        for category, name in zip(content["categories"], names, strict=True):
+            category["name"] = name
+        last = len(names) + 1
+        for gt in content["annotations"]:
+            gt["category_id"] = last - gt["category_id"]
+        path.write_text(json.dumps(content))
+    second = run_experiment(taught(data, tmp_path, teacher_file, epochs=1, seed=4))
+    assert second.results["teacher"]["name"] == first.results["teacher"]["name"] + "-2"
+    assert second.results["teacher"]["AP"] == pytest.approx(first.results["teacher"]["AP"])
+    teacher = networks_of(second)["teacher"]
+    assert teacher.class_names == second.class_names == first.class_names[::-1]
+    own = tiny(data, tmp_path, method="lad", teacher="r18", seed=9, epochs=1)
+    other = run_experiment(own.of_teacher())
+    (other.folder / "results.json").write_text(json.dumps({**other.results, "class_names": ["a", "b"]}))
+    with pytest.raises(ValueError, match=r"was trained on a, b, but the data set now has ring, .*; move its"):
+        run_experiment(own)
+
+
+def test_a_run_goes_on_without_the_files_that_it_has_read(shapes, classes, tmp_path, monkeypatch):
+    """It is interrupted before its end; then the teacher's file and the one that it started from are deleted."""
+    teacher = save_foreign(tmp_path / "teacher.safetensors", classes)
+    start = save_foreign(tmp_path / "start.safetensors", classes, bias=0.1)
+    expected = run_experiment(taught(shapes, tmp_path / "whole", teacher, init=str(start), epochs=1))
+    parameters = taught(shapes, tmp_path / "interrupted", teacher, init=str(start), epochs=1)
+
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "save_detector", lambda detector, path: save_detector(detector, path))
+    run_experiment(parameters.of_teacher())
+    monkeypatch.setattr(runner, "save_detector", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(parameters)
+    monkeypatch.undo()
+    teacher.unlink()
+    start.unlink()
+    resumed = run_experiment(parameters)
+    assert resumed.weights_file().read_bytes() == expected.weights_file().read_bytes()
+
+
+def test_an_ap_of_boxes_alone_is_marked_and_never_the_best(shapes, classes, tmp_path):
+    run = run_experiment(start_from(shapes, tmp_path, save_foreign(tmp_path / "animals.safetensors"), epochs=0))
+    plain = run_experiment(tiny(shapes, tmp_path, epochs=1))
+    (run.folder / "results.json").write_text(json.dumps({**run.results, "metrics": {**run.metrics, "AP": 0.9}}))
+    runs = {"boxes": open_run(run.folder), "plain": plain}
+    table = results_table(runs)
+    assert list(table["method"]) == ["checkpoint, boxes only", "baseline"] and math.isnan(table["min"]["boxes"])
+    bold = re.findall(r"#\S+row(\d)_col2", style_table(table, mark_best=True).to_html().split("</style>")[0])
+    assert bold == ["1"]
+    assert "r18 (animals)" not in headline(runs)
+    assert run.assigner.class_weight == 0  # its class logits do not belong to the gts' labels
 
 
 def test_a_taught_student_may_start_from_a_detector_too(shapes, teacher_file, classes, tmp_path):
@@ -303,7 +388,7 @@ def test_published_names_start_a_student_and_teach_it(shapes, published, tmp_pat
         run_experiment(tiny(shapes, tmp_path, **given))
     runs = compare(tiny(shapes, tmp_path, **given, teacher_cost="box"))
     assert [row["network"] for _, row in results_table(runs).iterrows()] == [
-        "r18", "r18 (paa_r101_2x)", "r18 ← paa_r101_2x",
+        "r18 (paa_r50_1x)", "r18 (paa_r101_2x)", "r18 (paa_r50_1x) ← paa_r101_2x",
     ]  # fmt: skip
     parameters = runs["LAD student"].parameters
     assert (parameters.width, parameters.teacher_width) == (0.25, 0.125)
