@@ -4,6 +4,7 @@ The names in `__all__` are imported on first use, so that `import lad` does not 
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from lad.inference.files import predict_files
     from lad.inference.predictor import predict, predict_stream
     from lad.models.serialization import load_detector, save_detector
+
+# OpenMP's threads spin while they wait for each other, by default for milliseconds: beside other processes, an epoch
+# can take ten times as long. This bounds the spin, unless the user has set it; it has to precede the import of torch.
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 __version__ = "0.1.0"
 __all__ = [

@@ -41,8 +41,8 @@ OF_TEACHER = (
 # detectors that are known by the hash of their weights.
 NOT_HASHED = frozenset(
     {
-        "out", "rerun", "devices", "accelerator", "workers", "evaluator", "save_epochs", "checkpoint_every", "init",
-        "init_part", "teacher_checkpoint", "teacher_part",
+        "out", "rerun", "devices", "accelerator", "workers", "threads", "evaluator", "save_epochs", "checkpoint_every",
+        "init", "init_part", "teacher_checkpoint", "teacher_part",
     }
 )  # fmt: skip
 NO_INIT = {"init": None, "init_part": "student", "init_partial": False, "init_sha256": None}
@@ -124,13 +124,13 @@ class Parameters(
             raise ValueError("epochs=0 trains nothing; leave out ema and accumulate")
         if self.epochs == 0 and (self.init is None or self.method != "baseline"):
             raise ValueError("epochs=0 only evaluates the detector of init, with method 'baseline'; give 1 or more")
-        if self.cache_teacher and self.method != "lad":
+        if self.cache_teacher is True and self.method != "lad":
             reason = {
                 "baseline": "has no teacher",
                 "colad": "trains its teacher, whose assignments change",
             }.get(self.method, "needs the teacher's outputs, not only its assignment")
             raise ValueError(f"cache_teacher is for method 'lad'; method '{self.method}' {reason}")
-        if self.cache_teacher and len(self.short_sides) > 1:
+        if self.cache_teacher is True and len(self.short_sides) > 1:
             raise ValueError(
                 f"cache_teacher needs images of a fixed size, but short_sides holds {len(self.short_sides)} to draw "
                 "from; give one, or cache_teacher=False"
@@ -279,7 +279,7 @@ class Parameters(
             "method": "baseline",
             "method_options": {},
             "cost_selection": "std_mean",
-            "cache_teacher": False,
+            "cache_teacher": "auto",
             "teacher_cost": "full",
             **dict.fromkeys(OF_TEACHER),
         }

@@ -77,7 +77,8 @@ class TeacherParameters(Group):
         teacher_sha256: Hash of the detector of `teacher_checkpoint`, filled in from it.
         teacher_cost: "full", or "box": the assignment depends on the teacher's boxes alone, and its classes may differ
             from those of the data.
-        cache_teacher: Whether to cache the teacher's assignment of each (image, flip); for LAD and a single image size.
+        cache_teacher: Whether to cache the teacher's assignment of each (image, flip), in LAD; "auto" does if all
+            training images are padded to one size, so that the numbers stay the same.
     """
 
     teacher: str | None = None
@@ -90,7 +91,7 @@ class TeacherParameters(Group):
     teacher_part: Part | None = None
     teacher_sha256: str | None = None
     teacher_cost: Literal["full", "box"] = "full"
-    cache_teacher: StrictBool = False
+    cache_teacher: StrictBool | Literal["auto"] = "auto"
 
 
 class MethodParameters(Group):
@@ -180,6 +181,7 @@ class RuntimeParameters(Group):
         devices: Number of devices.
         accelerator: "auto", "cpu" or "cuda"; not Apple's mps, which lacks the float64 that the mixture needs.
         workers: Processes that load images, per device.
+        threads: CPU threads of the run; 0 leaves PyTorch's number, which is one per core.
     """
 
     eval_every: int = Field(ge=1, le=10_000)
@@ -191,3 +193,4 @@ class RuntimeParameters(Group):
     devices: int = Field(default=1, ge=1, le=1024)
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     workers: int = Field(ge=0, le=256)
+    threads: int = Field(default=0, ge=0, le=1024)

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,11 +20,13 @@ from lad.config.checkpoints import checkpoint_title
 from lad.config.experiment import Parameters, read_parameters
 from lad.config.yaml_file import read_value
 from lad.data.coco import CocoDataset
-from lad.data.transforms import transform_cache_key
+from lad.data.collate import padded_hw
+from lad.data.transforms import resized_hw, transform_cache_key
 from lad.distillation.assignment_cache import CACHE_FILES, AssignmentCache
 from lad.distillation.methods import METHODS
 from lad.evaluation.coco_eval import METRICS
 from lad.experiments.fingerprint import Fingerprint, fingerprint
+from lad.experiments.processes import MODULE, fit_side_by_side, run_commands, train_side_by_side
 from lad.experiments.run_store import (
     CODE_FILE,
     LOCK_FILE,
@@ -56,8 +57,7 @@ from lad.models.serialization import save_detector
 from lad.models.student_teacher import StudentTeacherPair
 from lad.models.transfer import has_classes
 from lad.training.checkpoint import checkpoints, has_intact_checkpoint
-from lad.training.devices import devices_and_nodes, find_accelerator, hardware
-from lad.training.interrupt import defer_signals
+from lad.training.devices import devices_and_nodes, find_accelerator, hardware, limit_threads
 from lad.training.trainer import read_metrics, train
 from lad.utils.atomic_io import remove_unfinished, write_text
 from lad.utils.download import sha256_of
@@ -119,6 +119,15 @@ def compare(parameters: Parameters) -> dict[str, Run]:
         runs["teacher"] = parameters.of_teacher()
     title = METHODS[parameters.method].title
     runs[f"{title} student"] = parameters
+    untrained = {run.run_name: (name, run) for name, run in runs.items() if find_run(run) is None and run.epochs}
+    independent = [run for _, run in untrained.values() if run is not parameters and run.rerun != "always"]
+    at_once = fit_side_by_side(independent)
+    if untrained:
+        plan = [f"{name} {run.student} ({run.epochs} epochs)" for name, run in untrained.values()]
+        log(f"to train: {', '.join(plan)}{'; the first two at the same time' if at_once else ''}")
+    if at_once:
+        open_data(parameters)  # generated or refused before the processes start
+        train_side_by_side(independent)
     finished = {name: run_experiment(run) for name, run in runs.items()}
     if METHODS[parameters.method].trains_teacher:
         finished[f"{title} teacher"] = finished[f"{title} student"].teacher_network()
@@ -152,6 +161,13 @@ def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
 
 
 def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: CocoDataset, val_set: CocoDataset) -> Run:
+    with limit_threads(parameters.threads):
+        return _train_within_threads(parameters, folder, accelerator, train_set, val_set)
+
+
+def _train_within_threads(
+    parameters: Parameters, folder: Path, accelerator: str, train_set: CocoDataset, val_set: CocoDataset
+) -> Run:
     teacher_of_run = teacher_run(parameters)
     devices, nodes = devices_and_nodes(parameters)
     fabric = Fabric(
@@ -180,7 +196,9 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
     is_resumed = parameters.init is not None and has_intact_checkpoint(folder)
     network, teacher = build_networks(parameters, class_names, trained_teacher, fabric.device, is_resumed)
     cache = None
-    if teacher_of_run is not None and parameters.cache_teacher:
+    if teacher_of_run is not None and uses_cache(parameters, train_set):
+        if fabric.is_global_zero and parameters.cache_teacher == "auto":
+            log(f"{folder.name}: caches the teacher's assignments: all images have one size, so no number changes")
         cache = AssignmentCache(folder, _cache_key(parameters, teacher_of_run, train_set, code), fabric.global_rank)
     evaluated, metrics = train(parameters, network, teacher, train_set, val_set, fabric, folder, cache, code.digest)
     if fabric.is_global_zero:
@@ -239,20 +257,11 @@ def _run_on_several_devices(parameters: Parameters, folder: Path) -> Run:
     write_json(folder / CODE_FILE, fingerprint(parameters).to_json())
     write_json(folder / PARAMETERS_FILE, parameters.model_dump())
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={parameters.devices}"]
-    command = [sys.executable, *torchrun, "-m", "lad.experiments.runner", str(folder / PARAMETERS_FILE)]
-    # In a session of its own, torchrun gets no Ctrl-C from the terminal, only the signal that this process passes on.
-    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "start_new_session": True}
-    with (
-        subprocess.Popen(command, text=True, **options) as process,  # noqa: S603  # a list of words, no shell
-        defer_signals(process.terminate),
-    ):
-        assert process.stdout is not None
-        for line in process.stdout:
-            log(line.rstrip())
+    (status,) = run_commands([[sys.executable, *torchrun, "-m", MODULE, str(folder / PARAMETERS_FILE)]])
     run = open_run(folder)
     if run is None:
         raise RuntimeError(
-            f"training on {parameters.devices} devices failed (exit status {process.returncode}); see the output above"
+            f"training on {parameters.devices} devices failed (exit status {status}); see the output above"
         )
     return run
 
@@ -267,6 +276,21 @@ def _stale_note(run: Run) -> str:
     if run.code is not None and run.code.digest == current.digest:
         return ""
     return f"; made by other code ({describe_difference(run.code, current)}), reused as rerun=never says"
+
+
+def uses_cache(parameters: Parameters, train_set: CocoDataset) -> bool:
+    """Return whether the teacher's assignments are cached: as given, or with "auto" if that changes no number.
+
+    It changes none if all training images are resized deterministically and padded to one size: then a batch has the
+    same padding as the one whose assignments were cached.
+    """
+    if parameters.cache_teacher != "auto":
+        return parameters.cache_teacher
+    if parameters.method != "lad" or len(parameters.short_sides) > 1:
+        return False
+    hw = train_set.annotations.records.hw.unique(dim=0).tolist()
+    sizes = {padded_hw(resized_hw(image_hw, parameters.short_sides[0], parameters.long_side)) for image_hw in hw}
+    return len(sizes) == 1
 
 
 def _cache_key(parameters: Parameters, teacher: Run, train_set: CocoDataset, code: Fingerprint) -> dict[str, Any]:

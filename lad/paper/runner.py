@@ -26,10 +26,12 @@ from lad.config.profiles import PROFILES
 from lad.config.yaml_file import read_value
 from lad.distillation.methods import METHODS
 from lad.experiments.leaderboard import format_table
+from lad.experiments.processes import fit_side_by_side
 from lad.experiments.run_store import find_run, folder_to_train, is_training
 from lad.experiments.runner import versions, write_json
 from lad.paper.published import TABLES
 from lad.paper.tables import Experiments, Results, conclusions, open_table, summary, to_json, to_markdown
+from lad.training.devices import available_cores
 from lad.utils.paths import project_folder
 from lad.utils.progress import log
 
@@ -118,6 +120,15 @@ def run_tasks(tasks: dict[str, Task], jobs: int) -> list[Task]:
     return failed
 
 
+def default_jobs(runs: Sequence[Parameters]) -> int:
+    """Return how many runs at a time have cores of their own; 1 for runs that use all cores or a GPU."""
+    most = max(runs, key=lambda run: run.threads * run.devices)
+    jobs = 1
+    while fit_side_by_side([most] * (jobs + 1)):
+        jobs += 1
+    return jobs if min(run.threads for run in runs) else 1
+
+
 def write_results(results: Results, folder: Path, command: str) -> Path:
     """Write the table to <folder>/<profile>/<table>.json, .md and .png; return the path of the JSON file.
 
@@ -142,7 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("table", choices=TABLES, metavar="TABLE", help=", ".join(TABLES))
     parser.add_argument("--profile", default="toy", choices=PROFILES, help="profile of all runs (default: toy)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run seeds 0 … N − 1 of every row")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="number of runs at the same time")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="number of runs at the same time (default: as many as have cores, or 1)"
+    )
     parser.add_argument(
         "--results", type=Path, metavar="FOLDER", help="folder of the table's files (default: results/ beside the runs)"
     )
@@ -156,13 +169,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         experiments = open_table(given.table, given.profile, given.seeds, changes)
     except ValueError as error:
         parser.error(str(error))
-    if given.jobs < 1:
+    if given.jobs is not None and given.jobs < 1:
         parser.error(f"--jobs {given.jobs} must be at least 1")
     out = Path(next(iter(experiments.parameters.values()))[0].out)
     command = "lad table " + subprocess.list2cmdline(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(INTERRUPTED))
     try:
-        failed = run_tasks(plan_tasks(experiments), given.jobs)
+        tasks = plan_tasks(experiments)
+        failed = run_tasks(tasks, given.jobs or default_jobs([task.parameters for task in tasks.values()]))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     results = experiments.finished()
@@ -220,7 +234,7 @@ def _environment(parameters: Parameters, slot: int, jobs: int) -> dict[str, str]
         chosen = [visible[(slot * parameters.devices + index) % len(visible)] for index in range(parameters.devices)]
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(dict.fromkeys(chosen))
     else:
-        environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+        environment["OMP_NUM_THREADS"] = str(max(1, available_cores() // jobs))
     return environment
 
 

@@ -2,6 +2,8 @@
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psutil
@@ -32,6 +34,24 @@ def find_accelerator(accelerator: str, devices: int = 1, precision: str = "32-tr
     if precision == "16-mixed" and not wants_cuda:
         raise ValueError("precision=16-mixed needs a CUDA device; give 32-true or bf16-mixed")
     return "cuda" if wants_cuda else "cpu"
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use: its affinity, and at most OMP_NUM_THREADS if it is set."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(limit)) if limit.isdigit() and int(limit) > 0 else cores
+
+
+@contextmanager
+def limit_threads(threads: int) -> Iterator[None]:
+    """Let PyTorch use this number of CPU threads within the block; 0 changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def devices_and_nodes(parameters: RuntimeParameters) -> tuple[int, int]:

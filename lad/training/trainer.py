@@ -35,9 +35,10 @@ from lad.training.interrupt import Interrupt, defer_signals, stop_on_interrupt
 from lad.training.optimizer import build_optimizer, learning_rate
 from lad.training.step import accumulate_gradients, mean_terms, merge_outputs, optimizer_step
 from lad.utils.atomic_io import write_text
-from lad.utils.progress import log, progress_bar
+from lad.utils.progress import format_duration, log, progress_bar
 
 STATISTICS_EVERY = 10  # steps
+ESTIMATE_AFTER = 5  # steps; the first ones are slower
 STATISTIC = "statistic "  # prefix of the sums of statistics; the sum under the prefix itself counts them
 COUNTS = ("overflows",)  # sums over an epoch, not means
 METRICS_FILE, EPOCHS_FOLDER = "metrics.jsonl", "epochs"
@@ -60,6 +61,7 @@ class Trainer:
         cache: Cache of the teacher's assignments.
         average: The moving average of the network's weights, with `ema`; it is evaluated and saved in their place.
         code: Digest of the code that decides numbers, stored in checkpoints.
+        has_estimate: Whether the time that the run takes has been logged.
     """
 
     parameters: Parameters
@@ -73,6 +75,7 @@ class Trainer:
     cache: AssignmentCache | None = None
     average: Detector | StudentTeacherPair | None = None
     code: str = ""
+    has_estimate: bool = False
 
     @property
     def evaluated(self) -> Detector | StudentTeacherPair:
@@ -176,7 +179,8 @@ def train(
                 if parameters.save_epochs:
                     save_epoch(folder, trainer.evaluated, epoch + 1)
                 ap = f" · AP {line['AP']:.3f}" if "AP" in line else ""
-                log(f"{title} · loss {line['loss']:.3f}{ap} · {line['seconds']:.0f} s")
+                left = f" · {format_duration(rest)} left" if (rest := _seconds_left(parameters, folder)) else ""
+                log(f"{title} · loss {line['loss']:.3f}{ap} · {line['seconds']:.0f} s{left}")
             trainer.save_checkpoint(progress)
             fabric.barrier()
     metrics = metrics or _evaluate(trainer.evaluated, val_batches, val_set, fabric, parameters.evaluator)
@@ -199,7 +203,11 @@ def train_epoch(trainer: Trainer, batches: Iterable[Batch], progress: Progress, 
     parameters, fabric = trainer.parameters, trainer.fabric
     trainer.model.train()
     sums, epoch = dict(progress.sums), progress.epoch
+    first_step, started = progress.step, time.perf_counter()
     for step, batch in enumerate(batches, start=progress.step):
+        if step == first_step + ESTIMATE_AFTER and fabric.is_global_zero and not trainer.has_estimate:
+            trainer.has_estimate = True
+            log(_estimate(trainer, epoch, step, (time.perf_counter() - started) / ESTIMATE_AFTER))
         torch.manual_seed(_step_seed(parameters.seed, epoch, step, fabric.global_rank))
         for group in trainer.optimizer.param_groups:
             group["lr"] = trainer.learning_rate(epoch, step)
@@ -234,6 +242,16 @@ def train_epoch(trainer: Trainer, batches: Iterable[Batch], progress: Progress, 
     return progress
 
 
+def _estimate(trainer: Trainer, epoch: int, step: int, seconds_per_step: float) -> str:
+    """Return a line with the time that the rest of the run takes, without its evaluations."""
+    parameters = trainer.parameters
+    steps = (parameters.epochs - epoch) * trainer.steps_per_epoch - step
+    return (
+        f"{parameters.student} {parameters.method}: {parameters.epochs} epochs of {trainer.steps_per_epoch} steps, "
+        f"about {format_duration(steps * seconds_per_step)} left"
+    )
+
+
 def _step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
     """Return the seed of stochastic layers at this step, so that a resumed run draws the same numbers."""
     return ((seed * 100_003 + epoch) * 1_000_003 + step) * 1_009 + rank & (2**63 - 1)
@@ -242,6 +260,12 @@ def _step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
 def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
     for name, value in values.items():
         sums[name] = sums.get(name, 0) + value.detach()
+
+
+def _seconds_left(parameters: Parameters, folder: Path) -> float:
+    """Return the time that the remaining epochs take if they are as fast as the finished ones, on average."""
+    lines = read_metrics(folder)
+    return (parameters.epochs - len(lines)) * sum(line["seconds"] for line in lines) / max(len(lines), 1)
 
 
 def _epoch_means(sums: Mapping[str, Tensor], steps: int) -> dict[str, float]:

@@ -35,6 +35,14 @@ def byte_progress_bar(description: str, total: int | None, done: int = 0) -> tqd
     )
 
 
+def format_duration(seconds: float) -> str:
+    """Format a duration with two digits of the unit that a person would use: "45 s", "3.2 min", "14 h"."""
+    for unit, length, limit in (("s", 1, 90), ("min", 60, 90 * 60)):
+        if seconds < limit:
+            return f"{seconds / length:.{1 if unit == 'min' and seconds < 600 else 0}f} {unit}"
+    return f"{seconds / 3600:.{1 if seconds < 36_000 else 0}f} h"
+
+
 def log(line: str) -> None:
     """Print one line without breaking a progress bar."""
     tqdm.write(line)

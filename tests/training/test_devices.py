@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lad.config.experiment import make_parameters
-from lad.training.devices import devices_and_nodes, find_accelerator
+from lad.training.devices import available_cores, devices_and_nodes, find_accelerator, limit_threads
 
 
 def test_auto_is_cuda_where_it_is_available(monkeypatch):
@@ -39,3 +39,19 @@ def test_without_cuda_auto_is_the_cpu(monkeypatch):
     assert find_accelerator("auto") == "cpu"
     with pytest.raises(ValueError, match="devices=1, but this machine has 0 CUDA devices"):
         find_accelerator("cuda")
+
+
+def test_the_number_of_threads_is_limited_within_the_block_only():
+    before = torch.get_num_threads()
+    with limit_threads(3):
+        assert torch.get_num_threads() == 3
+        with limit_threads(0):
+            assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == before
+
+
+def test_the_cores_of_a_process_are_those_of_its_affinity_and_of_omp_num_threads(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 3, 4, 7}, raising=False)
+    for limit, cores in {"": 4, "3": 3, "16": 4, "0": 4, "2,3": 4}.items():
+        monkeypatch.setenv("OMP_NUM_THREADS", limit)
+        assert available_cores() == cores

@@ -2,7 +2,9 @@
 
 import sys
 
-from lad.utils.progress import is_interactive, log, progress_bar
+import pytest
+
+from lad.utils.progress import format_duration, is_interactive, log, progress_bar
 
 
 def test_a_non_interactive_session_has_log_lines_and_no_bar(capsys, monkeypatch):
@@ -21,3 +23,12 @@ def test_a_notebook_is_interactive_in_an_editor_and_not_under_papermill(monkeypa
     assert not is_interactive()
     monkeypatch.setenv("JPY_SESSION_NAME", "run_lad.ipynb")
     assert is_interactive()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (44.6, "45 s"), (89, "89 s"), (91, "1.5 min"), (194, "3.2 min"), (1200, "20 min"), (9000, "2.5 h"),
+     (50_000, "14 h")],
+)  # fmt: skip
+def test_durations_have_two_digits_of_a_fitting_unit(seconds, text):
+    assert format_duration(seconds) == text
