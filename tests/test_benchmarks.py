@@ -52,3 +52,8 @@ def test_explorer_measures_response_times(rows):
     assert rows("explorer", "--run", "untrained", "--rounds", "1") == [
         "another assignment", "a level on or off", "another image", "another object",
     ]  # fmt: skip
+
+
+def test_busy_measures_an_epoch_beside_busy_processes(rows):
+    small = ("--student", "r18", "--images", "16", "--rounds", "1", "--threads", "1")
+    assert rows("busy", *small) == ["1", "1", "1"]

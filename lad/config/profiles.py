@@ -18,7 +18,7 @@ COCO_SIZE = {"test_short_side": 800, "long_side": 1333}
 
 PROFILES: dict[str, dict[str, Any]] = {
     "toy": {
-        **SLIM, **FROM_SCRATCH, **ADAMW, "data": "toy", "epochs": 7, "teacher_epochs": 12, "batch_size": 8,
+        **SLIM, **FROM_SCRATCH, **ADAMW, "data": "toy", "epochs": 7, "teacher_epochs": 8, "batch_size": 8,
         "eval_every": 2, "short_sides": [128], "test_short_side": 128, "long_side": 128,
         "precision": "32-true", "workers": 0, "save_epochs": True,
         "threads": 1,  # more would wait for each other at every small operation, for long beside other processes

@@ -79,7 +79,7 @@ def test_a_teacher_from_a_file_is_in_the_table_by_its_name_and_ap(shapes, tmp_pa
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 5
     (table,) = ("".join(o["data"]["text/html"]) for o in outputs if "text/html" in o.get("data", {}))
-    assert all(text in table for text in ("r18 (animals)", "checkpoint", "r18 ← animals"))
+    assert all(text in table for text in ("r18 (animals)", "checkpoint, boxes only", "r18 (animals) ← animals"))
     (teacher,) = (run for run in finished_runs(tmp_path / "runs") if run.parameters.epochs == 0)
     assert teacher.results["ignores_classes"] and f"{teacher.metrics['AP']:.3f}" in table
 
