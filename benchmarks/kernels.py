@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from assignment import scene
+from scenes import scene
 from torch.profiler import ProfilerActivity, profile
 
 from lad.assigners import PAA, AssignmentContext, match_candidates

@@ -15,9 +15,9 @@ import unittest.mock
 
 import numpy as np
 import torch
-from assignment import scene
 from measure import alternate, machine, median_ratio
 from published import fit_published
+from scenes import scene
 from torch import Tensor
 
 from lad.assigners import anchor_cost, gmm, match_candidates

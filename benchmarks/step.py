@@ -4,23 +4,24 @@
     python benchmarks/step.py --compile --plain                     # with torch.compile
     python benchmarks/step.py --device cuda --batch 8 --height 800 --width 1344 --precision bf16-mixed [--student r101]
 
-Random images with gts as in `assignment.py`; the backbone's stem and first stage are frozen and BatchNorm uses its
-stored statistics, as in the paper's recipe. A step is all work between two batches: candidates, networks, assignment,
-losses, backward and optimizer. "bare network": forward, and backward of the sum of its outputs. "assignment and loss":
-the rest of the baseline's step, from given outputs and with the backward pass to them. A round runs each variant once,
-in turn.
+Random images with gts as in `scenes.py`, for a GPU in pinned memory, as the loader delivers them. The backbone's stem
+and first stage are frozen and BatchNorm uses its stored statistics, as in the paper's recipe. A step is all work
+between two batches: candidates, networks, assignment, losses, backward and optimizer. "bare network": forward, and
+backward of the sum of its outputs. "assignment and loss": the rest of the baseline's step, from given outputs and with
+the backward pass to them. A round runs each variant once, in turn.
 """
 
 import argparse
+import functools
 import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from assignment import targets_of
 from lightning.fabric import Fabric
 from measure import alternate, machine, median_ratio
+from scenes import targets_of
 
 from lad.assigners import PAA, AssignmentContext
 from lad.config.experiment import Parameters, make_parameters
@@ -46,46 +47,62 @@ def random_batch(images: int, hw: tuple[int, int], gts: int) -> Batch:
     return Batch(torch.randn(images, 3, *hw), targets, torch.arange(images), original_hw, flipped)
 
 
-def steps(given: argparse.Namespace, fabric: Fabric, folder: Path) -> dict[str, Callable[[], object]]:
-    """Return the tasks by name."""
+def step_builders(
+    given: argparse.Namespace, fabric: Fabric, folder: Path
+) -> dict[str, Callable[[], Callable[[], object]]]:
+    """Return a function for each task, by name, that builds its networks and returns the task.
+
+    Args:
+        given: The command line's arguments.
+        fabric: Device and precision.
+        folder: Folder for the cache of the teacher's assignments.
+    """
     torch.manual_seed(0)
     batch = random_batch(given.batch, (given.height, given.width), given.gts)
-    teacher = fuse_batchnorm(build_detector(given.teacher, CLASSES)).to(
-        fabric.device, memory_format=torch.channels_last
-    )
-
-    def trained(method: str, cached: bool = False) -> Callable[[], object]:
-        parameters = parameters_of(given, method, cached)
-        network = build_detector(given.student, CLASSES, **PAPER)
-        if method == "colad":
-            network = StudentTeacherPair(network, build_detector(given.teacher, CLASSES, **PAPER))
-        network.to(memory_format=torch.channels_last)
-        if given.compile:
-            network.compile()
-        weights = [weight for weight in network.parameters() if weight.requires_grad]
-        model, optimizer = fabric.setup(network, build_optimizer(parameters, weights))
-        frozen_teacher = teacher if method == "lad" else None
-        cache = AssignmentCache(folder, {}) if cached else None
-        model.train()
-
-        def step() -> None:
-            result = training_step(parameters, model, batch, fabric, frozen_teacher, cache)
-            fabric.backward(result.total())
-            optimizer_step(parameters, model, optimizer, result.total(), fabric)
-            synchronize(fabric)
-
-        return step
-
-    tasks = {
-        "bare network": bare(given, batch, fabric),
-        "assignment and loss": on_given_outputs(batch, fabric),
-        "baseline": trained("baseline"),
+    if fabric.device.type == "cuda":
+        batch = batch.pin_memory()
+    trained = functools.partial(training_task, given, batch, fabric)
+    builders = {
+        "bare network": functools.partial(bare, given, batch, fabric),
+        "assignment and loss": functools.partial(on_given_outputs, batch, fabric),
+        "baseline": functools.partial(trained, "baseline"),
     }
     if given.plain:
-        return tasks
-    return tasks | {
-        "LAD": trained("lad"), "LAD, teacher cached": trained("lad", cached=True), "CoLAD": trained("colad"),
-    }  # fmt: skip
+        return builders
+    return builders | {
+        "LAD": functools.partial(trained, "lad"),
+        "LAD, teacher cached": functools.partial(trained, "lad", folder),
+        "CoLAD": functools.partial(trained, "colad"),
+    }
+
+
+def training_task(
+    given: argparse.Namespace, batch: Batch, fabric: Fabric, method: str, cache_folder: Path | None = None
+) -> Callable[[], object]:
+    """Return a training step of a method; with a folder, its teacher's assignments are cached there."""
+    parameters = parameters_of(given, method, cache_folder is not None)
+    network = build_detector(given.student, CLASSES, **PAPER)
+    if method == "colad":
+        network = StudentTeacherPair(network, build_detector(given.teacher, CLASSES, **PAPER))
+    network.to(memory_format=torch.channels_last)
+    if given.compile:
+        network.compile()
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    model, optimizer = fabric.setup(network, build_optimizer(parameters, weights))
+    teacher = None
+    if method == "lad":
+        teacher = fuse_batchnorm(build_detector(given.teacher, CLASSES))
+        teacher.to(fabric.device, memory_format=torch.channels_last)
+    cache = None if cache_folder is None else AssignmentCache(cache_folder, {})
+    model.train()
+
+    def step() -> None:
+        result = training_step(parameters, model, batch, fabric, teacher, cache)
+        fabric.backward(result.total())
+        optimizer_step(parameters, model, optimizer, result.total(), fabric)
+        synchronize(fabric)
+
+    return step
 
 
 def parameters_of(given: argparse.Namespace, method: str, cached: bool) -> Parameters:
@@ -159,7 +176,7 @@ def main() -> None:
     given = parser.parse_args()
     fabric = Fabric(accelerator=given.device, devices=1, precision=given.precision)
     with tempfile.TemporaryDirectory() as folder:
-        tasks = steps(given, fabric, Path(folder))
+        tasks = {name: build() for name, build in step_builders(given, fabric, Path(folder)).items()}
         torch._dynamo.utils.counters.clear()
         seconds = alternate(tasks, given.rounds)
     device = torch.cuda.get_device_name() if given.device == "cuda" else machine()
