@@ -4,9 +4,12 @@
 An image depends only on its difficulty, split and index: random numbers are PCG64's doubles, and drawing is exact.
 """
 
+import functools
 import json
+import multiprocessing
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -133,7 +136,7 @@ def render_shapes(difficulty: str, split: str, index: int) -> tuple[np.ndarray, 
     return compose(image, _layers(rng, settings, background), settings.min_visible)
 
 
-def write_shapes(folder: Path, difficulty: str, sizes: dict[str, int] | None = None) -> None:
+def write_shapes(folder: Path, difficulty: str, sizes: dict[str, int] | None = None, processes: int = 1) -> None:
     """Write a data set folder with `instances_<split>.json` and `<split>/<index>.png` for both splits.
 
     The folder appears in one step when it is complete; an existing one is kept unchanged.
@@ -142,6 +145,7 @@ def write_shapes(folder: Path, difficulty: str, sizes: dict[str, int] | None = N
         folder: Data set folder.
         difficulty: Name of a data set, a key of `DIFFICULTIES`.
         sizes: Numbers of images by split, instead of the default ones.
+        processes: Number of processes that draw; the images do not depend on it.
 
     Raises:
         ValueError: The difficulty is unknown, or `sizes` not of both splits and positive.
@@ -156,7 +160,7 @@ def write_shapes(folder: Path, difficulty: str, sizes: dict[str, int] | None = N
         draft = Path(unfinished) / folder.name
         for split, count in images.items():
             (draft / split).mkdir(parents=True)
-            instances = _write_split(draft / split, difficulty, split, count)
+            instances = _write_split(draft / split, difficulty, split, count, processes)
             (draft / f"instances_{split}.json").write_text(json.dumps(instances))
         try:
             draft.rename(folder)
@@ -300,15 +304,26 @@ def _difficulty(name: str) -> Difficulty:
     return DIFFICULTIES[name]
 
 
-def _write_split(folder: Path, difficulty: str, split: str, count: int) -> dict[str, object]:
+def _write_image(folder: Path, difficulty: str, split: str, index: int) -> tuple[str, tuple[int, int], list[Shape]]:
+    """Write an image of a split; return its file's name, its (height, width) and its objects."""
+    image, shapes = render_shapes(difficulty, split, index)
+    name = f"{index:06d}.png"
+    Image.fromarray(image).save(folder / name, compress_level=1)
+    return name, (image.shape[0], image.shape[1]), shapes
+
+
+def _write_split(folder: Path, difficulty: str, split: str, count: int, processes: int) -> dict[str, object]:
     """Write the first `count` images of a split and return their COCO annotations."""
+    write = functools.partial(_write_image, folder, difficulty, split)
+    if processes == 1:
+        written = list(map(write, range(count)))
+    else:
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+            written = list(pool.map(write, range(count), chunksize=16))
     images: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
-    for index in range(count):
-        image, shapes = render_shapes(difficulty, split, index)
-        name = f"{index:06d}.png"
-        Image.fromarray(image).save(folder / name, compress_level=1)
-        images.append({"id": index + 1, "file_name": name, "width": image.shape[1], "height": image.shape[0]})
+    for index, (name, (height, width), shapes) in enumerate(written):
+        images.append({"id": index + 1, "file_name": name, "width": width, "height": height})
         for shape in shapes:
             x0, y0, x1, y1 = shape.box
             annotation: dict[str, object] = {

@@ -143,6 +143,16 @@ def test_files_hold_the_rendered_images_and_boxes(toy: Path) -> None:
         assert (annotation["category_id"], annotation["area"]) == (shape.category + 1, shape.area)
 
 
+def test_several_processes_write_the_same_files(tmp_path: Path) -> None:
+    for processes in (1, 2):
+        write_shapes(tmp_path / str(processes), "toy", {"train": 3, "val": 2}, processes)
+    first, second = (
+        {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*.*"))}
+        for folder in (tmp_path / "1", tmp_path / "2")
+    )
+    assert len(first) == 7 and first == second
+
+
 def test_sizes_override_the_number_of_images(tmp_path: Path) -> None:
     write_shapes(tmp_path / "few", "mini", {"train": 2, "val": 1})
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*")) == [
