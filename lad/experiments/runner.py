@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from lightning.fabric import Fabric
 from torch.distributed import is_torchelastic_launched
 
+import lad
 from lad.config.checkpoints import checkpoint_title
 from lad.config.experiment import Parameters, read_parameters
 from lad.config.yaml_file import read_value
@@ -63,7 +64,7 @@ from lad.utils.atomic_io import remove_unfinished, write_text
 from lad.utils.download import sha256_of
 from lad.utils.progress import log
 
-VERSIONS_OF = ("lad", "torch", "torchvision", "lightning", "pycocotools", "numpy")
+VERSIONS_OF = ("torch", "torchvision", "lightning", "pycocotools", "numpy")
 
 
 def run_experiment(parameters: Parameters) -> Run:
@@ -152,7 +153,8 @@ def teacher_run(parameters: Parameters) -> Run | None:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that numbers depend on."""
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in VERSIONS_OF}
+    own = {"python": platform.python_version(), "lad": lad.__version__}  # lad may run from a checkout, not installed
+    return own | {name: importlib.metadata.version(name) for name in VERSIONS_OF}
 
 
 def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
