@@ -20,47 +20,62 @@ from torchvision.models.detection import fcos_resnet50_fpn, retinanet_resnet50_f
 
 from lad.inference.predictor import predict
 from lad.inference.tta import TTAView
-from lad.models.detector import build_detector
+from lad.models.detector import Detector, build_detector
 
 IMAGE_HW = (800, 1333)
 CANDIDATES = 1000
 LAD = {"PAA-R50 (lad)": "r50", "PAA-R101 (lad)": "r101"}
 TORCHVISION = {"RetinaNet-R50 (torchvision)": retinanet_resnet50_fpn, "FCOS-R50 (torchvision)": fcos_resnet50_fpn}
 REFERENCE = "RetinaNet-R50 (torchvision)"
-IMAGE = torch.rand(3, *IMAGE_HW, generator=torch.Generator().manual_seed(0))
+THRESHOLD = 0.05**2 / 0.5  # of the class probability: sqrt(cls · iou) > 0.05 for iou = ½
+
+
+def random_image(hw: tuple[int, int] = IMAGE_HW) -> torch.Tensor:
+    """Return the image [3, H, W] in [0, 1] of all measurements."""
+    return torch.rand(3, *hw, generator=torch.Generator().manual_seed(0))
+
+
+IMAGE = random_image()
 
 
 def build(name: str) -> Callable[[torch.Tensor], list]:
     """Build a detector; return a function from an image [3, H, W] in [0, 1] to its detections, in a list."""
-    torch.manual_seed(0)
     if name in LAD:
-        detector = build_detector(LAD[name], num_classes=80).eval().to(memory_format=torch.channels_last)
-        classifier, threshold = detector.head.cls, 0.05**2 / 0.5  # sqrt(cls · iou) > 0.05 for iou = ½
+        detector = calibrated_detector(LAD[name], IMAGE)
+        return lambda image: predict(detector, image, views=[TTAView(*IMAGE_HW)])
+    torch.manual_seed(0)
+    detector = TORCHVISION[name](weights=None, weights_backbone=None, num_classes=81).eval()
 
-        def run(image: torch.Tensor) -> list:
-            return predict(detector, image, views=[TTAView(*IMAGE_HW)])
+    def run(image: torch.Tensor) -> list:
+        return detector([image])
 
-    else:
-        detector = TORCHVISION[name](weights=None, weights_backbone=None, num_classes=81).eval()
-        classifier = detector.head.classification_head.cls_logits
-        is_retinanet = name == REFERENCE
-        threshold = 0.05 if is_retinanet else 0.2**2 / 0.5  # FCOS: sqrt(cls · centerness) > 0.2
-
-        def run(image: torch.Tensor) -> list:
-            return detector([image])
-
-    calibrate(classifier, run, threshold)
+    threshold = 0.05 if name == REFERENCE else 0.2**2 / 0.5  # FCOS: sqrt(cls · centerness) > 0.2
+    calibrate(detector.head.classification_head.cls_logits, lambda: run(IMAGE), threshold)
     return run
 
 
-def calibrate(classifier: nn.Conv2d, run: Callable[[torch.Tensor], list], threshold: float) -> None:
-    """Shift the classifier's bias so that its `CANDIDATES` best probabilities over all levels exceed the threshold."""
+def calibrated_detector(backbone: str, image: torch.Tensor, device: str = "cpu") -> Detector:
+    """Build a detector of `lad` with random weights, of whose boxes in `image` about 1,000 exceed the threshold."""
+    torch.manual_seed(0)
+    detector = build_detector(backbone, num_classes=80).eval().to(device, memory_format=torch.channels_last)
+    calibrate(detector.head.cls, lambda: predict(detector, image, views=[TTAView(*image.shape[1:])]), THRESHOLD)
+    return detector
+
+
+def calibrate(classifier: nn.Conv2d, run: Callable[[], object], threshold: float) -> None:
+    """Shift the classifier's bias so that its `CANDIDATES` best probabilities over all levels exceed the threshold.
+
+    Args:
+        classifier: The last layer of the detector's class branch.
+        run: Runs the detector on an image.
+        threshold: Probability.
+    """
     with torch.no_grad():
         classifier.weight.normal_(0, 0.05)
         classifier.bias.fill_(-50.0)  # no box exceeds the threshold: this run is fast
     logits: list[torch.Tensor] = []
     hook = classifier.register_forward_hook(lambda module, inputs, output: logits.append(output.flatten()))
-    run(IMAGE)
+    run()
     hook.remove()
     lowest = torch.cat(logits).topk(CANDIDATES).values[-1]
     with torch.no_grad():

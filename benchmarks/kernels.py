@@ -53,15 +53,12 @@ def count(task: Callable[[], object], is_cuda: bool) -> tuple[int, int]:
     return sum(name not in VIEWS for name in leaves), sum(event.name in SYNCHRONIZING for event in events)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gts", type=int, default=8, help="per image")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    given = parser.parse_args()
-    outputs, host_anchors, host_targets = scene(given.gts, HW)
-    outputs = HeadOutputs(*(field.to(given.device) for field in outputs))
-    anchors, targets = make_anchors(HW, given.device), host_targets.to(given.device)
-    candidates = match_candidates(host_anchors, host_targets).to(given.device)
+def count_operations(gts: int, hw: tuple[int, int], device: str) -> dict[str, tuple[int, int]]:
+    """Return the operations (CUDA: kernels) and synchronizations of each part of an assignment and its losses."""
+    outputs, host_anchors, host_targets = scene(gts, hw)
+    outputs = HeadOutputs(*(field.to(device) for field in outputs))
+    anchors, targets = make_anchors(hw, device), host_targets.to(device)
+    candidates = match_candidates(host_anchors, host_targets).to(device)
     assigner, context = PAA(), AssignmentContext(candidates, anchors, targets)
     scores = assigner.score(outputs, context)
     cost, _, number = topk_per_level(candidates, scores[:, 0], context.num_gts)
@@ -76,11 +73,18 @@ def main() -> None:
         "whole assignment after the cost": lambda: assigner.assign(scores, context),
         "losses": lambda: detection_loss(outputs, gt_index, anchors, targets, "iou"),
     }
+    return {name: count(task, device == "cuda") for name, task in tasks.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gts", type=int, default=8, help="per image")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    given = parser.parse_args()
     kind = ("kernels", "synchronizations") if given.device == "cuda" else ("operations", "that would synchronize")
     print(f"torch {torch.__version__.split('+')[0]} on {given.device}; {given.gts} gts per image\n")
     print(f"| part | {kind[0]} | {kind[1]} |\n|---|---:|---:|")
-    for name, task in tasks.items():
-        operations, synchronizations = count(task, given.device == "cuda")
+    for name, (operations, synchronizations) in count_operations(given.gts, HW, given.device).items():
         print(f"| {name} | {operations} | {synchronizations} |")
 
 

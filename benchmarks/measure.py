@@ -1,5 +1,6 @@
 """Times of alternating tasks, and the memory of a fresh process, for the benchmarks."""
 
+import gc
 import multiprocessing
 import platform
 import statistics
@@ -24,6 +25,49 @@ def alternate(tasks: Mapping[str, Callable[[], object]], rounds: int) -> dict[st
             if number >= 0:
                 seconds[name].append(time.perf_counter() - started)
     return seconds
+
+
+def measure_task(
+    build: Callable[[], Callable[[], object]], rounds: int, seconds: float, warm_up: int = 3
+) -> dict[str, float]:
+    """Return the times of a task alone and, on a CUDA device, its peak memory, its networks included.
+
+    Args:
+        build: Builds the task, which waits for the device itself.
+        rounds: Maximal number of rounds.
+        seconds: Time after which no further round starts; two are measured in any case, if `rounds` allows.
+        warm_up: Number of first rounds that do not count: they load kernels and fill the memory allocator.
+    """
+    free_memory()
+    resident = torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
+    task, times = build(), []
+    started = time.perf_counter()
+    task()
+    first = time.perf_counter() - started
+    for _ in range(warm_up - 1):
+        task()
+    started = time.perf_counter()
+    while len(times) < rounds and (len(times) < 2 or time.perf_counter() - started < seconds):
+        before = time.perf_counter()
+        task()
+        times.append(time.perf_counter() - before)
+    measured = {
+        "ms": 1000 * statistics.median(times), "min_ms": 1000 * min(times), "max_ms": 1000 * max(times),
+        "first_ms": 1000 * first, "rounds": len(times),
+    }  # fmt: skip
+    if torch.cuda.is_available():
+        peak, reserved = torch.cuda.max_memory_allocated() - resident, torch.cuda.max_memory_reserved()
+        measured |= {"peak_gib": peak / 2**30, "reserved_gib": reserved / 2**30}
+    return measured
+
+
+def free_memory() -> None:
+    """Free what nothing refers to any more and, on a CUDA device, restart the measurement of its peak memory."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def median_ratio(first: list[float], second: list[float]) -> float:

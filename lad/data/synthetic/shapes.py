@@ -174,12 +174,15 @@ def data_folder(data: str) -> Path:
     return shapes_folder(data) if data in DIFFICULTIES else Path(data)
 
 
-def shapes_folder(difficulty: str, cache: str | Path | None = None) -> Path:
-    """Return an embedded data set's folder, written on first use under `cache`, by default `cache_folder()`."""
+def shapes_folder(difficulty: str, cache: str | Path | None = None, processes: int = 1) -> Path:
+    """Return an embedded data set's folder, written on first use by so many processes.
+
+    It is under `cache`, by default `cache_folder()`.
+    """
     _difficulty(difficulty)
     folder = Path(cache or cache_folder()).expanduser() / f"{difficulty}-v{VERSION}"
     if not folder.is_dir():
-        write_shapes(folder, difficulty)
+        write_shapes(folder, difficulty, processes=processes)
     return folder
 
 
