@@ -3,6 +3,7 @@
 # make report: the main job, then all finished runs as one page to read, runs/report.html.
 # make test: lint, types and the fast tests, in minutes.  make test-all: all tests: more repetitions, notebooks, browser.
 # make coverage: all tests, and which lines of lad/ none of them runs.
+# make gpu: what only a GPU can show, in 8 minutes (benchmarks/gpu.py); without .venv it runs with PYTHON, installing nothing.
 # make lab: JupyterLab at the first notebook, or at NOTEBOOK=explore_assignments.ipynb.
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,7 +16,7 @@ TABLE_ARGS ?= --profile toy --seeds 3 --jobs 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
 FAST := not slow and not notebook and not browser
 
-.PHONY: setup run evaluate table test test-all coverage lint lab report notebooks figures clean
+.PHONY: setup run evaluate table test test-all coverage lint lab report notebooks figures gpu clean
 
 setup: $(VENV)/.installed
 
@@ -67,6 +68,9 @@ notebooks: setup
 
 figures: setup
 	$(BIN)/python scripts/make_figures.py
+
+gpu:
+	PYTHONPATH=$(CURDIR) $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu.py $(GPU_ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -24,8 +24,9 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import torch
-from gpu_stage import FAILED, RUNNING, Settings, read_stage, run_stage, start_process, stop_process
+from gpu_stage import FAILED, Settings, run_stage, start_process, stop_process
 from gpu_summary import write_summary
 from gpu_table import draw
 
@@ -69,7 +70,8 @@ def main() -> int:
 
 def run_stages(settings: Settings, names: list[str], seconds: float) -> int:
     """Run these stages one after the other within so many seconds; return 1 if one of them failed, else 0."""
-    end = time.monotonic() + seconds
+    seconds -= time.time() - psutil.Process().create_time()  # imports take some
+    end, statuses = time.monotonic() + seconds, []
     drawing = start_process(draw) if "mini" in names and not settings.is_tiny and seconds > END else None
     try:
         for index, name in enumerate(names):
@@ -77,15 +79,15 @@ def run_stages(settings: Settings, names: list[str], seconds: float) -> int:
                 drawing.join(min(max(0, end - time.monotonic()), seconds if name == "mini" else MAX_DRAWING))
             module, share = STAGES[name]
             left = end - END - time.monotonic()
-            run_stage(name, module, settings, left * share / sum(STAGES[later][1] for later in names[index:]))
+            content = run_stage(name, module, settings, left * share / sum(STAGES[later][1] for later in names[index:]))
             write_summary(settings, list(STAGES))
-            content = read_stage(settings, name)
+            statuses.append(content["status"])
             log(f"{name}: {content['status']}, {content['seconds']:.0f} s {content.get('error', '')}")
     finally:
         if drawing is not None:
             stop_process(drawing)
     log(f"\n{(settings.folder / 'summary.md').read_text(encoding='utf-8')}\nwritten to {settings.folder}")
-    return int(any(read_stage(settings, name)["status"] in (FAILED, RUNNING) for name in names))
+    return int(FAILED in statuses)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from lad.experiments.runner import versions, write_json
 
 GRACE = 15  # seconds that a stage has to end after its limit, to save checkpoints
 RUNNING, FINISHED, UNFINISHED, FAILED, NOT_STARTED = "running", "finished", "unfinished", "failed", "not started"
+NO_TIME = "no time was left"
 
 Save = Callable[[dict[str, Any]], None]
 Left = Callable[[], float]
@@ -73,21 +74,27 @@ def write_stage(settings: Settings, name: str, status: str, seconds: float, **co
     write_json(stage_file(settings, name), about | content)
 
 
-def run_stage(name: str, module: str, settings: Settings, limit: float) -> None:
+def run_stage(name: str, module: str, settings: Settings, limit: float) -> dict[str, Any]:
     """Run a stage in a process of its own, which is stopped after `limit` seconds.
+
+    Without time, the stage is not started, and a file of an earlier command is kept.
 
     Args:
         name: Name of the stage, of its file.
         module: Module with the function `run`.
         settings: Settings of all stages.
         limit: Seconds.
+
+    Returns:
+        What is in the stage's file, or would be without the earlier one.
     """
     if limit <= 0:
-        write_stage(settings, name, NOT_STARTED, 0, error="no time was left")
-        return
+        if not stage_file(settings, name).exists():
+            write_stage(settings, name, NOT_STARTED, 0, error=NO_TIME)
+        return {"status": NOT_STARTED, "seconds": 0.0, "error": NO_TIME}
     started = time.monotonic()
     write_stage(settings, name, RUNNING, 0, result={})
-    process = start_process(_run, name, module, settings, limit)
+    process = start_process(_run, name, module, settings, started, limit)
     try:
         process.join(limit + GRACE)
     finally:
@@ -96,10 +103,9 @@ def run_stage(name: str, module: str, settings: Settings, limit: float) -> None:
     written = read_stage(settings, name)
     if written["status"] == RUNNING:
         reason = f"stopped after {limit:.0f} s" if is_late else f"its process ended with exit status {process.exitcode}"
-        write_stage(
-            settings, name, UNFINISHED if is_late else FAILED, time.monotonic() - started, error=reason,
-            result=written["result"],
-        )  # fmt: skip
+        status, seconds = UNFINISHED if is_late else FAILED, time.monotonic() - started
+        write_stage(settings, name, status, seconds, error=reason, result=written["result"])
+    return read_stage(settings, name)
 
 
 def start_process(task: Callable[..., object], *arguments: object) -> BaseProcess:
@@ -136,8 +142,8 @@ def _signal_group(process: BaseProcess, number: int) -> bool:
     return True
 
 
-def _run(name: str, module: str, settings: Settings, limit: float) -> None:
-    started, result = time.monotonic(), {}
+def _run(name: str, module: str, settings: Settings, started: float, limit: float) -> None:
+    result: dict[str, Any] = {}
 
     def seconds() -> float:
         return time.monotonic() - started
