@@ -95,16 +95,18 @@ def run_stage(name: str, module: str, settings: Settings, limit: float) -> dict[
     started = time.monotonic()
     write_stage(settings, name, RUNNING, 0, result={})
     process = start_process(_run, name, module, settings, started, limit)
+    reason = "the benchmark was stopped"
     try:
         process.join(limit + GRACE)
+        is_late, code = process.is_alive(), process.exitcode
+        reason = f"stopped after {limit:.0f} s" if is_late else f"its process ended with exit status {code}"
     finally:
-        is_late = process.is_alive()
+        is_stopped = process.is_alive()
         stop_process(process)
-    written = read_stage(settings, name)
-    if written["status"] == RUNNING:
-        reason = f"stopped after {limit:.0f} s" if is_late else f"its process ended with exit status {process.exitcode}"
-        status, seconds = UNFINISHED if is_late else FAILED, time.monotonic() - started
-        write_stage(settings, name, status, seconds, error=reason, result=written["result"])
+        written = read_stage(settings, name)
+        if written["status"] == RUNNING:
+            status, seconds = UNFINISHED if is_stopped else FAILED, time.monotonic() - started
+            write_stage(settings, name, status, seconds, error=reason, result=written["result"])
     return read_stage(settings, name)
 
 

@@ -1,9 +1,9 @@
 """Stage "mini" of `gpu.py`: Table 2 on the generated images of the profile `mini`, as much of it as fits the time.
 
 The baseline and LAD with its teacher come first, then soft label and SoLAD, then more seeds. All runs train for the
-same number of epochs: the profile's, or as many as let baseline, teacher and LAD finish. Each run is a process. At the
-limit, a run saves a checkpoint and ends; it is listed as unfinished, and the same epochs with the same runs' folder
-resume it.
+same number of epochs: the profile's, or as many as let baseline, teacher and LAD finish, with a warm-up shortened in
+proportion. Each run is a process. At the limit, a run saves a checkpoint and ends; it is listed as unfinished, and the
+same epochs with the same runs' folder resume it.
 """
 
 import os
@@ -15,6 +15,7 @@ from typing import Any
 from gpu_runs import train
 from gpu_stage import FINISHED, GRACE, UNFINISHED, Left, Save, Settings
 from gpu_steps import EFFORT, measure_step, step_arguments
+from measure import free_memory
 
 from lad.config.profiles import PROFILES
 from lad.data.synthetic.shapes import DIFFICULTIES, shapes_folder, write_shapes
@@ -29,8 +30,8 @@ TINY = {
     "epochs": 1, "batch_size": 4, "eval_every": 1, "short_sides": [128], "test_short_side": 128, "long_side": 128,
     "accelerator": "cpu", "save_epochs": False,
 }  # fmt: skip
-RUN_OVERHEAD = 45.0  # seconds of a run besides its steps: imports, the first step, evaluation, saving
-SAFETY = 1.3  # factor on the steps' time: loading, and two runs at once
+RUN_OVERHEAD = 30.0  # seconds of a run besides its steps: imports, the first step, evaluation, saving
+SAFETY = 1.25  # factor on the steps' time: loading, and weights that are frozen in the measured steps only
 
 
 def run(settings: Settings, save: Save, left: Left) -> None:
@@ -44,7 +45,9 @@ def run(settings: Settings, save: Save, left: Left) -> None:
         draw()
         epochs = settings.epochs or epochs_that_fit(settings, left() - GRACE, save)
         workers = max(1, min(8, num_cores() // JOBS - 1))
-        changes = {"epochs": epochs, "eval_every": epochs, "workers": workers, "accelerator": settings.device}
+        warmup = round(PROFILES["mini"]["warmup"] * epochs / PROFILES["mini"]["epochs"])
+        changes = {"epochs": epochs, "eval_every": epochs, "warmup": warmup, "workers": workers}
+        changes["accelerator"] = settings.device
     experiments = open_table(TABLE, profile, 1 if settings.is_tiny else SEEDS, {**changes, "out": str(settings.runs)})
     epochs = next(iter(experiments.parameters.values()))[0].epochs
     save({"profile": profile, "epochs": epochs, "epochs_of_the_profile": PROFILES[profile]["epochs"]})
@@ -74,9 +77,10 @@ def num_cores() -> int:
 
 
 def epochs_that_fit(settings: Settings, seconds: float, save: Save) -> int:
-    """Return the epochs after which baseline, teacher and LAD have finished, one after the other, at least 1.
+    """Return the epochs after which baseline, teacher and LAD have finished, at least 1.
 
-    The times of their steps are measured on random images.
+    The times of their steps are measured on random images. The baseline trains beside the teacher, so that their steps
+    take turns, and two runs follow each other.
     """
     profile = PROFILES["mini"]
     side, batch = profile["long_side"], profile["batch_size"]
@@ -92,8 +96,9 @@ def epochs_that_fit(settings: Settings, seconds: float, save: Save) -> int:
         if "ms" not in row:
             raise RuntimeError(f"the step of {title} could not be measured: {row['error']}")
         per_step[title] = row["ms"] / 1000
+    free_memory()  # this process stays, and the runs need it
     steps = DIFFICULTIES["mini"].images["train"] // batch
-    usable = seconds - (time.monotonic() - started) - RUN_OVERHEAD * len(per_step)
+    usable = seconds - (time.monotonic() - started) - 2 * RUN_OVERHEAD
     epochs = int(usable / (SAFETY * steps * sum(per_step.values())))
     save({"seconds_per_step": per_step, "steps_per_epoch": steps})
     return min(max(epochs, 1), profile["epochs"])

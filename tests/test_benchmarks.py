@@ -162,6 +162,26 @@ def test_gpu_halves_the_batch_of_a_step_that_does_not_fit_the_memory(module, mon
     }
 
 
+@pytest.mark.parametrize(
+    ("seconds", "epochs", "warmup"), [(100, 1, 21), (60 + 15 + 10 * 250 * 0.3 * 1.25 + 1, 10, 208), (9999, 24, 500)]
+)
+def test_gpu_trains_as_many_epochs_as_fit_and_the_rows_that_matter_first(
+    module, monkeypatch, tmp_path, seconds, epochs, warmup
+):
+    table = module("gpu_table")
+    planned = {}
+    monkeypatch.setattr(table, "draw", lambda: None)
+    monkeypatch.setattr(table, "measure_step", lambda *_: {"ms": 100.0})
+    monkeypatch.setattr(table, "train", lambda tasks, *_: planned.update(tasks) or [])
+    settings = module("gpu_stage").Settings("cpu", False, tmp_path, tmp_path, None, "command", "cpu")
+    table.run(settings, lambda result: None, lambda: seconds)
+    assert {(task.parameters.epochs, task.parameters.warmup) for task in planned.values()} == {(epochs, warmup)}
+    assert [re.sub("-[0-9a-f]{10}$", "", name) for name in planned][:6] == [
+        "mini-baseline-r50-s0", "mini-baseline-r101-s0", "mini-lad-r50-from-r101-s0",
+        "mini-soft_label-r50-from-r101-s0", "mini-solad-r50-from-r101-s0", "mini-baseline-r50-s1",
+    ]  # fmt: skip
+
+
 def test_gpu_notices_numbers_that_differ(module):
     checks = module("gpu_checks")
     assert checks.compared("loss", 1e-5, 1e-4)["holds"] and not checks.compared("loss", 2e-4, 1e-4)["holds"]
