@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -188,3 +189,12 @@ def test_corrupted_metrics_raise_one_line_that_names_the_file(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n{"epo')
     with pytest.raises(ValueError, match=r"metrics\.jsonl: corrupted; delete its broken lines"):
         read_metrics(tmp_path)
+
+
+def test_the_time_that_the_run_takes_is_said_once_after_its_first_steps(make_trainer, batch, capsys):
+    trainer = make_trainer(8)
+    train_epoch(trainer, [batch] * 8, Progress(), Interrupt())
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"r50 baseline: 2 epochs of 8 steps, about [\d.]+ (s|min|h) left", line)
+    train_epoch(trainer, [batch] * 8, Progress(1), Interrupt())
+    assert capsys.readouterr().out == ""
