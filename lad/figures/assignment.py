@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from lad.analysis.assignment import AssignmentAnalysis, agreement
+from lad.assigners import PAA
 from lad.figures.dots import LEVELS, MARKER_SIZE
 from lad.figures.style import (
     BOTH,
@@ -134,6 +135,13 @@ def draw_levels(per_level: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
+def _cost_formula(paa: PAA) -> str:
+    """Return the terms of a candidate's cost with their weights; a weight of 0 leaves its term out."""
+    weights = {"focal loss": paa.class_weight, "GIoU loss": paa.box_weight}
+    terms = [name if weight == 1 else f"{weight:g} · {name}" for name, weight in weights.items() if weight]
+    return " + ".join(terms)
+
+
 def _draw_costs(ax: Axes, analysis: AssignmentAnalysis, gt: int, color: str) -> None:
     """Draw the histogram of a gt's candidate costs, the fitted mixture and the cut."""
     valid = slice(0, int(analysis.count[gt]))
@@ -158,7 +166,7 @@ def _draw_costs(ax: Axes, analysis: AssignmentAnalysis, gt: int, color: str) -> 
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6))
     ax.tick_params(labelsize=9)
-    ax.set_xlabel(f"cost = focal loss + {analysis.paa.box_weight:g} · GIoU loss", fontsize=9)
+    ax.set_xlabel(f"cost = {_cost_formula(analysis.paa)}", fontsize=9)
     ax.set_ylabel("candidates", fontsize=9)
     ax.legend(fontsize=8, frameon=False)
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 
 from lad import figures
 from lad.analysis.assignment import agreement, positives_per_level
+from lad.assigners import PAA
 
 
 def render(figure: Figure) -> Figure:
@@ -113,3 +115,18 @@ def test_levels_are_bars_of_the_given_heights(scene):
     per_level = positives_per_level(analyses)
     (ax,) = render(figures.draw_levels(per_level)).axes
     assert [patch.get_height() for patch in ax.patches] == [value for values in per_level.values() for value in values]
+
+
+@pytest.mark.parametrize(
+    ("options", "formula"),
+    [
+        ({}, "cost = focal loss + 1.3 · GIoU loss"),
+        ({"class_weight": 0}, "cost = 1.3 · GIoU loss"),
+        ({"class_weight": 2, "box_weight": 1}, "cost = 2 · focal loss + GIoU loss"),
+    ],
+)
+def test_the_axis_of_costs_names_their_terms_and_weights(scene, options, formula):
+    _, analyses = scene
+    weighted = {name: dataclasses.replace(analysis, paa=PAA(**options)) for name, analysis in analyses.items()}
+    figure = render(figures.draw_mixtures(weighted, 0))
+    assert {ax.get_xlabel() for ax in figure.axes if ax.get_xlabel()} == {formula}
