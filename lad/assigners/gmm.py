@@ -68,7 +68,7 @@ def fit_mixture(cost: Tensor, count: Tensor) -> Mixture:
         new_parameters, new_likelihood = em_step(x, mask, number, parameters)
         parameters = torch.where(running, new_parameters, parameters)
         iterations = iterations + running
-        running = running & ~((new_likelihood - likelihood).abs() < TOLERANCE)
+        running = running & ((new_likelihood - likelihood).abs() >= TOLERANCE)
         likelihood = new_likelihood
         if (not x.is_cuda or iteration == ITERATIONS_BEFORE_CHECK) and not running.any():
             break
@@ -104,5 +104,5 @@ def log_densities(x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
     """Return the weighted log-density of each component [2, G, K] and of the mixture [G, K]."""
     weight, mean, variance = parameters[..., None]
     normalizer = weight.log() - 0.5 * (variance.log() + LOG_2PI)
-    component_density = normalizer - 0.5 * (x - mean).square() / variance
+    component_density = torch.addcdiv(normalizer, (x - mean).square(), variance, value=-0.5)
     return component_density, torch.logaddexp(component_density[0], component_density[1])

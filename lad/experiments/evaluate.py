@@ -36,6 +36,7 @@ from lad.models.serialization import load_detector
 from lad.models.zoo import checkpoint_file, is_published, published_checkpoint
 from lad.training.devices import find_accelerator
 from lad.utils.download import sha256_of
+from lad.utils.memory import keep_freed_memory
 from lad.utils.messages import given_values
 from lad.utils.progress import log, progress_bar
 
@@ -140,6 +141,7 @@ def evaluate_checkpoint(config: EvaluationConfig) -> EvaluationReport:
         ValueError: If the checkpoint cannot be downloaded, the checkpoint or the data set cannot be read, or their
             classes differ.
     """
+    keep_freed_memory()
     detector = load_detector(config.checkpoint, config.part, config.iou_branch, config.sha256)
     dataset = _open_dataset(config)
     _check_classes(detector.configuration, dataset, config)

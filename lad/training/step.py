@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from lad.assigners import Assigner, AssignmentContext, assign_by_predictions, build_assigner
@@ -142,15 +143,12 @@ def merge_outputs(results: Sequence[StepResult]) -> dict[str, HeadOutputs]:
     return merged
 
 
-def optimizer_step(
-    parameters: Parameters, model: nn.Module, optimizer: Optimizer, loss: Tensor, fabric: Fabric
-) -> tuple[Tensor, bool]:
+def optimizer_step(parameters: Parameters, optimizer: Optimizer, loss: Tensor, fabric: Fabric) -> tuple[Tensor, bool]:
     """Update the weights by the accumulated gradients, and reset these.
 
     Args:
         parameters: Parameters of the run.
-        model: The network in training.
-        optimizer: Optimizer of its weights.
+        optimizer: Optimizer of the weights of the network in training, as `fabric.setup` returned it.
         loss: The total loss behind the gradients, a scalar.
         fabric: Device and precision.
 
@@ -162,10 +160,9 @@ def optimizer_step(
         FloatingPointError: The loss is not finite, or the gradient is not for another reason; the weights are not
             updated.
     """
-    grad_norm = fabric.clip_gradients(
-        model, optimizer, max_norm=parameters.clip_grad or math.inf, error_if_nonfinite=False
-    )
-    assert grad_norm is not None
+    fabric.strategy.precision.unscale_gradients(optimizer.optimizer)  # type: ignore[attr-defined]
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    grad_norm = get_total_norm([weight.grad for weight in weights if weight.grad is not None])
     # The only device synchronization of a step: losses that are not finite must not update the weights.
     loss_value, norm_value = torch.stack([loss.detach(), grad_norm]).tolist()
     if not math.isfinite(loss_value):
@@ -173,6 +170,9 @@ def optimizer_step(
     overflowed = not math.isfinite(norm_value)
     if overflowed and fabric.strategy.precision.state_dict().get("scale", 0) < MIN_SCALE:
         raise FloatingPointError("the gradient is not finite")
+    # Fabric's clip_gradients would multiply all gradients in any case, by 1: a second pass over the memory.
+    if parameters.clip_grad and norm_value > parameters.clip_grad:
+        clip_grads_with_norm_(weights, parameters.clip_grad, grad_norm)
     optimizer.step()
     optimizer.zero_grad()
     return torch.zeros_like(grad_norm) if overflowed else grad_norm, overflowed

@@ -35,6 +35,7 @@ from lad.training.interrupt import Interrupt, defer_signals, stop_on_interrupt
 from lad.training.optimizer import build_optimizer, learning_rate
 from lad.training.step import accumulate_gradients, mean_terms, merge_outputs, optimizer_step
 from lad.utils.atomic_io import write_text
+from lad.utils.memory import keep_freed_memory
 from lad.utils.progress import format_duration, log, progress_bar
 
 STATISTICS_EVERY = 10  # steps
@@ -131,6 +132,7 @@ def train(
         ValueError: A loss or gradient is not finite.
         OSError: The disk is full.
     """
+    keep_freed_memory()
     network.to(memory_format=torch.channels_last)
     average = None if parameters.ema is None else start_average(network).to(fabric.device)
     if parameters.compile:
@@ -216,7 +218,7 @@ def train_epoch(trainer: Trainer, batches: Iterable[Batch], progress: Progress, 
         )
         losses = {"loss": torch.stack([result.total() for result in results]).mean(), **mean_terms(results)}
         try:
-            grad_norm, overflowed = optimizer_step(parameters, trainer.model, trainer.optimizer, losses["loss"], fabric)
+            grad_norm, overflowed = optimizer_step(parameters, trainer.optimizer, losses["loss"], fabric)
         except FloatingPointError as error:
             failed = FailedStep(parameters, epoch, step, batch, mean_terms(results), merge_outputs(results))
             path = save_failed_step(trainer.folder, fabric.global_rank, trainer.model, failed)

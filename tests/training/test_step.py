@@ -41,7 +41,7 @@ def context_of(batch: Batch, assigner: Assigner) -> AssignmentContext:
 
 def backward_and_step(parameters, model, optimizer, loss, fabric):
     fabric.backward(loss)
-    return optimizer_step(parameters, model, optimizer, loss, fabric)
+    return optimizer_step(parameters, optimizer, loss, fabric)
 
 
 @pytest.mark.parametrize("method", METHODS)
