@@ -4,7 +4,6 @@ import collections
 import contextlib
 import io
 import itertools
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,6 +17,7 @@ from pycocotools.cocoeval import COCOeval
 from torch import nn
 
 from lad.data.annotations import CocoAnnotations
+from lad.data.instances import read_instances
 from lad.geometry import make_anchors
 from lad.inference.postprocess import detect
 from lad.inference.tta import concatenate_detections
@@ -110,16 +110,30 @@ def find_evaluator(name: Evaluator) -> type[COCOeval]:
 def read_ground_truth(annotations: Path | str) -> COCO:
     """Read an instances JSON for pycocotools.
 
-    pycocotools treats a match with annotation id 0 as no match and requires fields that many files lack. So annotations
-    are renumbered from 1 in file order, and missing `iscrowd` and `area` are filled in.
+    Values are those of training (`read_instances`), boxes those of the file: pycocotools' own semantics. It treats a
+    match with annotation id 0 as no match, so annotations are renumbered from 1 in file order.
     """
-    content = json.loads(Path(annotations).read_text(encoding="utf-8"))
+    content = read_instances(Path(annotations))
     ground_truth = COCO()
-    ground_truth.dataset = {"info": {}, "licenses": [], **content}
-    ground_truth.dataset["annotations"] = [
-        {"iscrowd": 0, "area": gt["bbox"][2] * gt["bbox"][3], **gt, "id": number}
-        for number, gt in enumerate(content.get("annotations", []), start=1)
-    ]
+    ground_truth.dataset = {
+        "info": {},
+        "licenses": [],
+        "images": [{"id": number} for number in content.image_id.tolist()],
+        "categories": [
+            {"id": number, "name": name} for number, name in zip(content.category_ids, content.class_names, strict=True)
+        ],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": gt.image_id,
+                "category_id": gt.category_id,
+                "bbox": gt.bbox,
+                "area": gt.area,
+                "iscrowd": int(bool(gt.iscrowd)),
+            }
+            for number, gt in enumerate(content.annotations, start=1)
+        ],
+    }
     with suppress_stdout():
         ground_truth.createIndex()
     return ground_truth

@@ -92,8 +92,8 @@ def test_a_malformed_json_is_refused_in_one_line(tmp_path, text, message):
         ({"annotations": [gt(5, bbox=[1, 2, 3, float("nan")])]}, "annotation 5 has bbox [1, 2, 3, nan]"),
         ({"annotations": [gt(5, bbox=[1, 2, 3, 10**400])]}, "annotation 5 has bbox [1, 2, 3, 1000"),
         (
-            {"annotations": [gt(5, image_id=7.0)]},
-            "annotation 5 has no 64-bit integer 'image_id' (7.0)",
+            {"annotations": [gt(5, image_id=7.5)]},
+            "annotation 5 has no 64-bit integer 'image_id' (7.5)",
         ),
         ({"annotations": [gt(5, image_id=True)]}, "annotation 5 has no 64-bit integer 'image_id'"),
         ({"annotations": [{"bbox": [1, 2, 3, 4]}]}, "annotation ? has no 64-bit integer 'image_id'"),

@@ -19,7 +19,15 @@ from lad.data.annotations import read_annotations
 from lad.data.coco import MAX_PROBED_IMAGES, candidate_image_folders, find_json, find_split, fullest_folder
 from lad.data.validation.entries import category_name, image_size, is_inside_folder, is_int64
 from lad.data.validation.image_files import image_file_problems, message_without_path
-from lad.data.validation.rules import SEVERITIES, Finding, abbreviate, check_entries, entry_finding, entry_lists
+from lad.data.validation.rules import (
+    SEVERITIES,
+    Finding,
+    abbreviate,
+    check_entries,
+    entry_finding,
+    entry_lists,
+    read_values,
+)
 from lad.utils.messages import one_line
 
 
@@ -84,6 +92,9 @@ def validate_folder(
             split = _check_split(*_find_split(folder, name), decode)
         except ValueError as error:
             split = CheckedSplit(folder, folder, [Finding("error", "no-split", folder, None, None, str(error))])
+        if name == "train":  # nothing can be learned
+            findings = [replace(f, severity="error") if f.kind == "no-gts" else f for f in split.findings]
+            split = replace(split, findings=findings)
         of_pairs = [finding for earlier in checked.values() for finding in _check_pair(earlier, split)]
         checked[name] = replace(split, findings=_sorted([*split.findings, *of_pairs]))
     return checked
@@ -101,7 +112,10 @@ def read_document(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
         try:
             document = msgspec.json.decode(content)
-        except (msgspec.DecodeError, UnicodeDecodeError):  # Python's json accepts NaN and reports an error's line
+        except (
+            msgspec.DecodeError,
+            UnicodeDecodeError,
+        ):  # Python's json reads UTF-16, a mark and NaN
             document = json.loads(content)
     except OSError as error:
         raise ValueError(one_line(f"{path}: cannot be read ({error.strerror})")) from None
@@ -120,7 +134,7 @@ def _check_split(images: Path, path: Path, decode: bool) -> CheckedSplit:
     except ValueError as error:
         return _check_undecodable(images, path, decode, message_without_path(error, path))
     lists, findings = entry_lists(path, document)
-    findings += check_entries(path, lists)
+    findings += [*read_values(path, lists), *check_entries(path, lists)]
     if not any(finding.severity == "error" for finding in findings):
         findings += _check_reading(path)
     with_file = [entry for entry in lists["images"] if is_inside_folder(entry[1].get("file_name"))]

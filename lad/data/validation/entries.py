@@ -1,7 +1,6 @@
 """Checked access to the fields of an instances JSON, whatever their type: ids, sizes, boxes, segmentations."""
 
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -19,11 +18,6 @@ def is_int64(value: Any) -> TypeGuard[int]:
 def is_inside_folder(name: Any) -> TypeGuard[str]:
     """Return whether a file_name stays inside the images folder, links aside."""
     return isinstance(name, str) and not Path(name).is_absolute() and ".." not in Path(name).parts
-
-
-def is_box(bbox: Any) -> TypeGuard[list[float]]:
-    """Return whether a value is a list of four finite numbers."""
-    return isinstance(bbox, list) and len(bbox) == 4 and all(map(_is_finite, bbox))
 
 
 def category_name(category: Mapping[str, Any]) -> str:
@@ -93,10 +87,6 @@ def segmentation_problem(segmentation: Any, hw: tuple[int, int] | None) -> str |
     if sum(runs) != size[0] * size[1]:
         return f"whose run lengths add up to {sum(runs):,} pixels instead of {size[0] * size[1]:,}"
     return None
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def _is_polygon(points: Any) -> bool:

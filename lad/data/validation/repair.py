@@ -16,17 +16,17 @@ from lad.data.validation.entries import (
     corner_boxes,
     has_area,
     image_sizes,
-    is_box,
     is_int64,
     segmentation_problem,
 )
-from lad.data.validation.rules import SECTIONS, Finding
+from lad.data.validation.rules import SECTIONS, Finding, entry_lists, read_values
+from lad.data.values import is_area, is_box
 from lad.utils.atomic_io import write_text
 from lad.utils.messages import one_line
 
 REMOVED_KINDS = {  # findings whose entry is removed from the copy
     "not-an-object", "bad-id", "duplicate-category-id", "duplicate-image-id", "bad-file-name", "outside-folder",
-    "missing-file", "unreadable-image", "unknown-image", "unknown-category", "bad-box", "empty-box",
+    "missing-file", "unreadable-image", "unknown-image", "unknown-category", "bad-box", "bad-crowd", "empty-box",
 }  # fmt: skip
 UNREPAIRABLE_KINDS = {"unreadable-json", "odd-json", "missing-list", "refused"}
 
@@ -60,10 +60,19 @@ def fix(images: Path, path: Path, out: Path, findings: Sequence[Finding] | None 
         if finding.kind in UNREPAIRABLE_KINDS:
             raise ValueError(one_line(f"{path}: {finding.message}; this must be fixed by hand"))
     document = read_document(path)
+    read_values(path, entry_lists(path, document)[0])
+    num_annotations = len(document.get("annotations") or [])
     corrections = _correct(document, images, findings)
     for section in ("images", "categories"):
         if not document[section]:
             raise ValueError(one_line(f"{path}: none of its {section} can be used, so there is nothing to write"))
+    num_lost = num_annotations - len(document.get("annotations") or [])
+    if num_lost == num_annotations > 0:
+        raise ValueError(
+            one_line(f"{path}: none of its {num_annotations:,} annotations can be used, so there is nothing to write")
+        )
+    if num_lost:
+        corrections.append(f"{path.name}: {num_lost:,} of {num_annotations:,} annotations are not in the copy")
     try:
         text = json.dumps(document)
     except RecursionError:
@@ -97,6 +106,10 @@ def _correct(document: dict[str, Any], images: Path, findings: Sequence[Finding]
             elif finding.kind in ("duplicate-annotation-id", "odd-annotation-id"):
                 entries[index]["id"] = next(new_ids)
                 correction = f"renumbered to annotation {entries[index]['id']}"
+            elif finding.kind == "odd-number":
+                correction = "written as a number"
+            elif finding.kind == "odd-area":
+                correction = _correct_area(entries[index])
             elif finding.kind == "bad-segmentation":
                 entries[index]["segmentation"] = []
                 correction = "segmentation emptied"
@@ -135,6 +148,13 @@ def _correct_dependent_annotations(document: dict[str, Any]) -> list[str]:
     if misfits:
         corrections.append(f"segmentations emptied because the sizes of their images changed: {len(misfits):,}")
     return corrections
+
+
+def _correct_area(annotation: dict[str, Any]) -> str:
+    """Set an annotation's area to that of its box and return the correction."""
+    if is_box(annotation["bbox"]) and not is_area(annotation["area"]):
+        annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3]
+    return f"area set to {annotation['area']}"
 
 
 def _correct_size(image: dict[str, Any], images: Path, boxes_of: Boxes) -> str:

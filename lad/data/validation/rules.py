@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lad.data.annotations import look_like_corners
 from lad.data.validation.entries import (
     Entry,
     category_name,
@@ -16,11 +17,11 @@ from lad.data.validation.entries import (
     has_area,
     image_size,
     image_sizes,
-    is_box,
     is_inside_folder,
     is_int64,
     segmentation_problem,
 )
+from lad.data.values import READERS, is_area, is_box, is_crowd_flag, is_rewritten
 from lad.utils.messages import format_path, format_value, one_line
 
 Severity = Literal["error", "warning", "note"]
@@ -94,8 +95,32 @@ def entry_lists(path: Path, document: Mapping[str, Any]) -> tuple[dict[str, list
     return lists, findings
 
 
+def read_values(path: Path, lists: Lists) -> list[Finding]:
+    """Replace the values of all entries by what training reads, and return the findings about those replaced."""
+    findings = []
+    for section, readers in READERS.items():
+        for entry in lists[section]:
+            content = entry[1]
+            for field, read in readers.items():
+                written = content.get(field)
+                value = read(written)
+                if value is written:
+                    continue
+                if field in content:
+                    content[field] = value
+                if is_rewritten(field, written, value):
+                    message = f"has {field} {format_value(written)}, read as {format_value(value)}"
+                    findings.append(entry_finding(path, section, entry, "warning", "odd-number", message))
+    return findings
+
+
 def check_entries(path: Path, lists: Lists) -> list[Finding]:
-    """Return the findings about the categories, images and annotations of a JSON, without opening image files."""
+    """Return the findings about the categories, images and annotations of a JSON, without opening image files.
+
+    Args:
+        path: The JSON.
+        lists: Its entries, after `read_values`.
+    """
     hw_of = image_sizes(image for _, image in lists["images"])
     return [
         *_check_categories(path, lists["categories"]),
@@ -200,10 +225,13 @@ def _check_annotations(path: Path, lists: Lists, hw_of: Sizes) -> Iterator[Findi
         if not is_box(bbox):
             yield finding("error", "bad-box", f"has bbox {format_value(bbox)}; expected four finite numbers")
         crowd = annotation.get("iscrowd")
-        if crowd not in (None, 0, 1):
-            yield finding(
-                "warning", "odd-crowd", f"has iscrowd {format_value(crowd)}, which counts as {int(bool(crowd))}"
-            )
+        if crowd is not None and not is_crowd_flag(crowd):
+            yield finding("error", "bad-crowd", f"has iscrowd {format_value(crowd)}; expected 0 or 1")
+        elif crowd not in (None, 0, 1):
+            yield finding("warning", "odd-crowd", f"has iscrowd {format_value(crowd)}, which counts as 1")
+        if "area" in annotation and not is_area(annotation["area"]):
+            message = f"has area {format_value(annotation['area'])}; evaluation takes the box's width × height"
+            yield finding("warning", "odd-area", message)
         hw = hw_of.get(image_id) if is_int64(image_id) else None
         problem = segmentation_problem(annotation.get("segmentation"), hw)
         if problem is not None:
@@ -231,10 +259,17 @@ def _check_boxes(path: Path, lists: Lists, hw_of: Sizes) -> Iterator[Finding]:
             message = f"{bbox}, which extends beyond its image of {hw[1]} x {hw[0]} and {result}"
             yield finding("warning", "outside-box", message)
         else:
-            yield finding("warning", "empty-box", f"{bbox}, which has no area, so it is not a gt")
+            message = f"{bbox}, which has no area: training leaves it out, evaluation counts it as missed"
+            yield finding("warning", "empty-box", message)
 
     gts = [entries[index][1] for index in np.flatnonzero(is_box_with_area & is_gt)]
     yield from _check_gts(path, lists, hw_of, [gt for gt in gts if not gt.get("iscrowd")])
+    if is_known.all() and len(boxes):
+        is_gt_outside = np.array([not entry[1].get("iscrowd") for entry in entries], dtype=bool) & is_outside
+        written = np.array([entry[1]["bbox"] for entry in entries], dtype=np.float64)
+        if look_like_corners(written, np.array(sizes), is_gt_outside):
+            message = "all boxes seem to be corners [x0, y0, x1, y1]; expected [x, y, width, height]"
+            yield Finding("warning", "corner-boxes", path, None, None, message)
     if len(boxes) and is_box_with_area.any() and boxes.min() >= 0 and boxes.max() <= 1:
         message = (
             "all boxes lie in the first pixel of their image: they seem to be fractions of its size; expected pixels"
@@ -244,6 +279,10 @@ def _check_boxes(path: Path, lists: Lists, hw_of: Sizes) -> Iterator[Finding]:
 
 def _check_gts(path: Path, lists: Lists, hw_of: Sizes, gts: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """Check that there are gts, in all images and of all categories."""
+    crowds = sum(bool(entry.get("iscrowd")) for _, entry in lists["annotations"])
+    if crowds:
+        message = f"{crowds:,} of {len(lists['annotations']):,} annotations are crowds, which are not trained on"
+        yield Finding("note", "crowds", path, None, None, message)
     if not gts:
         if not path.name.startswith("image_info"):
             yield Finding("warning", "no-gts", path, None, None, "has no gts, so nothing can be learned from it")

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from dataset_faults import FAULTS, HEIGHT, JSON_KINDS, WIDTH, kinds, save, spoil, tiny, write
+from dataset_faults import FAULTS, HEIGHT, JSON_KINDS, WIDTH, kinds, problems, save, spoil, tiny, write
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -37,8 +37,9 @@ def passes(images: Path, path: Path) -> bool:
     return True
 
 
-def test_a_valid_data_set_has_no_findings(tmp_path):
-    assert validate(*write(tmp_path, tiny())) == []
+def test_a_valid_data_set_has_no_findings_but_the_number_of_its_crowds(tmp_path):
+    (note,) = validate(*write(tmp_path, tiny()))
+    assert note.severity == "note" and "4 of 8 annotations are crowds, which are not trained on" in note.message
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -156,7 +157,7 @@ def test_invalid_json_in_a_skipped_field_is_a_warning(tmp_path):
 def test_findings_are_sorted_by_severity_image_and_annotation(tmp_path):
     document = tiny()
     images, path = write(tmp_path, document)
-    spoil(document, images, [("NaN", 2), ("a flat box", 1), ("no box", 1), ("no file", 3), ("a crowd in words", 0)])
+    spoil(document, images, [("NaN", 2), ("a flat box", 1), ("no box", 1), ("no file", 3), ("a crowd as text", 0)])
     save(tmp_path, document)
     order = [(finding.severity, finding.image_id, finding.annotation_id) for finding in validate(images, path)]
     assert order[:5] == [
@@ -168,7 +169,7 @@ def test_findings_are_sorted_by_severity_image_and_annotation(tmp_path):
 def test_images_and_categories_without_gts_are_one_note_each(tmp_path):
     document = tiny()
     del document["annotations"][2:6]
-    notes = validate(*write(tmp_path, document))
+    notes = problems(validate(*write(tmp_path, document)))
     assert [(finding.severity, finding.kind) for finding in notes] == [("note", "images-without-gts")]
     assert "2 of 4 images have no gts (first: image 1)" in notes[0].message
 
@@ -176,6 +177,27 @@ def test_images_and_categories_without_gts_are_one_note_each(tmp_path):
 def test_a_data_set_without_gts_is_a_warning(tmp_path):
     (finding,) = validate(*write(tmp_path, {**tiny(), "annotations": []}))
     assert (finding.severity, finding.kind) == ("warning", "no-gts")
+
+
+def test_a_training_set_without_gts_is_an_error(folder):
+    for split in ("train", "val"):
+        (folder / f"instances_{split}.json").write_text(json.dumps({**tiny(), "annotations": []}))
+    checked = validate_folder(folder)
+    assert kinds(checked["train"].findings) == {"no-gts"} and kinds(checked["val"].findings) == set()
+
+
+def test_boxes_that_seem_to_be_corners_are_a_warning(tmp_path):
+    document = tiny()
+    for annotation in document["annotations"]:
+        annotation["bbox"] = [4, 3, 15, 11]
+    assert "corner-boxes" in kinds(validate(*write(tmp_path, document)), "warning")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_every_unicode_encoding_of_json_is_read(tmp_path, encoding):
+    images, path = write(tmp_path, tiny())
+    path.write_bytes(path.read_text().encode(encoding))
+    assert problems(validate(images, path)) == [] and trains(images, path)
 
 
 def test_boxes_in_fractions_of_the_image_size_are_a_warning(tmp_path):
@@ -189,7 +211,7 @@ def test_without_decoding_only_the_existence_of_files_is_checked(tmp_path):
     document = tiny()
     images, path = write(tmp_path, document)
     spoil(document, images, [("text", 1), ("no file", 2), ("an empty file", 3)])
-    findings = validate(images, path, decode=False)
+    findings = problems(validate(images, path, decode=False))
     assert [(finding.kind, finding.image_id) for finding in findings] == [
         ("missing-file", 2),
         ("unreadable-image", 3),
@@ -218,7 +240,8 @@ def folder(tmp_path) -> Path:
 def test_a_valid_folder_has_no_findings(folder):
     checked = validate_folder(folder)
     assert [
-        (split.images.name, split.image_count, split.annotation_count, split.findings) for split in checked.values()
+        (split.images.name, split.image_count, split.annotation_count, problems(split.findings))
+        for split in checked.values()
     ] == [
         ("train", 4, 8, []), ("val", 4, 8, [])
     ]  # fmt: skip
@@ -234,19 +257,19 @@ def test_splits_must_have_the_same_categories(folder):
 
 def test_an_image_in_both_splits_is_a_warning(folder):
     (folder / "val" / "2.png").write_bytes((folder / "train" / "2.png").read_bytes())
-    (finding,) = validate_folder(folder)["val"].findings
+    (finding,) = problems(validate_folder(folder)["val"].findings)
     assert (finding.severity, finding.kind, finding.image_id) == ("warning", "in-both-splits", 2)
 
 
 def test_a_folder_is_checked_although_its_first_image_is_missing(folder):
     (folder / "train" / "0.png").unlink()
-    findings = validate_folder(folder)["train"].findings
+    findings = problems(validate_folder(folder)["train"].findings)
     assert [(finding.kind, finding.path) for finding in findings] == [("missing-file", folder / "train" / "0.png")]
 
 
 def test_a_missing_split_is_an_error(folder):
     checked = validate_folder(folder, ["train", "minival"])
-    assert checked["train"].findings == [] and kinds(checked["minival"].findings) == {"no-split"}
+    assert problems(checked["train"].findings) == [] and kinds(checked["minival"].findings) == {"no-split"}
     assert "no instances_minival*.json" in str(checked["minival"].findings[0])
     with pytest.raises(ValueError, match="nowhere: no such folder"):
         validate_folder(folder / "nowhere")
