@@ -217,7 +217,8 @@ from lad.experiments.setup import open_data
 names = {"plain student": "R50", "teacher": "Swin-B, the teacher", "taught student": "R50 taught by Swin-B"}
 runs = {name: results.run(title) for name, title in names.items()}
 if all(runs.values()):
-    batch = first_images(open_data(runs["teacher"].parameters)[1], count=3)
+    train_set, val_set = open_data(runs["teacher"].parameters)
+    batch = first_images(val_set, count=3, instead=train_set)
     analyses = {name: analyze(run.load_detector(), batch, run.assigner) for name, run in runs.items()}
     display(figures.draw_assignments(batch.images, batch.targets, analyses))""",
             ),

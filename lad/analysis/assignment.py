@@ -15,6 +15,7 @@ from lad.distillation.statistics import jaccard
 from lad.geometry import STRIDES, Anchors, make_anchors
 from lad.inference.postprocess import detect
 from lad.structures import Batch, Detections, HeadOutputs
+from lad.utils.progress import log
 
 IMAGES_PER_FORWARD = 4  # the feature maps of more photographs would not fit a laptop's memory
 
@@ -105,14 +106,22 @@ def get_detections(analysis: AssignmentAnalysis, batch: Batch) -> list[Detection
     return detect(analysis.outputs, analysis.anchors, batch.targets.image_hw)
 
 
-def first_images(dataset: CocoDataset, count: int) -> Batch:
+def first_images(dataset: CocoDataset, count: int, instead: CocoDataset | None = None) -> Batch:
     """Return a batch of the first `count` images with gts, or of all of them if there are fewer.
 
+    Args:
+        dataset: Usually the validation set; its transforms are applied.
+        count: Number of images.
+        instead: Data set to take the images from if none of `dataset` has a gt, usually the training set.
+
     Raises:
-        ValueError: No image of the dataset has a gt.
+        ValueError: No image has a gt.
     """
     records = dataset.annotations.records
     chosen = [index for index, record in enumerate(records) if len(record.boxes)][:count]
+    if not chosen and instead is not None:
+        log(f"{dataset.annotations.path}: no image has a gt; these are images of {instead.annotations.path.name}")
+        return first_images(CocoDataset(instead.images, instead.annotations, dataset.transform), count)
     if not chosen:
         raise ValueError(f"{dataset.annotations.path}: no image has a ground-truth box; give other data")
     return collate([dataset[index] for index in chosen])

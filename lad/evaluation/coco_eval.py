@@ -78,14 +78,41 @@ def run_coco_eval(
     }
     with suppress_stdout():
         detections.createIndex()
-        coco_eval = find_evaluator(evaluator)(ground_truth, detections, "bbox")
+        evaluated = (ground_truth, detections)
+        if evaluator == "faster_coco_eval":  # its ids are floats, which differ only up to 2^53
+            evaluated = (_renumbered(ground_truth, ground_truth), _renumbered(detections, ground_truth))
+        coco_eval = find_evaluator(evaluator)(*evaluated, "bbox")
         if image_ids is not None:
-            coco_eval.params.imgIds = sorted(image_ids)
+            number_of = dict(zip(sorted(ground_truth.imgs), sorted(evaluated[0].imgs), strict=True))
+            coco_eval.params.imgIds = sorted(number_of[image_id] for image_id in image_ids)
         coco_eval.params.useCats = int(not class_agnostic)
         coco_eval.evaluate()
         coco_eval.accumulate()
         coco_eval.summarize()
+    coco_eval.cocoGt, coco_eval.cocoDt = ground_truth, detections
+    coco_eval.params.imgIds = sorted(ground_truth.imgs if image_ids is None else image_ids)
+    coco_eval.params.catIds = sorted(ground_truth.cats)
     return coco_eval
+
+
+def _renumbered(coco: COCO, ground_truth: COCO) -> COCO:
+    """Return annotations with the images and categories of the ground truth numbered from 1, in the order of ids."""
+    image, category = (
+        {number: row for row, number in enumerate(sorted(entries), start=1)}
+        for entries in (ground_truth.imgs, ground_truth.cats)
+    )
+    renumbered = COCO()
+    renumbered.dataset = {
+        **coco.dataset,
+        "images": [{**entry, "id": image[entry["id"]]} for entry in coco.dataset["images"]],
+        "categories": [{**entry, "id": category[entry["id"]]} for entry in coco.dataset["categories"]],
+        "annotations": [
+            {**entry, "image_id": image[entry["image_id"]], "category_id": category.get(entry["category_id"], 0)}
+            for entry in coco.dataset["annotations"]
+        ],
+    }
+    renumbered.createIndex()
+    return renumbered
 
 
 def find_evaluator(name: Evaluator) -> type[COCOeval]:

@@ -49,8 +49,8 @@ def open_data(parameters: Parameters) -> tuple[CocoDataset, CocoDataset]:
         train_set = train_set.subset(range(min(parameters.train_images, len(train_set))))
     if parameters.epochs and not len(train_set.annotations.records.labels):
         raise ValueError(
-            f"{train_set.annotations.path}: its images have no gts, so nothing can be learned from them; annotate objects, "
-            "or give another training set"
+            f"{train_set.annotations.path}: its images have no gts, so nothing can be learned; annotate them, or give "
+            "another training set"
         )
     if not len(val_set.annotations.records.labels):
         log(f"{val_set.annotations.path}: has no gts, so AP cannot be computed and tables show –")

@@ -24,7 +24,12 @@ def test_a_corrected_copy_has_no_error_and_all_else_is_unchanged(faults):
         spoil(document, images, faults)
         original = save(path.parent, document).read_bytes()
         findings = validate(images, path)
-        corrections = fix(images, path, path.with_name("corrected.json"), findings)
+        try:
+            corrections = fix(images, path, path.with_name("corrected.json"), findings)
+        except ValueError as error:
+            assert "annotations can be used, so there is nothing to write" in str(error)
+            assert not path.with_name("corrected.json").exists()
+            return
         remaining = validate(images, path.with_name("corrected.json"))
         assert not kinds(remaining), [str(finding) for finding in remaining]
         assert path.read_bytes() == original
