@@ -13,6 +13,7 @@ COMMANDS = {
     "report": "lad.report.cli",
     "checkpoints": "lad.models.checkpoint_list",
     "validate": "lad.data.validation.report",
+    "doctor": "lad.analysis.doctor.report",
     "replay": "lad.experiments.replay",
 }
 HELP = """usage: lad COMMAND [ARGUMENTS]
@@ -27,6 +28,7 @@ commands:
   report [PATH]      write an HTML page from an executed notebook or a folder of runs
   checkpoints        list the published checkpoints
   validate FOLDER    check a data set; can write a corrected copy
+  doctor RUN         say what is likely wrong with a run
   replay FILE        repeat a training step that failed
 
 `lad COMMAND --help` shows the arguments of a command."""

@@ -1,0 +1,1 @@
+"""`lad doctor`: what is likely wrong with a run, from its files, its data and its weights."""
