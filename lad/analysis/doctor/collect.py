@@ -10,7 +10,7 @@ import torch
 from lightning.fabric import Fabric
 
 from lad.analysis.doctor.evidence import ClassRow, Evidence, ObjectSizes, Teacher
-from lad.assigners.candidates import MIN_IOU
+from lad.assigners.candidates import MIN_IOU, match_candidates
 from lad.assigners.sparse_iou import sparse_iou_pairs
 from lad.config.experiment import Parameters, read_parameters
 from lad.data.coco import CocoDataset
@@ -103,7 +103,7 @@ def object_sizes(records: ImageRecords, parameters: Parameters) -> ObjectSizes:
     records = records.take(_spread(len(records), MAX_SIZED_IMAGES))
     short_side = sorted(parameters.short_sides)[len(parameters.short_sides) // 2]
     sizes = [resized_hw((height, width), short_side, parameters.long_side) for height, width in records.hw.tolist()]
-    sides, ious = [torch.empty(0)], [torch.empty(0)]
+    sides, ious, counts = [torch.empty(0)], [torch.empty(0)], [torch.empty(0, dtype=torch.int64)]
     for indices in batches_of_one_size(sizes, SIZING_BATCH):
         batch, image_hw = records.take(indices), torch.tensor([sizes[index] for index in indices])
         image = torch.repeat_interleave(torch.arange(len(indices)), batch.gt_start.diff())
@@ -113,8 +113,9 @@ def object_sizes(records: ImageRecords, parameters: Parameters) -> ObjectSizes:
         gt, anchor = sparse_iou_pairs(anchors, targets, MIN_IOU)
         iou = box_iou(targets.boxes[gt], anchors.boxes[anchor])
         ious.append(torch.zeros(len(image)).scatter_reduce(0, gt, iou, "amax"))
+        counts.append(torch.bincount(match_candidates(anchors, targets).gt, minlength=len(image)))
         sides.append(box_area(targets.boxes).sqrt())
-    return ObjectSizes(torch.cat(sides), torch.cat(ious), short_side)
+    return ObjectSizes(torch.cat(sides), torch.cat(ious), torch.cat(counts), short_side)
 
 
 def _evaluate(

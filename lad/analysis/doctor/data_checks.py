@@ -8,9 +8,8 @@ from lad.assigners.candidates import MIN_IOU
 from lad.geometry import ANCHOR_SCALE, STRIDES
 from lad.models.transfer import list_names
 
-UNMATCHED_SHARE = 0.1  # of the training objects; 0.2 % in the toy data
-TINY_SIDE = 16  # pixels: two cells of the finest feature map
-TINY_SHARE = 0.25
+SMALL_SHARE = 0.2  # of the training objects; 7 % of COCO's match no anchor at short side 800, 0.2 % in the toy data
+TINY_SIDE = 2 * STRIDES[0]  # pixels: two cells of the finest feature map
 MATCHED_SIDE = ANCHOR_SCALE * STRIDES[0] * math.sqrt(MIN_IOU)  # 20 pixels: a square in the middle of a finest anchor
 TILE_FACTOR = 3  # a larger factor on the image's sides costs ten times the time: cut images into tiles instead
 MIN_POSITIVES = 2.0  # positives per object; sound runs have 6 to 7
@@ -19,41 +18,51 @@ OVERFITTED_GAP, OVERFITTED_SHARE = 0.2, 0.6  # AP on training images far above t
 
 
 def objects_match_no_anchor(run: Evidence) -> Finding | None:
-    """Check that training objects are large enough for the anchors of the finest level."""
-    if run.sizes is None or not len(run.sizes.side):
+    """Check that training objects are large enough for the anchors of the finest level, for PAA."""
+    sizes, min_iou = run.sizes, run.parameters.assigner_options.get("min_iou")
+    if sizes is None or not len(sizes.side) or min_iou is None:
         return None
-    share = (run.sizes.best_iou < MIN_IOU).float().mean().item()
-    if share <= UNMATCHED_SHARE:
+    is_unmatched = sizes.best_iou < min_iou
+    share = is_unmatched.float().mean().item()
+    if share <= SMALL_SHARE:
         return None
+    of_unmatched = sizes.candidates[is_unmatched]
+    missed = (of_unmatched == 0).float().mean().item()
     return Finding(
         "warning",
-        f"{share:.0%} of {len(run.sizes.side):,} training objects have no anchor of IoU {MIN_IOU:g} or more at short "
-        f"side {run.sizes.short_side} (median side {run.sizes.side.median().item():.0f} px)",
-        f"the smallest anchors have a side of {ANCHOR_SCALE * STRIDES[0]} px, so these objects get one to four "
-        "candidates, and no teacher can assign them better",
-        _larger_images(run, run.sizes),
+        f"{share:.0%} of {len(sizes.side):,} training objects have no anchor of IoU {min_iou:g} or more at short side "
+        f"{sizes.short_side} (median side of all {sizes.side.median().item():.0f} px, {_tiny_share(sizes):.0%} below "
+        f"{TINY_SIDE} px)",
+        f"the smallest anchors have a side of {ANCHOR_SCALE * STRIDES[0]} px, so that these objects get only their "
+        f"nearest anchors as candidates (median {of_unmatched.median().item()}; {missed:.0%} have none, as a neighbor "
+        "has them), and a teacher has little to choose",
+        _larger_images(run, sizes),
     )
 
 
 def objects_are_tiny(run: Evidence) -> Finding | None:
-    """Check that not too many training objects are tiny, if the anchors match them."""
-    if run.sizes is None or not len(run.sizes.side) or objects_match_no_anchor(run) is not None:
+    """Check that not too many training objects are tiny, for assigners that choose by distance."""
+    sizes = run.sizes
+    if sizes is None or not len(sizes.side) or "min_iou" in run.parameters.assigner_options:
         return None
-    share = (run.sizes.side < TINY_SIDE).float().mean().item()
-    if share <= TINY_SHARE:
+    if _tiny_share(sizes) <= SMALL_SHARE:
         return None
     return Finding(
         "warning",
-        f"{share:.0%} of {len(run.sizes.side):,} training objects are below {TINY_SIDE} px at short side "
-        f"{run.sizes.short_side} (median {run.sizes.side.median().item():.0f} px)",
-        "they cover less than two cells of the finest feature map",
-        _larger_images(run, run.sizes),
+        f"{_tiny_share(sizes):.0%} of {len(sizes.side):,} training objects are below {TINY_SIDE} px at short side "
+        f"{sizes.short_side} (median {sizes.side.median().item():.0f} px)",
+        f"they cover less than two by two cells of the finest feature map (stride {STRIDES[0]})",
+        _larger_images(run, sizes),
     )
+
+
+def _tiny_share(sizes: ObjectSizes) -> float:
+    return (sizes.side < TINY_SIDE).float().mean().item()
 
 
 def _larger_images(run: Evidence, sizes: ObjectSizes) -> str:
     """Return the image size at which most objects reach `MATCHED_SIDE`."""
-    factor = MATCHED_SIDE / max(sizes.side.quantile(UNMATCHED_SHARE).item(), 1e-3)
+    factor = MATCHED_SIDE / max(sizes.side.quantile(SMALL_SHARE / 2).item(), 1e-3)
     if factor > TILE_FACTOR:
         return f"cut the images into tiles, as most objects would need images {factor:.0f} times as large"
     factor = max(factor, 1.25)  # elongated objects: their area is large enough

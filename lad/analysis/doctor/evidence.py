@@ -62,11 +62,13 @@ class ObjectSizes:
     Attributes:
         side: [T] square root of the area, in pixels.
         best_iou: [T] highest IoU with any anchor.
+        candidates: [T] int64, number of PAA's candidates.
         short_side: Short side of the resized images in pixels; the median of `short_sides`.
     """
 
     side: Tensor
     best_iou: Tensor
+    candidates: Tensor
     short_side: int
 
 

@@ -13,6 +13,11 @@ LOSSES = (1.35, 0.95, 0.77, 0.67, 0.59, 0.53, 0.50)
 APS = (None, 0.345, None, 0.587, None, 0.669, 0.669)
 
 
+def sized(side: torch.Tensor, best_iou: float) -> ObjectSizes:
+    """Return the sizes of objects with one best IoU at short side 128."""
+    return ObjectSizes(side, torch.full_like(side, best_iou), torch.full((len(side),), 12), 128)
+
+
 def sound(**given) -> Evidence:
     """Return the evidence of the toy LAD run of the README, with other parameters if given."""
     parameters = make_parameters({"profile": "toy", "method": "lad", "teacher": "r101", **given})
@@ -27,7 +32,7 @@ def sound(**given) -> Evidence:
         num_images=800,
         teacher=Teacher("r101", 0.655, epochs=8),
         plain=("plain", 0.634),
-        sizes=ObjectSizes(torch.linspace(24, 100, 101), torch.full((101,), 0.4), 128),
+        sizes=sized(torch.linspace(24, 100, 101), 0.4),
         classes={"cat": ClassRow(90, 20, 20, 0.7), "dog": ClassRow(80, 20, 20, 0.6)},
         class_names=("cat", "dog"),
         train_ap=0.72,
@@ -74,11 +79,11 @@ FAULTS = {
     ),
     "network_overfits": ({"train_ap": 0.9, "val_ap": 0.1}, {}, ("0.900", "0.100", "(now 800)")),
     "objects_match_no_anchor": (
-        {"sizes": ObjectSizes(torch.full((50,), 15.0), torch.full((50,), 0.06), 128)}, {},
-        ("100% of 50", "15 px", "short_sides=[192]"),
+        {"sizes": sized(torch.full((50,), 15.0), 0.06)}, {},
+        ("100% of 50", "15 px", "(median 12; 0% have none", "short_sides=[192]"),
     ),
     "objects_are_tiny": (
-        {"sizes": ObjectSizes(torch.full((50,), 15.0), torch.full((50,), 0.12), 128)}, {}, ("100% of 50", "below 16"),
+        {"sizes": sized(torch.full((50,), 15.0), 0.06)}, {"assigner": "simota"}, ("100% of 50", "below 16"),
     ),
     "positives_are_few": ({"epochs": with_epochs(positives_per_gt=(1.2,))}, {}, ("1.2 positive",)),
     "classes_are_not_detected": (
@@ -170,7 +175,7 @@ def test_a_failed_step_matters_until_the_run_is_finished():
 
 
 def test_objects_that_need_far_larger_images_call_for_tiles():
-    sizes = ObjectSizes(torch.full((9,), 4.0), torch.full((9,), 0.01), 800)
+    sizes = sized(torch.full((9,), 4.0), 0.01)
     assert "5 times as large" in str(run_checks(replace(sound(), sizes=sizes)))
 
 

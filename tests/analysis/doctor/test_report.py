@@ -61,6 +61,7 @@ def test_the_sizes_of_the_objects_are_those_after_the_resize(trained_runs, tmp_p
     sides = diagnose(folder, 0).evidence.sizes.side
     (folder / PARAMETERS_FILE).write_text(small.model_dump_json())
     diagnosis = diagnose(folder, 0)
+    assert (diagnosis.evidence.sizes.candidates == 0).any(), "objects whose only anchors a neighbor has"
     assert diagnosis.evidence.sizes.side.tolist() == pytest.approx((sides / 4).tolist())
     assert "cut the images into tiles" in str(diagnosis) or "short_sides=" in str(diagnosis)
     assert "objects_match_no_anchor" in diagnosis.findings
