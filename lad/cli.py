@@ -12,6 +12,7 @@ COMMANDS = {
     "predict": "lad.inference.cli",
     "report": "lad.report.cli",
     "checkpoints": "lad.models.checkpoint_list",
+    "import": "lad.data.importing.cli",
     "validate": "lad.data.validation.report",
     "doctor": "lad.analysis.doctor.report",
     "replay": "lad.experiments.replay",
@@ -27,6 +28,7 @@ commands:
   predict FILE …     detect the objects in images, folders, animations or videos
   report [PATH]      write an HTML page from an executed notebook or a folder of runs
   checkpoints        list the published checkpoints
+  import SOURCE …    convert a data set in VOC's or YOLO's format; download COCO 2017
   validate FOLDER    check a data set; can write a corrected copy
   doctor RUN         say what is likely wrong with a run
   replay FILE        repeat a training step that failed

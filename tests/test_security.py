@@ -39,8 +39,11 @@ REQUIRED = {
 UNCHECKED_DOWNLOADS = {"urlopen", "urlretrieve", "from_pretrained", "snapshot_download", "hf_hub_download"}
 # The lines of notebooks that are not Python; any other magic or shell line is a syntax error.
 MAGIC = r"(?m)^%(matplotlib inline|config InlineBackend\.figure_formats = .*)$"
-# This machine, the namespace of SVG, and the paper's own server, whose files are verified by their hash.
-PLAIN_ADDRESSES = ("http://127.0.0.1", "http://localhost", "http://www.w3.org/", "http://118.69.233.170:60001/open/")
+# This machine, the namespace of SVG, and the servers of the paper and of COCO, whose files are verified by their hash.
+PLAIN_ADDRESSES = (
+    "http://127.0.0.1", "http://localhost", "http://www.w3.org/", "http://118.69.233.170:60001/open/",
+    "http://images.cocodataset.org",
+)  # fmt: skip
 
 
 def problems(source: str) -> list[str]:
