@@ -12,6 +12,7 @@ from lad.assigners import ASSIGNERS, assign_by_predictions, build_assigner
 from lad.config.experiment import make_parameters
 from lad.data.annotations import read_annotations
 from lad.data.coco import find_split
+from lad.data.importing.coco_folder import write_coco_folder
 from lad.distillation import METHODS
 from lad.geometry import make_anchors
 from lad.models.backbones import BACKBONES
@@ -59,16 +60,18 @@ def test_the_assigner_makes_at_most_topk_positives(recipes):
         assert int((gt_index >= 0).sum()) == topk
 
 
-def test_the_converter_writes_a_folder_that_training_reads(recipes, tmp_path):
+def test_the_reader_s_data_set_becomes_a_folder_that_training_reads(recipes, tmp_path):
     for split in ("train", "val"):
-        for kind in ("images", "labels"):
-            (tmp_path / "yolo" / kind / split).mkdir(parents=True)
-        Image.new("RGB", (80, 40)).save(tmp_path / "yolo" / "images" / split / "one.jpg")
-        (tmp_path / "yolo" / "labels" / split / "one.txt").write_text("1 0.5 0.5 0.25 0.5\n")
-    (tmp_path / "yolo" / "classes.txt").write_text("cat\ndog\n")
-    recipes["A data format"]["convert_yolo"](tmp_path / "yolo", tmp_path / "coco")
+        (tmp_path / "csv" / split).mkdir(parents=True)
+        Image.new("RGB", (80, 40)).save(tmp_path / "csv" / split / "one.jpg")
+    (tmp_path / "csv" / "boxes.csv").write_text("train/one.jpg,30,10,50,30,dog\nval/one.jpg,0,0,9,9,cat\n")
+    read_csv = recipes["A data format"]["read_csv"]
+    write_coco_folder(read_csv(tmp_path / "csv"), tmp_path / "coco")
     _, path = find_split(tmp_path / "coco", "train")
     annotations = read_annotations(path)
     assert list(annotations.class_names) == ["cat", "dog"]
     assert annotations.records[0].boxes.tolist() == [[30.0, 10.0, 50.0, 30.0]]
     assert annotations.records[0].labels.tolist() == [1]
+    (tmp_path / "csv" / "boxes.csv").write_text("train/one.jpg,30,10,50,dog\n")
+    with pytest.raises(ValueError, match=r"boxes\.csv, line 1: is not file,"):
+        read_csv(tmp_path / "csv")
