@@ -19,6 +19,7 @@ from lad.config.evaluation import make_evaluation_config
 from lad.config.experiment import read_parameters
 from lad.data.annotations import read_annotations
 from lad.data.images import load_image
+from lad.data.importing.yolo import read_yolo
 from lad.data.synthetic.shapes import write_shapes
 from lad.distillation.assignment_cache import AssignmentCache
 from lad.experiments.leaderboard import results_table, style_table
@@ -105,6 +106,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "picture.png": load_image,
     "params.json": read_parameters,
     "lad.yaml": read_parameters,
+    "data.yaml": lambda path: read_yolo(path.parent),
     "executed.ipynb": lambda path: write_report(path, path.with_suffix(".html")),
 }
 

@@ -71,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             download_coco(given.source, given.out or project_folder() / "data" / "coco", given.keep)
         else:
             _import_folder(Path(given.source), given.out, given.zero_based, given.copy)
+    except KeyboardInterrupt:
+        sys.exit("lad import: interrupted; run the same command again (a download is resumed)")
     except (ValueError, OSError) as error:
         sys.exit(f"lad import: {one_line(str(error))}")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lad.data.importing.source_files import count_note
 from lad.utils.atomic_io import write_text
 from lad.utils.messages import one_line
 from lad.utils.progress import progress_bar
@@ -158,8 +159,10 @@ def _notes_about_boxes(imported: ImportedSet) -> list[str]:
                 empty.append(image.path)
             elif max(-x0, -y0, x1 - image.size[0], y1 - image.size[1]) > TOLERANCE:
                 clipped.append(image.path)
-    lines = {"without area in their image are left out": empty, "reach outside their image and are clipped": clipped}
-    return [f"{len(paths):,} boxes {line} (first: {paths[0]})" for line, paths in lines.items() if paths]
+    return [
+        *count_note(empty, "boxes without area in their image, left out"),
+        *count_note(clipped, "boxes that reach outside their image, clipped"),
+    ]
 
 
 def _link_or_copy(source: Path, target: Path, copy: bool) -> None:

@@ -13,10 +13,19 @@ SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "valid", "valida
 TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 
+def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Return the files with these suffixes in a folder and its subfolders, sorted; hidden ones are left out."""
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    return sorted(path for path in paths if not _is_hidden(path.relative_to(folder)) and path.is_file())
+
+
 def list_images(folder: Path) -> list[Path]:
     """Return the image files in a folder and its subfolders, sorted; hidden ones are left out."""
-    paths = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted(path for path in paths if not path.name.startswith(".") and path.is_file())
+    return list_files(folder, IMAGE_SUFFIXES)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def image_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -52,8 +61,8 @@ def read_lines(path: Path) -> list[str]:
 
 
 def count_note(paths: Sequence[Path], what: str) -> list[str]:
-    """Return a line like "3 images have … (first: a.jpg)", or none for no paths."""
-    return [f"{len(paths):,} {what} (first: {format_path(paths[0])})"] if paths else []
+    """Return a line like "images without objects: 3 (first: a.jpg)", or none for no paths."""
+    return [f"{what}: {len(paths):,} (first: {format_path(paths[0])})"] if paths else []
 
 
 def first_existing(paths: Iterable[Path]) -> Path | None:

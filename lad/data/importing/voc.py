@@ -14,7 +14,14 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import parse
 
 from lad.data.importing.coco_folder import ImportedImage, ImportedObject, ImportedSet
-from lad.data.importing.source_files import SPLIT_FOLDERS, count_note, first_existing, image_sizes, list_images
+from lad.data.importing.source_files import (
+    SPLIT_FOLDERS,
+    count_note,
+    first_existing,
+    image_sizes,
+    list_files,
+    list_images,
+)
 from lad.data.importing.source_files import read_lines as _read_lines
 from lad.utils.messages import format_path, format_value, one_line
 from lad.utils.progress import progress_bar
@@ -25,7 +32,7 @@ Files = list[tuple[Path, Path | None]]  # of a split: each image and its XML
 
 def is_voc(folder: Path) -> bool:
     """Return whether a folder has XML files."""
-    return next(folder.rglob("*.xml"), None) is not None
+    return bool(list_files(folder, (".xml",)))
 
 
 def read_voc(folder: Path, zero_based: bool = False) -> ImportedSet:
@@ -59,10 +66,10 @@ def read_voc(folder: Path, zero_based: bool = False) -> ImportedSet:
     }
     objects = [item for images in splits.values() for image in images for item in image.objects]
     without_xml = [image for pairs in files.values() for image, xml in pairs if xml is None]
-    notes += count_note(without_xml, "images have no XML file and are imported without objects")
+    notes += count_note(without_xml, "images without an XML file, imported without objects")
     difficult = sum(item.flags.get("difficult", 0) for item in objects)
     if difficult:
-        notes.append(f"{difficult:,} objects are marked difficult; they are kept as ordinary objects")
+        notes.append(f"objects marked difficult, kept as ordinary objects: {difficult:,}")
     return ImportedSet(sorted({item.name for item in objects}), splits, notes)
 
 
@@ -91,7 +98,7 @@ def _listed_files(root: Path, annotations: Path) -> tuple[dict[str, Files], list
     if lists:
         used = {xml for pairs in files.values() for _, xml in pairs}
         unlisted = [xml for xml in xmls.values() if xml not in used]
-        return files, count_note(unlisted, "XML files are in no list of ImageSets/Main and are not imported")
+        return files, count_note(unlisted, "XML files in no list of ImageSets/Main, not imported")
     return _pair(list_images(folder), xmls.values())
 
 
@@ -121,7 +128,7 @@ def _files_beside(root: Path) -> tuple[dict[str, Files], list[str]]:
     files: dict[str, Files] = {}
     notes: list[str] = []
     for split, folder in known.items():
-        pairs, of_split = _pair(list_images(folder), sorted(folder.rglob("*.xml")))
+        pairs, of_split = _pair(list_images(folder), list_files(folder, (".xml",)))
         files[split] = pairs["train"]
         notes += of_split
     return files, notes
@@ -146,7 +153,7 @@ def _pair(images: list[Path], xmls: Iterable[Path]) -> tuple[dict[str, Files], l
         else:
             orphans.append(xml)
     pairs = [(image, xml_of.get(image)) for image in images] if xml_of else []
-    return {"train": pairs}, count_note(orphans, "XML files have no image of the same name and are not imported")
+    return {"train": pairs}, count_note(orphans, "XML files without an image of the same name, not imported")
 
 
 def _read_image(root: Path, image: Path, xml: Path | None, zero_based: bool) -> ImportedImage:

@@ -94,9 +94,9 @@ def _notes(folder: Path, labels: Mapping[Path, Path], unlabeled: list[Path], pol
     orphans = sorted(path for parent in folders for path in parent.glob("*.txt") if path not in used)
     orphans = [path for path in orphans if path.name != "classes.txt"]
     return [
-        *count_note(unlabeled, "images have no label file and are imported without objects"),
-        *count_note(orphans, "label files have no image and are not imported"),
-        *count_note(polygons, "polygons or rotated boxes became the boxes that enclose them"),
+        *count_note(unlabeled, "images without a label file, imported without objects"),
+        *count_note(orphans, "label files without an image, not imported"),
+        *count_note(polygons, "polygons and rotated boxes that became the boxes that enclose them"),
     ]
 
 

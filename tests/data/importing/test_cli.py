@@ -40,8 +40,8 @@ def test_a_coco_folder_is_written_and_what_it_has_is_printed(source, tmp_path, c
     assert dog["bbox"] == [0, 0, 10, 20] and dog["area"] == 200 and dog["iscrowd"] == 0 and dog["truncated"] == 1
     assert cat["bbox"] == [60, 0, 20, 40] and (cat["image_id"], cat["category_id"], cat["id"]) == (2, 1, 2)
     assert capsys.readouterr().out.splitlines() == [
-        f"1 boxes without area in their image are left out (first: {source / 'b.png'})",
-        f"1 boxes reach outside their image and are clipped (first: {source / 'b.png'})",
+        f"boxes without area in their image, left out: 1 (first: {source / 'b.png'})",
+        f"boxes that reach outside their image, clipped: 1 (first: {source / 'b.png'})",
         "no images for validation: training holds out a part of the training images",
         f"written to {tmp_path / 'out'}: train 2 images, 2 objects; 2 classes",
     ]
@@ -109,3 +109,20 @@ def test_only_coco_has_a_default_folder(source, capsys):
     with pytest.raises(SystemExit) as stop:
         main([str(source)])
     assert stop.value.code == 2 and "required: OUT" in capsys.readouterr().err
+
+
+def test_hidden_files_of_other_programs_are_not_annotations(source, tmp_path, capsys):
+    (source / ".idea").mkdir()
+    (source / ".idea" / "workspace.xml").write_text("<project/>")
+    Image.new("RGB", (80, 40)).save(source / ".a.png")
+    main([str(source), str(tmp_path / "out")])
+    assert "train 2 images" in capsys.readouterr().out
+
+
+def test_an_interruption_is_one_line_and_nothing_is_left(source, tmp_path, capsys, monkeypatch):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(coco_folder, "_link_or_copy", interrupt)
+    assert "interrupted; run the same command again" in error_line([str(source), str(tmp_path / "out")], capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]

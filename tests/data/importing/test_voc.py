@@ -93,7 +93,7 @@ def test_difficult_objects_are_kept_and_counted_and_truncated_ones_kept(flat):
     imported = read_voc(flat)
     objects = [item for image in imported.splits["train"] for item in image.objects]
     assert [dict(item.flags) for item in objects] == [{}, *[{"difficult": 1, "truncated": 1}] * 2]
-    assert imported.notes == ["2 objects are marked difficult; they are kept as ordinary objects"]
+    assert imported.notes == ["objects marked difficult, kept as ordinary objects: 2"]
 
 
 def test_the_parts_of_an_object_are_not_objects(flat):
@@ -153,8 +153,8 @@ def test_images_and_xml_files_without_the_other_are_counted(flat):
     imported = read_voc(flat)
     assert [len(image.objects) for image in imported.splits["train"]] == [1, 0]
     assert imported.notes == [
-        f"1 XML files have no image of the same name and are not imported (first: {flat / 'c.xml'})",
-        f"1 images have no XML file and are imported without objects (first: {flat / 'b.jpg'})",
+        f"XML files without an image of the same name, not imported: 1 (first: {flat / 'c.xml'})",
+        f"images without an XML file, imported without objects: 1 (first: {flat / 'b.jpg'})",
     ]
 
 
@@ -175,7 +175,7 @@ def test_the_lists_of_voc_make_the_splits(tmp_path):
     assert file_names(tmp_path) == {"train": ["b.jpg"], "val": ["a.jpg"]}
     assert imported.class_names == ["class a", "class b"]
     assert imported.notes == [
-        "1 XML files are in no list of ImageSets/Main and are not imported "
+        "XML files in no list of ImageSets/Main, not imported: 1 "
         f"(first: {tmp_path / 'VOC2012' / 'Annotations' / 'c.xml'})"
     ]
 

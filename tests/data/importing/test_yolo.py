@@ -77,7 +77,7 @@ def test_polygons_and_rotated_boxes_become_the_boxes_that_enclose_them(folder, c
     set_line(folder, f"1 {corners}")
     assert objects(folder)[1] == ("dog", (20, 10, 60, 30))
     (note,) = read_yolo(folder).notes
-    assert note.startswith("1 polygons or rotated boxes became the boxes that enclose them (first: ")
+    assert note.startswith("polygons and rotated boxes that became the boxes that enclose them: 1 (first: ")
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ def test_images_and_labels_without_the_other_are_counted(folder):
     imported = read_yolo(folder)
     assert [len(image.objects) for image in imported.splits["train"]] == [1, 0]
     assert imported.notes == [
-        f"1 images have no label file and are imported without objects (first: {folder / 'images/train/b.jpg'})",
-        f"1 label files have no image and are not imported (first: {folder / 'labels/train/c.txt'})",
+        f"images without a label file, imported without objects: 1 (first: {folder / 'images/train/b.jpg'})",
+        f"label files without an image, not imported: 1 (first: {folder / 'labels/train/c.txt'})",
     ]
 
 
