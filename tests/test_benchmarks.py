@@ -60,6 +60,10 @@ def test_explorer_measures_response_times(rows):
     ]  # fmt: skip
 
 
+def test_figures_measures_every_figure_of_one_image(rows):
+    assert len(rows("figures", "--gts", "2", "70", "--rounds", "1")) == 10
+
+
 def test_busy_measures_an_epoch_beside_busy_processes(rows):
     small = ("--student", "r18", "--images", "16", "--rounds", "1", "--threads", "1")
     assert rows("busy", *small) == ["1", "1", "1"]

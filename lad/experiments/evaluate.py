@@ -35,6 +35,7 @@ from lad.models.detector import Configuration, Detector
 from lad.models.serialization import load_detector
 from lad.models.zoo import checkpoint_file, is_published, published_checkpoint
 from lad.training.devices import find_accelerator
+from lad.utils.class_labels import class_labels
 from lad.utils.download import sha256_of
 from lad.utils.memory import keep_freed_memory
 from lad.utils.messages import given_values
@@ -261,6 +262,7 @@ def _collect_images(
     for kind, box in [*zip(kinds, report.confident_results, strict=True), *(("missed", gt) for gt in missed)]:
         if kind != "crowd":
             boxes_of[box["image_id"]].append((kind, box))
+    label_of = dict(zip(report.class_names, class_labels([*report.class_names.values()]), strict=True))
     images = []
     for index in indices:
         boxes = boxes_of[report.dataset.annotations.records[index].image_id]
@@ -270,7 +272,7 @@ def _collect_images(
                 pixels=report.dataset.pixels(index),
                 boxes=[[x, y, x + width, y + height] for x, y, width, height in (box["bbox"] for _, box in boxes)],
                 kinds=[kind for kind, _ in boxes],
-                texts=[_caption(report.class_names[box["category_id"]], box.get("score")) for _, box in boxes],
+                texts=[_caption(label_of[box["category_id"]], box.get("score")) for _, box in boxes],
                 title=" · ".join(f"{count[kind]} {kind}" for kind in BOX_KINDS if count[kind]),
             )
         )

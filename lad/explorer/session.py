@@ -1,5 +1,6 @@
 """Explorer session: loads the networks, runs them on one image, and caches their assignments."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -241,7 +242,12 @@ def gt_names(view: ExplorerView) -> list[str]:
     """Return a name for each gt: "your box" or its class, numbered where several have the same."""
     names = [view.class_names[label] for label in view.batch.targets.labels.tolist()]
     names[:1] = ["your box"] if view.has_user_box else names[:1]
-    return [name if names.count(name) == 1 else f"{name} {names[:i].count(name) + 1}" for i, name in enumerate(names)]
+    total, so_far = Counter(names), Counter[str]()
+    numbered = []
+    for name in names:
+        so_far[name] += 1
+        numbered.append(name if total[name] == 1 else f"{name} {so_far[name]}")
+    return numbered
 
 
 def _untrained_detector(data: str, class_names: tuple[str, ...]) -> Detector:

@@ -1,5 +1,6 @@
 """Explorer state: the current configuration and view, and the figures and tables drawn from them; knows no widgets."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from lad.explorer.session import (
 from lad.figures.assignment import draw_mixtures
 from lad.figures.explorer import draw_cost_maps, draw_positives
 from lad.figures.history import save_animation
+from lad.utils.class_labels import class_labels
 from lad.utils.progress import log
 
 CURRENT_WEIGHTS = "current"  # title of a network without saved epochs
@@ -132,7 +134,7 @@ def draw_view(view: ExplorerView, config: ExplorerConfig, title: str = "") -> di
     targets, gt = view.batch.targets, view.gt
     anchors = view.analyses["student"].anchors
     levels = [level - LEVELS[0] for level in config.levels]
-    names = gt_names(view)
+    names = gt_names(replace(view, class_names=class_labels(view.class_names)))
     costs = {name: cost_map(analysis, targets, gt) for name, analysis in view.analyses.items()}
     figures = {
         "picture": draw_positives(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from lad.analysis.assignment import AssignmentAnalysis, agreement
 from lad.assigners import PAA
-from lad.figures.dots import LEVELS, MARKER_SIZE
+from lad.figures.captions import draw_captions
+from lad.figures.dots import LEVELS, MARKER_SIZE, draw_lines, draw_markers
 from lad.figures.style import (
     BOTH,
     DPI,
@@ -28,17 +30,20 @@ from lad.figures.style import (
     TITLE,
     WIDTH,
     add_legend_rows,
-    draw_box,
-    draw_captions,
+    crowd_scale,
+    draw_boxes,
     image_grid,
     network_color,
     panel_width,
-    plain_text,
     show_image,
     wrapped,
 )
+from lad.figures.text import plain_text
 from lad.geometry import STRIDES, Anchors
 from lad.structures import Targets
+from lad.utils.class_labels import shorten
+
+MAX_GT_NAME = 30  # letters of a gt's name in a title
 
 
 @plain_text
@@ -104,7 +109,7 @@ def draw_mixtures(analyses: Mapping[str, AssignmentAnalysis], gt: int, gt_name: 
         ax = figure.add_axes(
             (left / total_width, bottom / total_height, (width - 0.65) / total_width, 2.1 / total_height)
         )
-        title = f"{name}: {gt_name or f'gt {gt}'}"
+        title = f"{name}: {shorten(gt_name, MAX_GT_NAME) or f'gt {gt}'}"
         ax.set_title(f"{title}\n{subtitle}" if subtitle else title, fontsize=TITLE)
         ax.spines[["top", "right"]].set_visible(False)
         if not analysis.count[gt]:
@@ -175,16 +180,15 @@ def _draw_positives(
     ax: Axes, anchors: Anchors, gt_index: Tensor, targets: Targets, color: str, width: float
 ) -> np.ndarray:
     """Draw the positives of gt_index [A] in axes `width` inches wide; return the dots' x, y and area [P, 3]."""
-    dots = np.zeros((0, 3))
-    for anchor in (gt_index >= 0).nonzero().flatten().tolist():
-        x, y = anchors.center[anchor].tolist()
-        box = targets.boxes[gt_index[anchor]]
-        gt_center = (box[:2] + box[2:]) / 2
-        ax.plot([x, gt_center[0]], [y, gt_center[1]], color=color, lw=0.6, alpha=0.6)
-        size = _marker_size(int(anchors.level[anchor]), width)
-        ax.scatter(x, y, s=size, color=color, alpha=0.75, linewidths=0.6, edgecolors="white", zorder=3, clip_on=False)
-        dots = np.vstack([dots, (x, y, size)])
-    return dots
+    anchor = (gt_index >= 0).nonzero().flatten()
+    if not len(anchor):
+        return np.zeros((0, 3))
+    num_gts = int((targets.image == targets.image[gt_index[anchor[0]]]).sum())
+    draw_lines(ax, anchors.center[anchor], targets.boxes[gt_index[anchor]], color, 0.6, num_gts)
+    sizes = np.array(MARKER_SIZE)[anchors.level[anchor].numpy()] * (width / PANEL) * crowd_scale(num_gts)
+    x, y = anchors.center[anchor].numpy().T
+    draw_markers(ax, x, y, sizes, to_rgba(color, 0.75), num_gts)
+    return np.column_stack([x, y, sizes])
 
 
 def _draw_gts(
@@ -198,11 +202,10 @@ def _draw_gts(
     """Draw the gt boxes of one image and, given the gt index [A] of its anchors, the number of positives of each."""
     gts = (targets.image == image).nonzero().flatten().tolist()
     boxes = targets.boxes[gts].tolist()
-    for box in boxes:
-        draw_box(ax, box, GT)
+    draw_boxes(ax, boxes, GT)
     if gt_index is not None:
-        counts = [str(int((gt_index == gt).sum())) for gt in gts]
-        draw_captions(ax, boxes, counts, [GT] * len(gts), IMAGE_SHARE * width, dots)
+        num_positives = torch.bincount(gt_index[gt_index >= 0], minlength=len(targets.boxes))[gts]
+        draw_captions(ax, boxes, list(map(str, num_positives.tolist())), [GT] * len(gts), IMAGE_SHARE * width, dots)
 
 
 def _draw_agreement(

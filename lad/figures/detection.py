@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from lad.evaluation.error_analysis import ERROR_TYPES, SIZES, EvaluatedImage
+from lad.figures.captions import draw_captions
 from lad.figures.style import (
     DPI,
     GT,
@@ -19,17 +20,18 @@ from lad.figures.style import (
     PAGE,
     STUDENT,
     TITLE,
-    draw_box,
-    draw_captions,
+    draw_boxes,
     empty_figure,
     image_grid,
     network_color,
     panel_width,
-    plain_text,
     show_image,
     wrapped,
 )
+from lad.figures.text import plain_text
+from lad.geometry import box_area
 from lad.structures import Detections, Targets
+from lad.utils.class_labels import class_labels
 
 KIND_COLORS = {
     "correct": "#009E73",
@@ -40,7 +42,7 @@ KIND_COLORS = {
     "missed": GT,
     "detection": STUDENT,
 }
-MAX_LABELS = 12  # captions in one image; more would hide it
+MAX_LABELS = 12  # captions with a class's name in one image; more would hide it
 
 
 @plain_text
@@ -54,7 +56,8 @@ def draw_detections(
 ) -> Figure:
     """Draw a row for each image: its ground truth, then each network's detections.
 
-    Class and score are written at the boxes if there are at most `MAX_LABELS` of them.
+    Class and score are written at up to `MAX_LABELS` boxes of each image, those of the highest scores and the largest
+    gts.
 
     Args:
         images: [N, 3, H, W], normalized and padded.
@@ -67,6 +70,7 @@ def draw_detections(
     columns = ["ground truth", *detections]
     figure, axes = image_grid(columns, targets.image_hw, above=0.08, below=0.25)
     width = panel_width(len(columns), len(images))
+    labels_of_classes = class_labels(class_names)
     for row, image in enumerate(images):
         for column, name in enumerate(columns):
             ax = axes[row, column]
@@ -74,18 +78,19 @@ def draw_detections(
             if name == "ground truth":
                 in_image = targets.image == row
                 boxes, labels = targets.boxes[in_image], targets.labels[in_image]
-                texts, color = [class_names[label] for label in labels], GT
+                texts, color, importance = [labels_of_classes[label] for label in labels], GT, box_area(boxes).tolist()
             else:
                 of_image = detections[name][row]
                 shown = of_image.scores >= min_score
                 boxes, labels, scores = of_image.boxes[shown], of_image.labels[shown], of_image.scores[shown]
-                names = (network_class_names or {}).get(name, class_names)
+                names = class_labels((network_class_names or {}).get(name, class_names))
                 texts = [f"{names[label]} {score:.2f}" for label, score in zip(labels, scores, strict=True)]
-                color = network_color(name)
-            for box in reversed(boxes.tolist()):  # the highest score on top
-                draw_box(ax, box, color)
-            if len(texts) <= MAX_LABELS:
-                draw_captions(ax, boxes.tolist(), texts, [color] * len(texts), IMAGE_SHARE * width)
+                color, importance = network_color(name), scores.tolist()
+            draw_boxes(ax, boxes.flip(0).tolist(), color)  # the highest score on top
+            draw_captions(
+                ax, boxes.tolist(), texts, [color] * len(texts), IMAGE_SHARE * width,
+                importance=importance, max_captions=MAX_LABELS,
+            )  # fmt: skip
             if row == 0:
                 ax.set_title(wrapped(name, width), color=color, fontsize=TITLE)
     return figure
@@ -113,11 +118,9 @@ def draw_evaluated(images: Sequence[EvaluatedImage]) -> Figure:
     axes = figure.subplots(rows, columns, squeeze=False, height_ratios=heights).ravel()
     for ax, image in zip(axes, images, strict=False):
         ax.imshow(image.pixels)
-        for box, kind in zip(image.boxes, image.kinds, strict=True):
-            draw_box(ax, box, KIND_COLORS[kind], is_dashed=kind == "missed")
-        if len(image.boxes) <= MAX_LABELS:
-            colors = [KIND_COLORS[kind] for kind in image.kinds]
-            draw_captions(ax, image.boxes, image.texts, colors, IMAGE_SHARE * width)
+        colors = [KIND_COLORS[kind] for kind in image.kinds]
+        draw_boxes(ax, image.boxes, colors, ["--" if kind == "missed" else "-" for kind in image.kinds])
+        draw_captions(ax, image.boxes, image.texts, colors, IMAGE_SHARE * width, max_captions=MAX_LABELS)
         ax.set_title(_wrapped_at_dots(image.title, width), fontsize=TITLE)
     for ax in axes:
         ax.set_axis_off()
@@ -126,9 +129,8 @@ def draw_evaluated(images: Sequence[EvaluatedImage]) -> Figure:
         for kind, color in KIND_COLORS.items()
         if any(kind in image.kinds for image in images)
     ]
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=max(1, min(len(handles), 4)), frameon=False, fontsize=TITLE
-    )
+    legend_columns = max(1, min(len(handles), 2 * columns, 4))
+    figure.legend(handles=handles, loc="outside lower center", ncols=legend_columns, frameon=False, fontsize=TITLE)
     return figure
 
 

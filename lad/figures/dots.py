@@ -1,6 +1,7 @@
 """Dots of positives on an image, in the color of their source, and the legend that explains them."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,10 +10,23 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from torch import Tensor
 
 from lad.analysis.positives import SOURCES, Positives
-from lad.figures.style import BOTH, NEITHER, STUDENT, TEACHER, add_legend_rows, network_color
-from lad.geometry import STRIDES, Anchors
+from lad.figures.style import (
+    BOTH,
+    GT,
+    MAX_VECTOR_SHAPES,
+    NEITHER,
+    STUDENT,
+    TEACHER,
+    add_legend_rows,
+    crowd_scale,
+    draw_box,
+    draw_boxes,
+    network_color,
+)
+from lad.geometry import STRIDES, Anchors, box_area
 from lad.structures import Targets
 
 ALL_LEVELS = range(len(STRIDES))
@@ -38,14 +52,47 @@ def draw_dots(
     """
     if not len(positives.anchor):
         return
-    center, box = anchors.center[positives.anchor], targets.boxes[positives.gt]
-    gt_center = (box[:, :2] + box[:, 2:]) / 2
-    colors = source_colors(positives)
-    lines = list(torch.stack([center, gt_center], dim=1).numpy())
-    ax.add_collection(LineCollection(lines, colors=colors, lw=0.6, alpha=0.7 * alpha))
+    colors, num_gts = source_colors(positives), len(targets.boxes)
+    draw_lines(ax, anchors.center[positives.anchor], targets.boxes[positives.gt], colors, 0.7 * alpha, num_gts)
     x, y, sizes = dot_geometry(anchors, positives, scale).T
-    shades = [to_rgba(color, alpha) for color in colors]
-    ax.scatter(x, y, s=sizes, c=shades, lw=0.6, edgecolors="white", zorder=3, clip_on=False)
+    draw_markers(ax, x, y, sizes, [to_rgba(color, alpha) for color in colors], num_gts)
+
+
+def draw_lines(
+    ax: Axes, points: Tensor, boxes: Tensor, colors: str | Sequence[str], alpha: float, num_gts: int
+) -> None:
+    """Draw a line from each point [P, 2] to the center of its box [P, 4], thinner in an image with many gts."""
+    lines = torch.stack([points, (boxes[:, :2] + boxes[:, 2:]) / 2], dim=1)
+    ax.add_collection(
+        LineCollection(
+            list(lines.numpy()), colors=colors, lw=0.6 * crowd_scale(num_gts), alpha=alpha,
+            rasterized=len(lines) > MAX_VECTOR_SHAPES,
+        )
+    )  # fmt: skip
+
+
+def draw_markers(
+    ax: Axes, x: np.ndarray, y: np.ndarray, sizes: np.ndarray, colors: Sequence[Any], num_gts: int
+) -> None:
+    """Draw dots of the given areas in points², with a white rim that is thinner in an image with many gts."""
+    ax.scatter(
+        x, y, s=sizes, color=colors, lw=0.6 * crowd_scale(num_gts), edgecolors="white", zorder=3, clip_on=False,
+        rasterized=len(x) > MAX_VECTOR_SHAPES,
+    )  # fmt: skip
+
+
+def draw_gts(ax: Axes, boxes: Sequence[Sequence[float]], chosen: int | None, width: float, chosen_width: float) -> None:
+    """Draw gt boxes, lines in points wide; if one of them is chosen, it is drawn last and the others are dashed."""
+    others = [box for row, box in enumerate(boxes) if row != chosen]
+    draw_boxes(ax, others, GT, "-" if chosen is None else "--", width)
+    if chosen is not None:
+        draw_box(ax, boxes[chosen], GT, chosen_width)
+
+
+def importance(targets: Targets, chosen: int | None) -> Tensor:
+    """Return how important the caption of each gt is, [T]: its area, and infinite for the chosen one."""
+    is_chosen = torch.arange(len(targets.boxes)) == (-1 if chosen is None else chosen)
+    return torch.where(is_chosen, torch.inf, box_area(targets.boxes))
 
 
 def dot_geometry(anchors: Anchors, positives: Positives, scale: float = DOT_SCALE) -> np.ndarray:

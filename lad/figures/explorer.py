@@ -6,22 +6,25 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from lad.analysis.positives import SOURCES, Positives
+from lad.figures.captions import draw_captions
 from lad.figures.dots import (
     ALL_LEVELS,
     BOLD_ALPHA,
+    DOT_SCALE,
     LEVELS,
     MARKER_SIZE,
     PALE_ALPHA,
     add_positives_legend,
     dot_geometry,
     draw_dots,
+    draw_gts,
+    importance,
     source_colors,
 )
 from lad.figures.style import (
@@ -32,13 +35,14 @@ from lad.figures.style import (
     NEITHER,
     TITLE,
     WIDTH,
+    crowd_scale,
     draw_box,
-    draw_captions,
+    draw_boxes,
     empty_figure,
     network_color,
-    plain_text,
     show_image,
 )
+from lad.figures.text import plain_text
 from lad.geometry import STRIDES, Anchors, box_iou
 from lad.structures import Targets
 
@@ -88,19 +92,21 @@ def draw_positives(
     shown = positives.select(torch.isin(anchors.level[positives.anchor], torch.tensor(list(levels))))
     is_chosen = torch.ones_like(shown.gt, dtype=torch.bool) if gt is None else shown.gt == gt
     chosen = shown.select(is_chosen)
-    draw_dots(ax, anchors, targets, shown.select(~is_chosen), PALE_ALPHA)
-    draw_dots(ax, anchors, targets, chosen, BOLD_ALPHA)
+    rows = sorted(range(len(targets.boxes)), key=lambda row: row != gt)  # the caption of the chosen gt is placed first
+    scale = DOT_SCALE * crowd_scale(len(rows))
+    draw_dots(ax, anchors, targets, shown.select(~is_chosen), PALE_ALPHA, scale)
+    draw_dots(ax, anchors, targets, chosen, BOLD_ALPHA, scale)
     if show_anchors:
-        _draw_boxes(ax, anchors.boxes[chosen.anchor], source_colors(chosen), "-")
+        draw_boxes(ax, anchors.boxes[chosen.anchor].tolist(), source_colors(chosen), "-", 0.8, alpha=0.8, zorder=2)
     for name, boxes in predicted.items():
-        _draw_boxes(ax, boxes, network_color(name), "--")
-    rows = list(range(len(targets.boxes)))
-    for row, box in enumerate(targets.boxes.tolist()):
-        draw_box(ax, box, GT, is_dashed=gt is not None and row != gt, width=2.2 if row == gt else 1.2)
-    rows.sort(key=lambda row: row != gt)  # the caption of the chosen gt is placed first
+        draw_boxes(ax, boxes.tolist(), network_color(name), "--", 0.8, alpha=0.8, zorder=2)
+    draw_gts(ax, targets.boxes.tolist(), gt, 1.2, 2.2)
     counts = torch.bincount(shown.gt, minlength=len(rows)).tolist()
     texts = [f"{gt_names[row]}: {counts[row]}" if gt_names else str(counts[row]) for row in rows]
-    draw_captions(ax, targets.boxes[rows].tolist(), texts, [GT] * len(rows), WIDTH, dot_geometry(anchors, shown))
+    dots = dot_geometry(anchors, shown, scale)
+    draw_captions(
+        ax, targets.boxes[rows].tolist(), texts, [GT] * len(rows), WIDTH, dots, importance(targets, gt)[rows].tolist()
+    )
     name = "all objects" if gt is None else gt_names[gt] if gt_names else f"gt {gt}"
     heading = f"{f'{title}, {name}' if title else name}: {_count_by_source(chosen)}"
     ax.set_title(heading, fontsize=min(TITLE, TITLE * MAX_TITLE_LETTERS / len(heading)), loc="left", pad=4)
@@ -211,14 +217,6 @@ def draw_anchors(
             fontsize=TITLE,
         )
     return figure
-
-
-def _draw_boxes(ax: Axes, boxes: Tensor, colors: str | list[str], style: str) -> None:
-    """Draw the outlines of boxes [P, 4] in a line style of matplotlib."""
-    patches = [Rectangle((x0, y0), x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes.tolist()]
-    ax.add_collection(
-        PatchCollection(patches, facecolors="none", edgecolors=colors, lw=0.8, ls=style, alpha=0.8, zorder=2)
-    )
 
 
 def _draw_level(

@@ -14,7 +14,17 @@ from PIL import Image
 from torch import Tensor
 
 from lad.analysis.positives import NEITHER, Positives
-from lad.figures.dots import ALL_LEVELS, BOLD_ALPHA, PALE_ALPHA, add_positives_legend, dot_geometry, draw_dots
+from lad.figures.captions import draw_captions
+from lad.figures.dots import (
+    ALL_LEVELS,
+    BOLD_ALPHA,
+    PALE_ALPHA,
+    add_positives_legend,
+    dot_geometry,
+    draw_dots,
+    draw_gts,
+    importance,
+)
 from lad.figures.style import (
     DPI,
     GT,
@@ -22,13 +32,12 @@ from lad.figures.style import (
     MAX_ASPECT,
     TITLE,
     WIDTH,
-    draw_box,
-    draw_captions,
-    plain_text,
+    crowd_scale,
     show_image,
     to_image,
     wrapped,
 )
+from lad.figures.text import plain_text
 from lad.geometry import Anchors
 from lad.structures import Targets
 from lad.utils.atomic_io import atomic_write
@@ -123,14 +132,15 @@ def _draw_panel(
 ) -> None:
     """Draw the positives, boxes and counts of a panel, `width` inches wide."""
     is_chosen = torch.ones_like(positives.gt, dtype=torch.bool) if gt is None else positives.gt == gt
-    draw_dots(ax, anchors, targets, positives.select(~is_chosen), PALE_ALPHA, DOT_SCALE)
-    draw_dots(ax, anchors, targets, positives.select(is_chosen), BOLD_ALPHA, DOT_SCALE)
     boxes = targets.boxes.tolist()
-    for row, box in enumerate(boxes):
-        draw_box(ax, box, GT, is_dashed=gt is not None and row != gt, width=1.6 if row == gt else 0.9)
+    scale = DOT_SCALE * crowd_scale(len(boxes))
+    draw_dots(ax, anchors, targets, positives.select(~is_chosen), PALE_ALPHA, scale)
+    draw_dots(ax, anchors, targets, positives.select(is_chosen), BOLD_ALPHA, scale)
+    draw_gts(ax, boxes, gt, 0.9, 1.6)
     counts = torch.bincount(positives.gt, minlength=len(boxes)).tolist()
-    dots = dot_geometry(anchors, positives, DOT_SCALE)
-    draw_captions(ax, boxes, list(map(str, counts)), [GT] * len(boxes), width, dots)
+    dots = dot_geometry(anchors, positives, scale)
+    texts, colors = list(map(str, counts)), [GT] * len(boxes)
+    draw_captions(ax, boxes, texts, colors, width, dots, importance(targets, gt).tolist())
 
 
 def _pad_to_same_size(images: list[Image.Image]) -> list[Image.Image]:

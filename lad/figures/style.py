@@ -1,4 +1,4 @@
-"""Style of all figures: colors with one meaning, grids of images, boxes, captions, legends, and SVG for pages.
+"""Style of all figures: colors with one meaning, grids of images, boxes, legends, and SVG for pages.
 
 The colors can be distinguished by color-blind readers (Okabe and Ito's palette).
 """
@@ -14,10 +14,9 @@ import torch
 from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
-from matplotlib.textpath import text_to_path
 from PIL import Image
 from torch import Tensor
 
@@ -37,8 +36,9 @@ TITLE = 9  # points, the font size of titles
 CAPTION = 8
 LEGEND_ROW = 0.25  # inches
 
-# Decorates the functions that draw names of classes, runs and files: a $ in a name does not start a formula.
-plain_text = rc_context({"text.parse_math": False})
+CROWD = 60  # objects in one image; with more of them, lines are thinner and dots smaller
+MIN_CROWD_SCALE = 0.35
+MAX_VECTOR_SHAPES = 2000  # of one artist; more are an image in an SVG, which would be megabytes and slow to draw
 
 ROW_COLORS = {"teacher": TEACHER, "baseline": STUDENT, "LAD": DISTILLED}  # rows of tables
 PALETTE = (STUDENT, TEACHER, BOTH, DISTILLED, CO_TEACHER, "#56B4E9", NEITHER, GT)
@@ -175,67 +175,37 @@ def show_image(ax: Axes, image: Tensor | np.ndarray, image_hw: Tensor) -> None:
     ax.set_axis_off()
 
 
-def draw_box(ax: Axes, box: Sequence[float], color: str, is_dashed: bool = False, width: float = 1.2) -> None:
+def draw_box(ax: Axes, box: Sequence[float], color: str, width: float = 1.2) -> None:
     """Draw the outline of a box [x0, y0, x1, y1], `width` points wide."""
     x0, y0, x1, y1 = box
-    line = {"edgecolor": color, "lw": width, "ls": "--" if is_dashed else "-"}
-    ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, **line))  # type: ignore[arg-type]
+    ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, lw=width))
 
 
-def draw_captions(
+def draw_boxes(
     ax: Axes,
     boxes: Sequence[Sequence[float]],
-    texts: Sequence[str],
-    colors: Sequence[str],
-    inches: float,
-    dots: np.ndarray | None = None,
+    colors: str | Sequence[str],
+    styles: str | Sequence[str] = "-",
+    widths: float | Sequence[float] = 1.2,
+    alpha: float = 1,
+    zorder: float = 1,
 ) -> None:
-    """Draw a caption at each box, within the image.
+    """Draw the outlines of boxes [x0, y0, x1, y1] as one artist, as one for each would take seconds for hundreds.
 
-    A caption is in the upper left corner of its box, or at another side where it would hide fewer captions and dots.
-
-    Args:
-        ax: The axes to draw on.
-        boxes: The boxes, [x0, y0, x1, y1] each.
-        texts: The caption of each box.
-        colors: The color of each caption.
-        inches: The width of the axes.
-        dots: [P, 3], x, y and area in points² of dots to keep visible.
+    Lines are thinner and paler where boxes are many. Colors, styles and widths are one for all boxes, or one for each.
     """
-    dots = np.zeros((0, 3)) if dots is None else dots
-    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
-    point = max(right - left, (bottom - top) / MAX_ASPECT) / (72 * inches)
-    radius = np.sqrt(dots[:, 2]) / 2 * point
-    height = (1.2 * CAPTION + 2) * point
-    taken: list[tuple[float, float, float, float]] = []
-    for (x0, y0, x1, y1), text, color in zip(boxes, texts, colors, strict=True):
-        width = (_text_width(text) + 3) * point
-        corners = [(x0, y0), (x0, y0 - height), (x0, y1), (x1, y0), (x0 - width, y0), (x0, y1 - height)]
-        next_to_taken = [y for place in taken for y in (place[3], place[1] - height)]
-        corners += [(x, y) for y in sorted(next_to_taken, key=lambda y: abs(y - y0)) for x in (x0, x1 - width)]
-        best, lowest_penalty = (0.0, 0.0, 0.0, 0.0), math.inf
-        for x, y in corners:
-            x, y = max(left, min(x, right - width)), max(top, min(y, bottom - height))
-            place = (x, y, x + width, y + height)
-            hidden = sum(_covered_share(place, other) for other in taken)
-            center = (x + width / 2, y + height / 2)
-            outside = np.maximum(np.abs(dots[:, :2] - center) - (width / 2, height / 2), 0)
-            penalty = 1000 * hidden + float((np.hypot(*outside.T) < radius).sum())
-            if penalty < lowest_penalty:
-                best, lowest_penalty = place, penalty
-        taken.append(best)
-        frame = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}
-        ax.text(
-            best[0] + point, best[1] + point, text, color=color, fontsize=CAPTION, va="top", ha="left", bbox=frame
-        )  # fmt: skip
+    x0, y0, x1, y1 = np.asarray(boxes, dtype=float).reshape(-1, 4).T
+    corners = np.stack([np.stack([x0, x1, x1, x0]), np.stack([y0, y0, y1, y1])]).transpose(2, 1, 0)  # [N, 4, 2]
+    scale = crowd_scale(len(corners))
+    ax.add_collection(
+        PolyCollection(
+            list(corners), facecolors="none", edgecolors=colors, linestyles=styles, alpha=alpha * scale, zorder=zorder,
+            linewidths=scale * np.asarray(widths), joinstyle="miter", rasterized=len(corners) > MAX_VECTOR_SHAPES,
+        ),
+        autolim=False,
+    )  # fmt: skip
 
 
-def _text_width(text: str) -> float:
-    """Return the width of a caption in points."""
-    return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=CAPTION), False)[0])
-
-
-def _covered_share(first: Sequence[float], second: Sequence[float]) -> float:
-    """Compute the share of the first rectangle (x0, y0, x1, y1) that the second covers."""
-    width, height = (max(0.0, min(first[2 + i], second[2 + i]) - max(first[i], second[i])) for i in (0, 1))
-    return width * height / ((first[2] - first[0]) * (first[3] - first[1]))
+def crowd_scale(count: int) -> float:
+    """Return the factor of line widths and of the dots' areas in an image with `count` objects."""
+    return max(MIN_CROWD_SCALE, min(1.0, math.sqrt(CROWD / max(count, 1))))

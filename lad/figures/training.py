@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lad.figures.style import DISTILLED, DPI, GT, NEITHER, PAGE, TITLE, plain_text, series_colors
+from lad.figures.style import DISTILLED, DPI, GT, NEITHER, PAGE, TITLE, series_colors
+from lad.figures.text import plain_text
 
 TRAINING_PANELS = {
     "cls": "classification loss",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -21,7 +22,12 @@ def render(figure: Figure) -> Figure:
 
 
 def dots(ax) -> list[tuple[float, float, str]]:
-    return [(*c.get_offsets()[0].tolist(), to_hex(c.get_facecolor()[0]).upper()) for c in ax.collections]
+    scatters = [collection for collection in ax.collections if isinstance(collection, PathCollection)]
+    return [
+        (*offset, to_hex(scatter.get_facecolor()[0]).upper())
+        for scatter in scatters
+        for offset in scatter.get_offsets().tolist()
+    ]
 
 
 def test_every_positive_is_a_dot_at_its_location_and_every_gt_has_its_count(scene):

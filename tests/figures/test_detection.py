@@ -30,7 +30,8 @@ def test_detections_below_the_threshold_are_not_drawn(scene):
     names = ["circle", "square", "triangle", "star", "cross", "ring"]
     figure = render(figures.draw_detections(batch.images, batch.targets, {"teacher": detections}, names))
     truth, teacher = figure.axes[0], figure.axes[1]
-    assert len(truth.patches) == int((batch.targets.image == 0).sum())
+    (boxes,) = truth.collections
+    assert len(boxes.get_paths()) == int((batch.targets.image == 0).sum())
     assert [text.get_text() for text in teacher.texts] == ["circle 0.90"]
 
 
@@ -52,12 +53,11 @@ def test_every_box_has_the_color_of_its_kind_and_missed_objects_are_dashed():
     image = EvaluatedImage(
         np.zeros((60, 80, 3), np.uint8), boxes, kinds, ["a 0.90", "b 0.60", "c"], "1 correct · 1 missed"
     )
-    (ax,) = (ax for ax in render(figures.draw_evaluated([image])).axes if ax.patches)
-    assert [(*patch.get_xy(), patch.get_width(), patch.get_height()) for patch in ax.patches] == [
-        (0, 0, 10, 10), (5, 5, 15, 15), (30, 10, 20, 30),
-    ]  # fmt: skip
-    assert [to_hex(patch.get_edgecolor()).upper() for patch in ax.patches] == [KIND_COLORS[kind] for kind in kinds]
-    assert [patch.get_linestyle() for patch in ax.patches] == ["-", "-", "--"]
+    (ax,) = (ax for ax in render(figures.draw_evaluated([image])).axes if ax.collections)
+    (drawn,) = ax.collections
+    assert [path.vertices[[0, 2]].ravel().tolist() for path in drawn.get_paths()] == boxes
+    assert [to_hex(color).upper() for color in drawn.get_edgecolors()] == [KIND_COLORS[kind] for kind in kinds]
+    assert [dashes is not None for _, dashes in drawn.get_linestyles()] == [False, False, True]
     assert [text.get_text() for text in ax.texts] == ["a 0.90", "b 0.60", "c"]
     assert ax.get_title() == "1 correct · 1 missed"
 

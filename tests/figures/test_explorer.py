@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection, PatchCollection, PathCollection
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
@@ -111,8 +111,9 @@ def test_the_chosen_gt_is_bold_and_the_others_pale():
     assert dots(bold) == expected(POSITIVES.select(POSITIVES.gt == 1))
     assert dots(pale) == expected(POSITIVES.select(POSITIVES.gt == 0))
     assert max(pale.get_facecolors()[:, 3]) < 0.5 < min(bold.get_facecolors()[:, 3])
-    frames = [(patch.get_linestyle(), patch.get_linewidth()) for patch in ax.patches]
-    assert frames[0][0] == "--" and frames[1][0] == "-" and frames[1][1] > frames[0][1]
+    (others,), (frame,) = of_kind(ax, PolyCollection), ax.patches
+    assert others.get_linestyle()[0][1] and frame.get_linestyle() == "-"
+    assert frame.get_linewidth() > others.get_linewidth()[0]
 
 
 def test_a_pale_dot_has_an_opaque_white_rim():
@@ -151,7 +152,7 @@ def test_the_legend_has_only_sources_with_positives():
 
 def test_anchor_boxes_are_those_of_the_chosen_gts_shown_positives():
     (ax,) = draw_positives(gt=0, show_anchors=True, levels=[0, 4]).axes
-    (boxes,) = of_kind(ax, PatchCollection)
+    boxes = of_kind(ax, PolyCollection)[0]
     boxes_of_gt = ANCHORS.boxes[[40, 55, FIRST[4]]]
     corners = torch.tensor(np.array([path.vertices[[0, 2]].reshape(4) for path in boxes.get_paths()])).float()
     assert torch.equal(corners, boxes_of_gt)
@@ -163,7 +164,7 @@ def test_predicted_boxes_are_dashed_in_their_networks_color():
     predicted = {"student": torch.tensor([[1.0, 2, 30, 40]]), "teacher": torch.tensor([[5.0, 6, 50, 60]] * 3)}
     figure = draw_positives(predicted=predicted)
     (ax,) = figure.axes
-    student, teacher = of_kind(ax, PatchCollection)
+    student, teacher, _ = of_kind(ax, PolyCollection)
     assert student.get_paths()[0].vertices[[0, 2]].tolist() == [[1, 2], [30, 40]]
     assert len(teacher.get_paths()) == 3
     assert {"predicted by the student", "predicted by the teacher"} <= set(legend_texts(figure))
