@@ -23,6 +23,7 @@ from lad.config.groups import (
 )
 from lad.config.profiles import FINE_TUNING_LR, OWN_DATA_SIZES, PROFILES, default_values
 from lad.config.yaml_file import read_values
+from lad.data.augmentation import resolve_augment
 from lad.data.synthetic.shapes import DIFFICULTIES, VERSION
 from lad.distillation.cost_selection import COST_SELECTIONS
 from lad.distillation.methods import METHODS, build_method_options
@@ -66,7 +67,7 @@ class Parameters(
     @model_validator(mode="before")
     @classmethod
     def _resolve_options(cls, values: Any) -> Any:
-        """Fill in the defaults of the assigner's and the method's options, so that they are stored with the run."""
+        """Fill in the defaults of all options by name, so that they are stored with the run."""
         if not isinstance(values, dict):
             return values
         values = dict(values)
@@ -79,6 +80,8 @@ class Parameters(
                 raise ValueError(f"parameter '{kind}_options' = {format_value(options)} must map names to values")
             if isinstance(name, str) and name in entries:
                 values[f"{kind}_options"] = dataclasses.asdict(build(name, options))  # type: ignore[arg-type]  # a pydantic dataclass
+        if "augment" in values:
+            values["augment"] = resolve_augment(values["augment"])
         return values
 
     @model_validator(mode="after")
@@ -120,8 +123,8 @@ class Parameters(
             raise ValueError(f"teacher_cost 'box': assigner '{self.assigner}' has no class_weight to set to 0")
         if self.init is None and any(getattr(self, name) != value for name, value in NO_INIT.items()):
             raise ValueError("init_part, init_partial and init_sha256 are for init; give init, or leave them out")
-        if self.epochs == 0 and (self.ema is not None or self.accumulate > 1):
-            raise ValueError("epochs=0 trains nothing; leave out ema and accumulate")
+        if self.epochs == 0 and (self.ema is not None or self.accumulate > 1 or self.augment):
+            raise ValueError("epochs=0 trains nothing; leave out ema, accumulate and augment")
         if self.epochs == 0 and (self.init is None or self.method != "baseline"):
             raise ValueError("epochs=0 only evaluates the detector of init, with method 'baseline'; give 1 or more")
         if self.cache_teacher is True and self.method != "lad":
@@ -134,6 +137,11 @@ class Parameters(
             raise ValueError(
                 f"cache_teacher needs images of a fixed size, but short_sides holds {len(self.short_sides)} to draw "
                 "from; give one, or cache_teacher=False"
+            )
+        if self.cache_teacher is True and self.augment:
+            raise ValueError(
+                "cache_teacher needs the same image in every epoch, but augment changes it "
+                f"({', '.join(self.augment)}); leave out augment, or cache_teacher"
             )
         if not ASSIGNERS[self.assigner].uses_predictions and METHODS[self.method].learns_assignment:
             usable = ", ".join(name for name, assigner in ASSIGNERS.items() if assigner.uses_predictions)
@@ -180,6 +188,8 @@ class Parameters(
         content = self.model_dump(exclude=set(NOT_HASHED))
         if self.data in DIFFICULTIES:
             content["data"] = f"{self.data}-v{VERSION}"
+        if not self.augment:  # as in versions without it
+            del content["augment"]
         return content
 
     def summary(self) -> str:
@@ -240,8 +250,11 @@ class Parameters(
         Parameters of training have their defaults; with teacher_cost "box", its assignments ignore classes.
         """
         defaults = default_values(self.profile, str(self.teacher))
-        training = {*OptimizationParameters.model_fields, "eval_every", "train_images", "flip"} - {"precision"}
-        unused = {name: defaults.get(name, Parameters.model_fields[name].default) for name in training}
+        training = {*OptimizationParameters.model_fields, "eval_every", "train_images", "flip", "augment"} - {
+            "precision"
+        }
+        fields = Parameters.model_fields
+        unused = {name: defaults.get(name, fields[name].get_default(call_default_factory=True)) for name in training}
         options = self.assigner_options | ({"class_weight": 0} if self.teacher_cost == "box" else {})
         init = {"init": self.teacher_checkpoint, "init_sha256": self.teacher_sha256, "init_partial": False}
         evaluation = {

@@ -121,6 +121,8 @@ class DataParameters(Group):
         test_short_side: Short side of validation images in pixels.
         long_side: Longest side of any image in pixels.
         flip: Probability of a horizontal flip.
+        augment: Augmentations of training images, some of `lad.data.augmentation.AUGMENTATIONS`: a list of names, or a
+            mapping from names to options, for instance {"zoom_out": {"p": 0.3}}.
         train_images: Number of images to train on, the first ones; None uses all.
         bad_images: "stop" or "skip", for an image file that cannot be read.
     """
@@ -130,6 +132,7 @@ class DataParameters(Group):
     test_short_side: int = Field(ge=32, le=10_000)
     long_side: int = Field(ge=32, le=10_000)
     flip: float = Field(default=0.5, ge=0, le=1)
+    augment: dict[str, dict[str, float]] = Field(default_factory=dict)
     train_images: int | None = Field(default=None, ge=1)
     bad_images: Literal["stop", "skip"] = "stop"
 

@@ -27,8 +27,8 @@ class CocoDataset(Dataset[Sample]):
     Args:
         images: Folder of the image files.
         annotations: Their annotations.
-        transform: Called with (image, boxes, False), returns them transformed, with the boolean negated by a flip; see
-            `lad.data.transforms`. None gives float images in [0, 1].
+        transform: Called with (image, boxes, labels, False), returns them transformed, with the boolean negated by a
+            horizontal flip; see `lad.data.transforms`. None gives float images in [0, 1].
     """
 
     def __init__(self, images: Path, annotations: CocoAnnotations, transform: Callable[..., Any] | None = None) -> None:
@@ -46,14 +46,15 @@ class CocoDataset(Dataset[Sample]):
         record = self.annotations.records[index]
         image = tv_tensors.Image(torch.from_numpy(self.pixels(index)).permute(2, 0, 1))
         boxes = tv_tensors.BoundingBoxes(record.boxes, format="XYXY", canvas_size=record.hw, dtype=torch.float32)
+        labels = torch.from_numpy(record.labels)
         if self.transform is not None:
-            image, boxes, is_flipped = self.transform(image, boxes, False)
+            image, boxes, labels, is_flipped = self.transform(image, boxes, labels, False)
         else:
             image, is_flipped = image.float() / 255, False
         return Sample(
             image.as_subclass(torch.Tensor),
             boxes.as_subclass(torch.Tensor),
-            torch.from_numpy(record.labels),
+            labels,
             record.image_id,
             record.hw,
             is_flipped,

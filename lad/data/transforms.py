@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
@@ -71,9 +72,9 @@ class RandomFlip(nn.Module):
         return f"{type(self).__name__}(horizontal)"
 
     def forward(self, *inputs: Any) -> Any:
-        """Return the inputs, all flipped or none: tensors mirrored, a boolean negated."""
+        """Return the inputs, all flipped or none: image and boxes mirrored, a boolean negated; labels stay."""
         if torch.rand(()) < self.probability:
-            inputs = tuple(not value if isinstance(value, bool) else F.horizontal_flip(value) for value in inputs)
+            inputs = tuple(map(_flipped, inputs))
         return inputs if len(inputs) > 1 else inputs[0]
 
 
@@ -119,15 +120,22 @@ def resized_hw(hw: tuple[int, int], short_side: int, long_side: int) -> tuple[in
 def train_transform(short_sides: Sequence[int], long_side: int, flip_probability: float = 0.5) -> v2.Transform:
     """Return the transform of training images: resize (multi-scale for several short sides), flip, normalize.
 
-    Called with (image, boxes, False), it returns in the third place whether it flipped them.
+    Called with (image, boxes, labels, False), it returns in the last place whether it flipped them.
     """
-    return v2.Compose([ResizeKeepRatio(short_sides, long_side), RandomFlip(flip_probability), *_normalize()])
+    return v2.Compose([ResizeKeepRatio(short_sides, long_side), RandomFlip(flip_probability), *normalization()])
 
 
 def eval_transform(short_side: int, long_side: int, flip: bool = False) -> v2.Transform:
     """Return the transform of test images: resize, flip horizontally if `flip`, normalize."""
-    return v2.Compose([ResizeKeepRatio([short_side], long_side), RandomFlip(float(flip)), *_normalize()])
+    return v2.Compose([ResizeKeepRatio([short_side], long_side), RandomFlip(float(flip)), *normalization()])
 
 
-def _normalize() -> list[v2.Transform]:
+def normalization() -> list[v2.Transform]:
+    """Return the last steps of every transform: pixels as floats, normalized by ImageNet's statistics."""
     return [v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
+
+
+def _flipped(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    return F.horizontal_flip(value) if isinstance(value, tv_tensors.TVTensor) else value

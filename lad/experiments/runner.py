@@ -202,6 +202,13 @@ def _train_within_threads(
         if fabric.is_global_zero and parameters.cache_teacher == "auto":
             log(f"{folder.name}: caches the teacher's assignments: all images have one size, so no number changes")
         cache = AssignmentCache(folder, _cache_key(parameters, teacher_of_run, train_set, code), fabric.global_rank)
+    elif (
+        fabric.is_global_zero
+        and parameters.method == "lad"
+        and parameters.cache_teacher == "auto"
+        and parameters.augment
+    ):
+        log(f"{folder.name}: does not cache the teacher's assignments: augment changes the images in every epoch")
     evaluated, metrics = train(parameters, network, teacher, train_set, val_set, fabric, folder, cache, code.digest)
     if fabric.is_global_zero:
         if evaluated is not network:
@@ -288,7 +295,7 @@ def uses_cache(parameters: Parameters, train_set: CocoDataset) -> bool:
     """
     if parameters.cache_teacher != "auto":
         return parameters.cache_teacher
-    if parameters.method != "lad" or len(parameters.short_sides) > 1:
+    if parameters.method != "lad" or len(parameters.short_sides) > 1 or parameters.augment:
         return False
     hw = train_set.annotations.records.hw.unique(dim=0).tolist()
     sizes = {padded_hw(resized_hw(image_hw, parameters.short_sides[0], parameters.long_side)) for image_hw in hw}

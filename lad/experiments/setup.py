@@ -9,6 +9,7 @@ import torch
 from lad.config.checkpoints import NETWORK_FIELDS
 from lad.config.experiment import Parameters
 from lad.data.annotations import read_annotations
+from lad.data.augmentation import augmented_transform
 from lad.data.coco import CocoDataset, find_split
 from lad.data.synthetic.shapes import DIFFICULTIES, data_folder
 from lad.data.transforms import eval_transform, train_transform
@@ -36,9 +37,12 @@ def open_data(parameters: Parameters) -> tuple[CocoDataset, CocoDataset]:
     folder = data_folder(parameters.data)
     images, path = find_split(folder, "train")
     annotations = read_annotations(path)
-    train_set = CocoDataset(
-        images, annotations, train_transform(parameters.short_sides, parameters.long_side, parameters.flip)
-    )
+    sizes_and_flip = parameters.short_sides, parameters.long_side, parameters.flip
+    if parameters.augment:
+        transform = augmented_transform(parameters.augment, *sizes_and_flip)
+    else:
+        transform = train_transform(*sizes_and_flip)
+    train_set = CocoDataset(images, annotations, transform)
     images, path = find_split(folder, "val")
     val_set = CocoDataset(
         images,

@@ -131,7 +131,8 @@ def test_the_evaluation_of_a_teacher_is_the_same_for_all_runs_on_its_data(folder
     first = make_parameters(given).of_teacher()
     for changes in (
         {"seed": 3}, {"epochs": 2}, {"lr": 0.5}, {"student": "r18"}, {"batch_size": 2}, {"method": "solad"},
-        {"train_images": 8}, {"flip": 0}, {"cache_teacher": True}, {"ema": 0.9}, {"width": 0.5},
+        {"train_images": 8}, {"flip": 0}, {"augment": ["zoom_out"]}, {"cache_teacher": True}, {"ema": 0.9},
+        {"width": 0.5},
     ):  # fmt: skip
         assert make_parameters({**given, **changes}).of_teacher() == first, changes
     for changes in ({"test_short_side": 96}, {"data": "mini"}, {"teacher_cost": "box"}, {"assigner": "tal"}):

@@ -117,6 +117,21 @@ def test_the_hash_depends_on_the_experiment_and_not_on_where_it_runs(tmp_path):
     assert make_parameters({"lr": "0.002"}).hash == make_parameters({"lr": 2e-3}).hash
 
 
+def test_augmentations_change_the_hash_and_a_run_without_them_has_the_hash_of_earlier_versions():
+    plain, augmented = make_parameters({}), make_parameters({"augment": ["zoom_out", "photometric"]})
+    assert "augment" not in plain.identity() and plain.hash == make_parameters({"augment": []}).hash
+    assert augmented.hash != plain.hash
+    assert augmented == make_parameters({"augment": {"photometric": {"hue": 0.05}, "zoom_out": {}}})
+    assert augmented.hash != make_parameters({"augment": {"photometric": {"hue": 0.1}, "zoom_out": {}}}).hash
+
+
+def test_the_teachers_own_run_has_the_students_augmentations_and_an_evaluation_has_none():
+    parameters = make_parameters({"augment": {"zoom_out": {"p": 0.3}}})
+    assert parameters.of_teacher().augment == parameters.plain().augment == parameters.augment
+    with pytest.raises(ValueError, match="epochs=0 trains nothing; leave out ema, accumulate and augment"):
+        make_parameters({"augment": ["photometric"], "epochs": 0})
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_parameter_given_at_its_default_has_the_same_hash_as_one_not_given(profile):
     given = {"profile": profile, "method": "baseline"}
@@ -276,6 +291,7 @@ def test_data_is_relative_to_the_current_folder_and_out_to_the_project_by_defaul
         ({"method": "solad"}, "method 'solad' needs the teacher's outputs"),
         ({"method": "colad"}, "method 'colad' trains its teacher"),
         ({"profile": "coco_2x_ms"}, "needs images of a fixed size, but short_sides holds 161 to draw from"),
+        ({"augment": ["vertical_flip"]}, r"cache_teacher needs the same image .* augment changes it \(vertical_flip\)"),
         ({"assigner": "atss"}, "does not use predictions"),
     ],
 )

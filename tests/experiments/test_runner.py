@@ -11,6 +11,7 @@ from PIL import Image
 from tiny_runs import tiny
 
 from lad.config.experiment import Parameters
+from lad.data.augmentation import AUGMENTATIONS
 from lad.evaluation.coco_eval import METRICS
 from lad.experiments import runner
 from lad.experiments.leaderboard import results_table
@@ -213,6 +214,26 @@ def test_lad_with_cached_assignments_has_the_same_losses_and_weights(shapes, tmp
     for line, cached_line in zip(uncached.epochs, cached.epochs, strict=True):
         assert line["loss"] == cached_line["loss"] and line["agreement"] == cached_line["agreement"]
     assert not list(cached.folder.glob("assignments*"))
+
+
+def test_a_run_with_all_augmentations_is_the_same_with_workers_and_when_resumed(shapes, tmp_path):
+    """LAD with gradient accumulation and averaged weights; its teacher's run has the same augmentations."""
+    changes = {"method": "lad", "teacher": "r18", "augment": list(AUGMENTATIONS), "accumulate": 2, "ema": 0.9}
+    whole = run_experiment(tiny(shapes, tmp_path / "whole", **changes))
+    parameters = tiny(shapes, tmp_path / "interrupted", workers=2, **changes)
+    interrupt(parameters, epochs_done=1)
+    resumed = run_experiment(parameters)
+    assert without_times(resumed) == without_times(whole)
+    assert weights(resumed.folder) == weights(whole.folder)
+    assert find_run(parameters.of_teacher()).parameters.augment == parameters.augment
+    assert weights(whole.folder) != weights(run_experiment(tiny(shapes, tmp_path, **{**changes, "augment": []})).folder)
+
+
+def test_a_run_with_augmentations_says_that_it_caches_no_assignments(shapes, tmp_path, capsys):
+    run_experiment(tiny(shapes, tmp_path, method="lad", teacher="r18", epochs=1))
+    assert "caches the teacher's assignments" in capsys.readouterr().out
+    run_experiment(tiny(shapes, tmp_path, method="lad", teacher="r18", epochs=1, augment=["vertical_flip"]))
+    assert "does not cache the teacher's assignments: augment changes the images" in capsys.readouterr().out
 
 
 def test_cached_assignments_survive_an_interruption(shapes, tmp_path):

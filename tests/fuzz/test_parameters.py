@@ -71,6 +71,7 @@ NAMES = {
     "assigner_options": [{}, {"topk": 13}, {"topk": "3", "min_iou": 0.2}, {"topk_ious": 5}, {"topkk": 1}, {"topk": 0}],
     "method_options": [{}, {"cls_weight": 5}, {"min_iou": 0.3, "box_weight": 0}, {"min_iou": True}, {"weight": 1}],
     "rerun": ["stale", "never", "always"],
+    "augment": [["zoom_out"], {"photometric": {"hue": "0.1"}}, ["zoomout"], {"iou_crop": {"p": 1}}, {"zoom_out": None}],
 }  # fmt: skip
 
 
