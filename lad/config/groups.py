@@ -78,7 +78,7 @@ class TeacherParameters(Group):
         teacher_cost: "full", or "box": the assignment depends on the teacher's boxes alone, and its classes may differ
             from those of the data.
         cache_teacher: Whether to cache the teacher's assignment of each (image, flip), in LAD; "auto" does if all
-            training images are padded to one size, so that the numbers stay the same.
+            training images are padded to one size and not augmented, so that the numbers stay the same.
     """
 
     teacher: str | None = None

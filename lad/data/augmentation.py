@@ -1,6 +1,7 @@
 """Augmentations of training images by name, from torchvision, with options that users can give.
 
-None makes an image larger than training without it does, and all random numbers come from torch's default generator.
+None lets an image exceed the short and the long side of training, and all random numbers come from torch's default
+generator.
 """
 
 import dataclasses

@@ -70,8 +70,8 @@ def test_every_box_that_remains_is_inside_its_image_on_an_object_of_its_label(he
 
 
 @pytest.mark.parametrize("hw", [(60, 120), (120, 60)])
-def test_an_image_keeps_its_orientation_and_its_largest_size(hw):
-    """So that batches of landscape images need no more memory than without augmentation."""
+def test_an_image_keeps_its_orientation_and_exceeds_no_side(hw):
+    """So that the memory of a batch stays bounded: a batch has images of one orientation."""
     transform = augmented_transform(resolve_augment(list(AUGMENTATIONS)), [64], 96, 0.5)
     torch.manual_seed(0)
     sizes = {tuple(transform(*picture(*hw), False)[0].shape[-2:]) for _ in range(200)}
