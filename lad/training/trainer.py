@@ -4,8 +4,9 @@ import json
 import math
 import multiprocessing
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ def train(
             line |= _epoch_means(progress.sums, trainer.steps_per_epoch)
             line["train_seconds"] = time.perf_counter() - started
             if is_evaluated:
-                batches = stop_on_interrupt(progress_bar(val_batches, f"{title} · evaluation"), interrupt)
+                batches = partial(_batches_until_interrupt, val_batches, f"{title} · evaluation", interrupt)
                 metrics = _evaluate(trainer.evaluated, batches, val_set, fabric, parameters.evaluator)
                 line |= metrics
             line["seconds"] = time.perf_counter() - started
@@ -185,7 +186,7 @@ def train(
                 log(f"{title} · loss {line['loss']:.3f}{ap} · {line['seconds']:.0f} s{left}")
             trainer.save_checkpoint(progress)
             fabric.barrier()
-    metrics = metrics or _evaluate(trainer.evaluated, val_batches, val_set, fabric, parameters.evaluator)
+    metrics = metrics or _evaluate(trainer.evaluated, lambda: val_batches, val_set, fabric, parameters.evaluator)
     return trainer.evaluated, metrics
 
 
@@ -287,24 +288,29 @@ def _epoch_means(sums: Mapping[str, Tensor], steps: int) -> dict[str, float]:
 
 def _evaluate(
     network: Detector | StudentTeacherPair,
-    batches: Iterable[Batch],
+    batches: Callable[[], Iterable[Batch]],
     val_set: CocoDataset,
     fabric: Fabric,
     evaluator: Evaluator,
 ) -> dict[str, float]:
     """Compute the COCO metrics of the network, or of both networks of a pair; every device gets them.
 
-    Classes are ignored if the network has others than the data.
+    Classes are ignored if the network has others than the data. `batches` is called for each network: an iterator would
+    be empty for the second one.
     """
     if fabric.world_size > 1:
         for buffer in network.buffers():  # BatchNorm statistics differ between devices since the last step
             dist.broadcast(buffer, src=0)
     if not isinstance(network, StudentTeacherPair):
         is_foreign = not has_classes(network.configuration, val_set.annotations.class_names)
-        return evaluate(network, batches, val_set.annotations, fabric, evaluator, class_agnostic=is_foreign)
-    student = evaluate(network.student, batches, val_set.annotations, fabric, evaluator)
-    teacher = evaluate(network.teacher, batches, val_set.annotations, fabric, evaluator)
+        return evaluate(network, batches(), val_set.annotations, fabric, evaluator, class_agnostic=is_foreign)
+    student = evaluate(network.student, batches(), val_set.annotations, fabric, evaluator)
+    teacher = evaluate(network.teacher, batches(), val_set.annotations, fabric, evaluator)
     return student | {f"teacher_{name}": value for name, value in teacher.items()}
+
+
+def _batches_until_interrupt(batches: Iterable[Batch], title: str, interrupt: Interrupt) -> Iterable[Batch]:
+    return stop_on_interrupt(progress_bar(batches, title), interrupt)
 
 
 def save_best(folder: Path, network: Detector | StudentTeacherPair, metrics: Mapping[str, float]) -> None:

@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.fabric import Fabric
+from tiny_runs import tiny
 
 from lad.config.experiment import make_parameters
+from lad.evaluation.coco_eval import METRICS
+from lad.experiments.runner import run_experiment
 from lad.models.serialization import load_detector
 from lad.models.student_teacher import StudentTeacherPair
 from lad.structures import Batch
+from lad.training import trainer as trainer_module
 from lad.training.checkpoint import Progress, checkpoints, load_checkpoint
 from lad.training.ema import start_average
 from lad.training.failed_step import read_failed_step
@@ -146,6 +150,15 @@ def test_in_co_learning_each_network_has_its_own_best_epoch(make_trainer, make_d
     trained = pair.state_dict()["student.head.cls.bias"][0], pair.state_dict()["teacher.head.cls.bias"][0]
     saved = [load_detector(folder / file).state_dict()["head.cls.bias"][0] for file in BEST_FILES.values()]
     assert [round(float(last - own)) for last, own in zip(trained, saved, strict=True)] == [1, 2]
+
+
+def test_in_co_learning_both_networks_are_evaluated_on_all_images(shapes, tmp_path, monkeypatch):
+    def count_images(_network, batches, *_arguments, **_options):
+        return dict.fromkeys(METRICS, float(sum(len(batch.images) for batch in batches)))
+
+    monkeypatch.setattr(trainer_module, "evaluate", count_images)
+    run = run_experiment(tiny(shapes, tmp_path, method="colad", teacher="r18", epochs=1))
+    assert run.metrics["AP"] == run.teacher_network().metrics["AP"] == run.results["validation_images"]
 
 
 def test_a_checkpoint_is_written_every_so_many_steps_but_not_after_the_last(make_trainer, batch):
