@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, 
 
 from lad.data.synthetic.shapes import DIFFICULTIES
 from lad.evaluation.coco_eval import Evaluator, find_evaluator
+from lad.inference.postprocess import MAX_DETECTIONS, MAX_DETECTIONS_LIMIT
 from lad.models.zoo import is_published, published_checkpoint, published_hint
 from lad.utils.messages import format_validation_error, given_values
 from lad.utils.paths import project_folder
@@ -31,6 +32,7 @@ class EvaluationConfig(BaseModel):
     long_side: int | None = Field(default=None, ge=32, le=10_000)
     views: Literal["one", "flip", "multi_scale", "strongest"] = "one"
     vote: StrictBool = True  # score voting
+    max_detections: int = Field(default=MAX_DETECTIONS, ge=1, le=MAX_DETECTIONS_LIMIT)  # of an image
     max_images: int | None = Field(default=None, ge=1)  # evaluate only the first images
     min_score: float = Field(default=0.5, ge=0, lt=1)  # of detections in the error analysis and in images
     expected_ap: float | None = Field(default=None, ge=0, le=100)  # published, in percent

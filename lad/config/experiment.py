@@ -22,7 +22,7 @@ from lad.config.groups import (
     TeacherParameters,
 )
 from lad.config.profiles import FINE_TUNING_LR, OWN_DATA_SIZES, PROFILES, default_values
-from lad.config.yaml_file import read_values
+from lad.config.yaml_file import read_value, read_values
 from lad.data.augmentation import resolve_augment
 from lad.data.synthetic.shapes import DIFFICULTIES, VERSION
 from lad.distillation.cost_selection import COST_SELECTIONS
@@ -30,7 +30,13 @@ from lad.distillation.methods import METHODS, build_method_options
 from lad.evaluation.coco_eval import find_evaluator
 from lad.models.backbones.registry import BACKBONES
 from lad.models.heads.registry import HEADS
-from lad.utils.messages import format_validation_error, format_value, given_values, invalid_choice_message
+from lad.utils.messages import (
+    format_validation_error,
+    format_value,
+    given_values,
+    invalid_choice_message,
+    is_text_field,
+)
 from lad.utils.paths import absolute_path, project_folder
 
 DEFAULT_TEACHER = "r101"
@@ -46,6 +52,8 @@ NOT_HASHED = frozenset(
         "init", "init_part", "teacher_checkpoint", "teacher_part",
     }
 )  # fmt: skip
+# Later parameters that change numbers. At these values, those of runs before them, they are no part of the identity.
+ADDED = {"max_detections": 100, "augment": {}}
 NO_INIT = {"init": None, "init_part": "student", "init_partial": False, "init_sha256": None}
 EVALUATION_BATCH = 8  # images, to evaluate a teacher's checkpoint
 RENAMED = {"criterion": "cost_selection"}  # parameters of earlier versions
@@ -184,12 +192,10 @@ class Parameters(
         return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
     def identity(self) -> dict[str, Any]:
-        """Return all parameters outside `NOT_HASHED`, defaults included, with the version of an embedded data set."""
-        content = self.model_dump(exclude=set(NOT_HASHED))
+        """Return the parameters that `hashed_values` keeps, with the version of an embedded data set."""
+        content = hashed_values(self.model_dump())
         if self.data in DIFFICULTIES:
             content["data"] = f"{self.data}-v{VERSION}"
-        if not self.augment:  # as in versions without it
-            del content["augment"]
         return content
 
     def summary(self) -> str:
@@ -299,6 +305,15 @@ class Parameters(
         return Parameters(**{**self.model_dump(), **untaught, **changes})
 
 
+def hashed_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters outside `NOT_HASHED`, defaults included, except for those `ADDED` later."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in NOT_HASHED and not (name in ADDED and value == ADDED[name])
+    }
+
+
 def make_parameters(given: Mapping[str, Any]) -> Parameters:
     """Build parameters from the given values and the defaults of their profile; None means "not given".
 
@@ -404,6 +419,27 @@ def read_parameters(file: Path, changes: Mapping[str, Any] | None = None) -> Par
         raise ValueError(f"{file}: {format_validation_error(error)}") from None
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{file}: {' '.join(str(error).split())}") from None
+
+
+def read_changes(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Parse the parameters of a command line, `-p NAME VALUE`, as YAML.
+
+    A parameter that is text keeps its spelling where YAML would read a number, a boolean or a date: `-p data 007`.
+
+    Raises:
+        ValueError: A value is not valid YAML; names the parameter.
+    """
+    changes = {}
+    for name, text in pairs:
+        try:
+            value = read_value(name, text)
+        except ValueError:
+            if not is_text_field(Parameters, name):
+                raise
+            value = text
+        is_respelled = isinstance(value, bool | int | float) and is_text_field(Parameters, name)
+        changes[name] = text if is_respelled else value
+    return changes
 
 
 def _refuse_renamed(given: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationInfo, field_validator
 
 from lad.evaluation.coco_eval import Evaluator
+from lad.inference.postprocess import MAX_DETECTIONS, MAX_DETECTIONS_LIMIT
 from lad.models.heads.paa import MIN_CHANNELS, NORM_GROUPS
 from lad.models.parts import Part
 
@@ -176,6 +177,7 @@ class RuntimeParameters(Group):
 
     Attributes:
         eval_every: Epochs between evaluations; the last epoch always has one.
+        max_detections: Maximal number of detections of an image in evaluations; COCO's is 100.
         evaluator: "pycocotools", or "faster_coco_eval", which computes the same numbers faster.
         checkpoint_every: Steps between checkpoints within an epoch; one is also written at its end.
         save_epochs: Whether to save the weights of every epoch, for the explorer.
@@ -188,6 +190,7 @@ class RuntimeParameters(Group):
     """
 
     eval_every: int = Field(ge=1, le=10_000)
+    max_detections: int = Field(default=MAX_DETECTIONS, ge=1, le=MAX_DETECTIONS_LIMIT)
     evaluator: Evaluator = "pycocotools"
     checkpoint_every: int = Field(default=500, ge=1, le=10**9)
     save_epochs: StrictBool = False

@@ -18,15 +18,24 @@ from torch import nn
 
 from lad.data.annotations import CocoAnnotations
 from lad.data.instances import read_instances
+from lad.evaluation.detection_limit import FULL_IMAGES, count_full_images
 from lad.geometry import make_anchors
-from lad.inference.postprocess import detect
+from lad.inference.postprocess import MAX_DETECTIONS, detect
 from lad.inference.tta import concatenate_detections
 from lad.structures import Batch, Detections
 from lad.utils.messages import invalid_choice_message
 
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 Evaluator = Literal["pycocotools", "faster_coco_eval"]
 EVALUATORS: tuple[Evaluator, ...] = get_args(Evaluator)
+
+
+def metric_names(max_detections: int = MAX_DETECTIONS) -> tuple[str, ...]:
+    """Return the names of COCO's twelve metrics; the highest number of detections of an image names one of them."""
+    recalls = ("AR1", "AR10", f"AR{max_detections}", "ARs", "ARm", "ARl")
+    return ("AP", "AP50", "AP75", "APs", "APm", "APl", *recalls)
+
+
+METRICS = metric_names()
 
 
 def coco_metrics(
@@ -35,6 +44,7 @@ def coco_metrics(
     image_ids: Sequence[int] | None = None,
     evaluator: Evaluator = "pycocotools",
     class_agnostic: bool = False,
+    max_detections: int = MAX_DETECTIONS,
 ) -> dict[str, float]:
     """Compute the twelve COCO metrics of box detections.
 
@@ -44,14 +54,15 @@ def coco_metrics(
         image_ids: Images to evaluate on; None evaluates on all.
         evaluator: pycocotools is the reference; faster_coco_eval computes the same numbers several times faster.
         class_agnostic: Whether a detection may match a gt of any class.
+        max_detections: Number of detections of an image and class that count, the best ones.
 
     Returns:
-        The metrics by name (`METRICS`), in [0, 1]; NaN where there are no gts of that size.
+        The metrics by name (`metric_names`), in [0, 1]; NaN where there are no gts of that size.
 
     Raises:
         ValueError: If a result belongs to an image that `annotations` does not list, or the evaluator is not installed.
     """
-    return summary_metrics(run_coco_eval(annotations, results, image_ids, evaluator, class_agnostic))
+    return summary_metrics(run_coco_eval(annotations, results, image_ids, evaluator, class_agnostic, max_detections))
 
 
 def run_coco_eval(
@@ -60,6 +71,7 @@ def run_coco_eval(
     image_ids: Sequence[int] | None = None,
     evaluator: Evaluator = "pycocotools",
     class_agnostic: bool = False,
+    max_detections: int = MAX_DETECTIONS,
 ) -> COCOeval:
     """Return a COCOeval of box detections, evaluated, accumulated and summarized.
 
@@ -86,9 +98,10 @@ def run_coco_eval(
             number_of = dict(zip(sorted(ground_truth.imgs), sorted(evaluated[0].imgs), strict=True))
             coco_eval.params.imgIds = sorted(number_of[image_id] for image_id in image_ids)
         coco_eval.params.useCats = int(not class_agnostic)
+        coco_eval.params.maxDets = [1, min(10, max_detections), max_detections]
         coco_eval.evaluate()
         coco_eval.accumulate()
-        coco_eval.summarize()
+    coco_eval.stats = _summarize(coco_eval)
     coco_eval.cocoGt, coco_eval.cocoDt = ground_truth, detections
     coco_eval.params.imgIds = sorted(ground_truth.imgs if image_ids is None else image_ids)
     coco_eval.params.catIds = sorted(ground_truth.cats)
@@ -113,6 +126,19 @@ def _renumbered(coco: COCO, ground_truth: COCO) -> COCO:
     }
     renumbered.createIndex()
     return renumbered
+
+
+def _summarize(coco_eval: COCOeval) -> np.ndarray:
+    """Compute the twelve metrics [12]; −1 where there are no gts.
+
+    pycocotools' `summarize` computes the AP for 100 detections only, whatever `maxDets` is.
+    """
+    precision = coco_eval.eval["precision"]  # [IoU .50 … .95, recall, class, size: all s m l, maxDets]
+    recall = coco_eval.eval["recall"]  # [IoU, class, size, maxDets]
+    slices = [precision[..., 0, -1], precision[0, ..., 0, -1], precision[5, ..., 0, -1]]
+    slices += [precision[..., size, -1] for size in (1, 2, 3)]
+    slices += [recall[..., 0, limit] for limit in range(3)] + [recall[..., size, -1] for size in (1, 2, 3)]
+    return np.array([values[values > -1].mean() if (values > -1).any() else -1.0 for values in slices])
 
 
 def find_evaluator(name: Evaluator) -> type[COCOeval]:
@@ -173,8 +199,9 @@ def suppress_stdout() -> contextlib.AbstractContextManager[object]:
 
 def summary_metrics(coco_eval: COCOeval) -> dict[str, float]:
     """Return the twelve summary metrics by name; NaN where there are no gts of that size (−1 in pycocotools)."""
+    names = metric_names(coco_eval.params.maxDets[-1])
     return {
-        name: float(value) if value >= 0 else float("nan") for name, value in zip(METRICS, coco_eval.stats, strict=True)
+        name: float(value) if value >= 0 else float("nan") for name, value in zip(names, coco_eval.stats, strict=True)
     }
 
 
@@ -245,6 +272,7 @@ def predict_batches(
     annotations: CocoAnnotations,
     fabric: Fabric,
     class_agnostic: bool = False,
+    max_detections: int = MAX_DETECTIONS,
 ) -> list[dict]:
     """Return the detections of all images of `batches` in COCO's results format; leave the detector in eval mode.
 
@@ -260,7 +288,13 @@ def predict_batches(
         if class_agnostic:
             outputs = outputs._replace(cls_logits=outputs.cls_logits.amax(dim=-1, keepdim=True))
         anchors = make_anchors(batch.padded_hw, fabric.device)
-        detections = detect(outputs, anchors, batch.targets.image_hw, original_hw=batch.original_hw)
+        detections = detect(
+            outputs,
+            anchors,
+            batch.targets.image_hw,
+            original_hw=batch.original_hw,
+            max_detections=max_detections,
+        )
         for image_id, of_image in zip(batch.image_id.tolist(), _to_cpu(detections), strict=True):
             results += coco_results(image_id, of_image, annotations.category_ids)
     return results
@@ -280,6 +314,7 @@ def evaluate(
     fabric: Fabric,
     evaluator: Evaluator = "pycocotools",
     class_agnostic: bool = False,
+    max_detections: int = MAX_DETECTIONS,
 ) -> dict[str, float]:
     """Compute the twelve COCO metrics of a detector, on one device or several.
 
@@ -292,8 +327,12 @@ def evaluate(
         fabric: Device, precision and process group.
         evaluator: As in `coco_metrics`.
         class_agnostic: Whether to ignore classes: for a detector of other classes than the gts'.
+        max_detections: Maximal number of detections of an image.
+
+    Returns:
+        The metrics by name (`metric_names`), and under `FULL_IMAGES` the number of images with `max_detections`.
     """
-    results = predict_batches(detector, batches, annotations, fabric, class_agnostic)
+    results = predict_batches(detector, batches, annotations, fabric, class_agnostic, max_detections)
     if fabric.world_size > 1:
         gathered: list[list[dict[str, Any]]] | None = [[]] * fabric.world_size if fabric.is_global_zero else None
         dist.gather_object(results, gathered)
@@ -301,5 +340,6 @@ def evaluate(
     metrics: dict[str, float] = {}
     if fabric.is_global_zero:
         image_ids = annotations.records.image_id.tolist()
-        metrics = coco_metrics(annotations.path, results, image_ids, evaluator, class_agnostic)
+        metrics = coco_metrics(annotations.path, results, image_ids, evaluator, class_agnostic, max_detections)
+        metrics[FULL_IMAGES] = count_full_images(results, max_detections)
     return fabric.broadcast(metrics)

@@ -16,6 +16,7 @@ from pycocotools.cocoeval import COCOeval
 
 from lad.evaluation.coco_eval import suppress_stdout
 from lad.geometry import box_iou
+from lad.inference.postprocess import MAX_DETECTIONS
 
 ERROR_TYPES = ("classification", "localization", "background", "duplicate", "missed")
 BOX_KINDS = ("correct", *ERROR_TYPES, "detection")  # drawn boxes; "detection" where there is no ground truth
@@ -128,7 +129,12 @@ def count_errors(
     return table
 
 
-def delta_ap(ground_truth: COCO, results: Sequence[Mapping[str, Any]], image_ids: Sequence[int]) -> dict[str, float]:
+def delta_ap(
+    ground_truth: COCO,
+    results: Sequence[Mapping[str, Any]],
+    image_ids: Sequence[int],
+    max_detections: int = MAX_DETECTIONS,
+) -> dict[str, float]:
     """Return the AP50 gained by fixing all errors of one type (TIDE's dAP), for each of `ERROR_TYPES`.
 
     A classification error gets the class of its gt, a localization error the box of its gt; if that gt is matched
@@ -136,12 +142,12 @@ def delta_ap(ground_truth: COCO, results: Sequence[Mapping[str, Any]], image_ids
     truth.
     """
     report = classify_errors(ground_truth, results, image_ids)
-    baseline = _ap50(ground_truth, list(results), image_ids)
+    baseline = _ap50(ground_truth, list(results), image_ids, max_detections)
     gains = {}
     for error_type in ERROR_TYPES:
         fixed = _fix_errors(ground_truth, results, report, error_type)
         excluded = set(report.missed) if error_type == "missed" else set()
-        gains[error_type] = _ap50(ground_truth, fixed, image_ids, excluded) - baseline
+        gains[error_type] = _ap50(ground_truth, fixed, image_ids, max_detections, excluded) - baseline
     return gains
 
 
@@ -166,6 +172,7 @@ def _ap50(
     ground_truth: COCO,
     results: Sequence[Mapping[str, Any]],
     image_ids: Sequence[int],
+    max_detections: int,
     excluded: Collection[int] = (),
 ) -> float:
     """Return the AP50 over all sizes without the excluded annotation ids; 0 without results or gts."""
@@ -185,7 +192,7 @@ def _ap50(
         coco_eval.params.imgIds = sorted(image_ids)
         coco_eval.params.iouThrs = np.array([FOREGROUND_THRESHOLD])
         coco_eval.params.areaRng, coco_eval.params.areaRngLbl = [[0, 1e10]], ["all"]
-        coco_eval.params.maxDets = [100]
+        coco_eval.params.maxDets = [max_detections]
         coco_eval.evaluate()
         coco_eval.accumulate()
     precision = coco_eval.eval["precision"]

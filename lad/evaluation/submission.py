@@ -12,6 +12,7 @@ import numpy as np
 
 from lad.data.annotations import CocoAnnotations
 from lad.utils.atomic_io import atomic_write
+from lad.utils.paths import ensure_writable
 
 MAX_DETECTIONS_PER_IMAGE = 100
 
@@ -33,7 +34,8 @@ def write_submission(
         Path of the file.
 
     Raises:
-        ValueError: If the name or a result is invalid (see `check_results`); then nothing is written.
+        ValueError: If the name or a result is invalid (see `check_results`), or the folder cannot be written; then
+            nothing is written.
     """
     rounded = [_rounded(result) for result in results]
     check_results(rounded, annotations)
@@ -41,6 +43,7 @@ def write_submission(
         raise ValueError(f"name={name!r} becomes part of the file name; use only letters, digits, '-' and '.'")
     split = annotations.path.stem.removeprefix("image_info_").removeprefix("instances_")
     stem = f"detections_{split}_{name}_results"
+    ensure_writable(folder, "folder")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{stem}.zip"
     with atomic_write(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as file:

@@ -14,10 +14,12 @@ import pandas as pd
 from pycocotools.cocoeval import COCOeval
 
 from lad.config.evaluation import EvaluationConfig, existing_path, make_evaluation_config
+from lad.config.experiment import ADDED
 from lad.data.annotations import read_annotations
 from lad.data.coco import CocoDataset, find_split
 from lad.data.synthetic.shapes import data_folder
 from lad.evaluation.coco_eval import class_metrics, coco_results, run_coco_eval, summary_metrics
+from lad.evaluation.detection_limit import FULL_IMAGES, count_full_images, describe_crowded_images, describe_full_images
 from lad.evaluation.error_analysis import (
     BOX_KINDS,
     ErrorReport,
@@ -26,7 +28,7 @@ from lad.evaluation.error_analysis import (
     count_errors,
     delta_ap,
 )
-from lad.evaluation.submission import write_submission
+from lad.evaluation.submission import MAX_DETECTIONS_PER_IMAGE, write_submission
 from lad.experiments.run_store import WEIGHTS_FILE, finished_runs, open_run
 from lad.experiments.runner import versions, write_json
 from lad.inference.predictor import predict
@@ -39,6 +41,7 @@ from lad.utils.class_labels import class_labels
 from lad.utils.download import sha256_of
 from lad.utils.memory import keep_freed_memory
 from lad.utils.messages import given_values
+from lad.utils.paths import ensure_writable
 from lad.utils.progress import log, progress_bar
 
 DETECTIONS_FILE, RESULTS_FILE = "detections.json", "results.json"
@@ -139,36 +142,46 @@ def evaluate_checkpoint(config: EvaluationConfig) -> EvaluationReport:
     and every parameter that changes detections; detections found there are reused.
 
     Raises:
-        ValueError: If the checkpoint cannot be downloaded, the checkpoint or the data set cannot be read, or their
-            classes differ.
+        ValueError: If the checkpoint cannot be downloaded, the checkpoint or the data set cannot be read, their classes
+            differ, or `config.out` cannot be written.
     """
     keep_freed_memory()
+    ensure_writable(config.out, "out")
     detector = load_detector(config.checkpoint, config.part, config.iou_branch, config.sha256)
     dataset = _open_dataset(config)
     _check_classes(detector.configuration, dataset, config)
     folder = config.out / _folder_name(config, dataset.annotations.path)
+    ensure_writable(folder, "out")
+    folder.mkdir(parents=True, exist_ok=True)
+    if crowded := describe_crowded_images(dataset.annotations, config.max_detections):
+        log(crowded)
     if (folder / DETECTIONS_FILE).is_file():
         results = json.loads((folder / DETECTIONS_FILE).read_text())
         log(f"{folder.name}: using cached detections")
     else:
         results = _detect(detector, dataset, config)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / DETECTIONS_FILE, results, indent=None)
+        _save(folder / DETECTIONS_FILE, results, indent=None)
     image_ids = [record.image_id for record in dataset.annotations.records]
     coco_eval = None
     if dataset.annotations.is_annotated:
-        coco_eval = run_coco_eval(dataset.annotations.path, results, image_ids, config.evaluator)
+        coco_eval = run_coco_eval(
+            dataset.annotations.path, results, image_ids, config.evaluator, max_detections=config.max_detections
+        )
+    full = count_full_images(results, config.max_detections)
+    if coco_eval is not None and full:
+        log(describe_full_images(full, len(dataset), config.max_detections))
     report = EvaluationReport(config, detector.configuration, dataset, results, coco_eval, folder)
     metrics = None
     if coco_eval is not None:
         metrics = {name: None if math.isnan(value) else value for name, value in report.metrics.items()}
-    write_json(
+    _save(
         folder / RESULTS_FILE,
         {
             "config": config.model_dump(mode="json"),
             "metrics": metrics,
             "images": len(dataset),
             "detections": len(results),
+            FULL_IMAGES: full,
             "versions": versions(),
         },
     )
@@ -200,7 +213,7 @@ def error_table(report: EvaluationReport) -> pd.DataFrame:
     counts = count_errors(ground_truth, report.confident_results, report.errors)
     table = pd.DataFrame.from_dict(counts, orient="index")
     table.insert(0, "all", table.sum(axis=1))
-    table["dAP50"] = pd.Series(delta_ap(ground_truth, report.results, report.image_ids))
+    table["dAP50"] = pd.Series(delta_ap(ground_truth, report.results, report.image_ids, report.config.max_detections))
     return table
 
 
@@ -249,9 +262,21 @@ def ap_summary(report: EvaluationReport) -> str:
 
 
 def save_submission(report: EvaluationReport, name: str = "lad") -> Path:
-    """Write the zip for COCO's evaluation server to the report's folder, without boxes of no area; return its path."""
-    with_area = [result for result in report.results if result["bbox"][2] > 0 and result["bbox"][3] > 0]
-    return write_submission(report.folder, with_area, report.dataset.annotations, name)
+    """Write the zip for COCO's evaluation server to the report's folder, and return its path.
+
+    It has no boxes without area and, of each image, only the best 100 results, which the server evaluates.
+    """
+    of_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for result in report.results:  # of each image, best first
+        if result["bbox"][2] > 0 and result["bbox"][3] > 0:
+            of_image[result["image_id"]].append(result)
+    best = [result for results in of_image.values() for result in results[:MAX_DETECTIONS_PER_IMAGE]]
+    try:
+        return write_submission(report.folder, best, report.dataset.annotations, name)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{error.strerror}; all detections are in {report.folder / DETECTIONS_FILE}"
+        ) from None
 
 
 def _collect_images(
@@ -327,6 +352,7 @@ def _detect(detector: Detector, dataset: CocoDataset, config: EvaluationConfig) 
         views=_views(config, detector.configuration),
         merge="soft_vote" if config.views == "strongest" else "nms",
         vote=config.vote,
+        max_detections=config.max_detections,
     )
     return [
         result
@@ -335,10 +361,19 @@ def _detect(detector: Detector, dataset: CocoDataset, config: EvaluationConfig) 
     ]
 
 
+def _save(path: Path, content: Any, indent: int | None = 2) -> None:
+    """Write a JSON file; if that fails, log it: the numbers are in memory, and the notebook shows them."""
+    try:
+        write_json(path, content, indent)
+    except OSError as error:
+        log(f"{error.strerror}; the evaluation continues without this file")
+
+
 def _folder_name(config: EvaluationConfig, annotations: Path) -> str:
     """Return the names of checkpoint and data, and a hash of everything that the detections depend on."""
     irrelevant = {"min_score", "expected_ap", "sha256", "batch_size", "accelerator", "evaluator", "out", "checkpoint"}
     content = config.model_dump(mode="json", exclude=irrelevant)
+    content = {name: value for name, value in content.items() if name not in ADDED or value != ADDED[name]}
     weights = checkpoint_file(config.checkpoint, config.sha256)
     for name, path in (("weights", weights), ("annotations", annotations)):
         content[name] = sha256_of(path)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from lad.assigners import Assigner, build_assigner
-from lad.config.experiment import NOT_HASHED, Parameters
+from lad.config.experiment import NOT_HASHED, Parameters, hashed_values
 from lad.distillation.methods import METHODS
 from lad.experiments.fingerprint import Fingerprint, are_same_code, differing_modules, fingerprint, read_fingerprint
 from lad.models.detector import Detector
@@ -291,8 +291,8 @@ def _is_of(folder: Path, parameters: Parameters) -> bool:
         return True
     except (OSError, ValueError):
         return False
-    own = json.loads(parameters.model_dump_json(exclude=set(NOT_HASHED)))
-    return isinstance(stored, dict) and {name: stored.get(name) for name in stored if name not in NOT_HASHED} == own
+    own = hashed_values(json.loads(parameters.model_dump_json()))
+    return isinstance(stored, dict) and hashed_values(stored) == own
 
 
 def _finished_siblings(parameters: Parameters) -> list[Run]:

@@ -18,14 +18,14 @@ from torch.distributed import is_torchelastic_launched
 
 import lad
 from lad.config.checkpoints import checkpoint_title
-from lad.config.experiment import Parameters, read_parameters
-from lad.config.yaml_file import read_value
+from lad.config.experiment import Parameters, read_changes, read_parameters
 from lad.data.coco import CocoDataset
 from lad.data.collate import padded_hw
 from lad.data.transforms import resized_hw, transform_cache_key
 from lad.distillation.assignment_cache import CACHE_FILES, AssignmentCache
 from lad.distillation.methods import METHODS
-from lad.evaluation.coco_eval import METRICS
+from lad.evaluation.coco_eval import metric_names
+from lad.evaluation.detection_limit import FULL_IMAGES, describe_crowded_images, describe_full_images
 from lad.experiments.fingerprint import Fingerprint, fingerprint
 from lad.experiments.processes import MODULE, fit_side_by_side, run_commands, train_side_by_side
 from lad.experiments.run_store import (
@@ -62,6 +62,7 @@ from lad.training.devices import devices_and_nodes, find_accelerator, hardware, 
 from lad.training.trainer import read_metrics, train
 from lad.utils.atomic_io import remove_unfinished, write_text
 from lad.utils.download import sha256_of
+from lad.utils.paths import ensure_writable
 from lad.utils.progress import log
 
 VERSIONS_OF = ("torch", "torchvision", "lightning", "pycocotools", "numpy")
@@ -74,19 +75,22 @@ def run_experiment(parameters: Parameters) -> Run:
     other code made the run, it is trained again in a folder beside the old one, or reused, depending on `rerun`.
 
     Raises:
-        ValueError: The data cannot be used, this machine does not have the devices, or another process is training the
-            run; raised before any training.
+        ValueError: The data cannot be used, `out` cannot be written, this machine does not have the devices, or another
+            process is training the run; raised before any training.
+        OSError: The disk is full; what was computed until then is in the run's folder.
     """
     run = find_run(parameters)
     if run is not None and parameters.rerun != "always":
         state = "already trained" if parameters.epochs else "already evaluated"
         log(f"{run.name}: {state} ({format_ap(run)}){_stale_note(run)}")
         return run
+    ensure_writable(Path(parameters.out), "out")
     devices, _nodes = devices_and_nodes(parameters)
     accelerator = find_accelerator(parameters.accelerator, devices, parameters.precision)
     train_set, val_set = open_data(parameters)
     check_teacher_classes(parameters, train_set.annotations.class_names)
     folder = folder_to_train(parameters)
+    ensure_writable(folder, "out")
     folder.mkdir(parents=True, exist_ok=True)
     if parameters.devices > 1 and not is_torchelastic_launched():
         if is_training(parameters):
@@ -124,6 +128,7 @@ def compare(parameters: Parameters) -> dict[str, Run]:
     independent = [run for _, run in untrained.values() if run is not parameters and run.rerun != "always"]
     at_once = fit_side_by_side(independent)
     if untrained:
+        ensure_writable(Path(parameters.out), "out")
         plan = [f"{name} {run.student} ({run.epochs} epochs)" for name, run in untrained.values()]
         log(f"to train: {', '.join(plan)}{'; the first two at the same time' if at_once else ''}")
     if at_once:
@@ -191,6 +196,8 @@ def _train_within_threads(
             log(line)
         for line in teacher_notes(parameters, teacher_of_run) if teacher_of_run is not None else []:
             log(line)
+        if crowded := describe_crowded_images(val_set.annotations, parameters.max_detections):
+            log(crowded)
     class_names = train_set.annotations.class_names
     if teacher_of_run is not None:
         check_classes_of_run(parameters, teacher_of_run, class_names)
@@ -214,11 +221,15 @@ def _train_within_threads(
         if evaluated is not network:
             _save_networks(network, folder / RAW_WEIGHTS_FILE, folder / SECOND_RAW_WEIGHTS_FILE)
         detector = _save_networks(evaluated, folder / WEIGHTS_FILE, folder / SECOND_WEIGHTS_FILE)
+        names = metric_names(parameters.max_detections)
+        if full := describe_full_images(int(metrics.get(FULL_IMAGES, 0)), len(val_set), parameters.max_detections):
+            log(f"{folder.name}: {full}")
         numbers = {name: None if math.isnan(value) else value for name, value in metrics.items()}
         results = {
             "name": folder.name,
-            "metrics": {name: numbers[name] for name in METRICS},
-            "teacher_metrics": {name: numbers.get(f"teacher_{name}") for name in METRICS},
+            "metrics": {name: numbers[name] for name in names},
+            "teacher_metrics": {name: numbers.get(f"teacher_{name}") for name in names},
+            FULL_IMAGES: numbers.get(FULL_IMAGES),
             "best": _best_epoch(folder, "AP"),
             "teacher_best": _best_epoch(folder, "teacher_AP"),
             "num_classes": detector.configuration.num_classes,
@@ -339,8 +350,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     given = parser.parse_args(arguments)
     try:
-        changes = {name: read_value(name, text) for name, text in given.changes}
-        run_experiment(read_parameters(given.file, changes))
+        run_experiment(read_parameters(given.file, read_changes(given.changes)))
+    except OSError as error:
+        parser.exit(1, f"{error.strerror or error}; the same command resumes the run from its last checkpoint\n")
     except ValueError as error:
         parser.exit(1, f"{error}\n")
 

@@ -10,7 +10,7 @@ from lad.analysis.positives import ASSIGNMENTS
 from lad.data.synthetic.shapes import DIFFICULTIES
 from lad.geometry import STRIDES
 from lad.utils.messages import format_validation_error, given_values, invalid_choice_message
-from lad.utils.paths import project_folder
+from lad.utils.paths import ensure_writable, project_folder
 
 UNTRAINED = "untrained"
 LEVELS = tuple(range(3, 3 + len(STRIDES)))  # P3 … P7
@@ -78,6 +78,9 @@ def make_explorer_config(given: Mapping[str, Any]) -> ExplorerConfig:
             values[name] = str(path.resolve())
     out = Path(str(values.get("out", project_folder() / "runs"))).expanduser().resolve()
     try:
-        return ExplorerConfig(**{**values, "out": out})
+        config = ExplorerConfig(**{**values, "out": out})
     except ValidationError as error:
         raise ValueError(format_validation_error(error)) from None
+    if config.film is not None:
+        ensure_writable(config.film.expanduser().resolve().parent, "film")
+    return config

@@ -15,6 +15,7 @@ from typing import get_args
 import torch
 
 from lad.inference.files import THRESHOLD, PredictionReport, free_path, make_folder, predict_files
+from lad.inference.postprocess import MAX_DETECTIONS
 from lad.inference.results import CSV_FILE, JSON_FILE
 from lad.inference.sources import find_sources
 from lad.models.parts import Part
@@ -33,7 +34,9 @@ def format_report(report: PredictionReport) -> str:
     widths = [max(len(row[column]) for row in with_title) for column in range(3)]
     lines = [f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}" for row in with_title]
     total = f"{_count(report.objects.total(), 'object')} in {_count(report.num_images, 'image')}"
-    return "\n".join([*(lines if rows else []), f"{total}: {one_line(str(report.folder))}"])
+    full = f"{_count(report.full_images, 'image')} reached --max-detections; a higher one may find more"
+    lines = [*(lines if rows else []), *([full] if report.full_images else [])]
+    return "\n".join([*lines, f"{total}: {one_line(str(report.folder))}"])
 
 
 def find_device(name: str) -> str:
@@ -88,8 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             detector = load_detector(checkpoint, given.part).to(device)
             report = predict_files(
-                detector, given.sources, out, given.threshold, given.classes, given.batch, not given.no_pictures
-            )
+                detector, given.sources, out, given.threshold, given.classes, given.batch, not given.no_pictures,
+                given.max_detections,
+            )  # fmt: skip
         finally:
             if is_new:
                 with suppress(OSError):  # not empty, unless nothing was predicted
@@ -127,6 +131,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--classes", type=lambda text: text.split(","), metavar="A,B", help="names or numbers of classes (default: all)"
+    )
+    parser.add_argument(
+        "--max-detections",
+        type=int,
+        default=MAX_DETECTIONS,
+        metavar="N",
+        help=f"of an image, over all classes (default: {MAX_DETECTIONS})",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if present")
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="images read at once (default: 8)")

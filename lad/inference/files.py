@@ -2,7 +2,6 @@
 
 import difflib
 import os
-import tempfile
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from lad.data.animations import Animation, read_animation, read_frames, write_an
 from lad.data.images import load_image
 from lad.data.videos import read_video, video_writer
 from lad.inference.drawing import draw_boxes
-from lad.inference.postprocess import MIN_SCORE
+from lad.inference.postprocess import MAX_DETECTIONS, MAX_DETECTIONS_LIMIT, MIN_SCORE
 from lad.inference.predictor import predict_stream
 from lad.inference.results import class_names_of, open_results
 from lad.inference.sources import IMAGE_SUFFIXES, Source, find_sources
@@ -26,6 +25,7 @@ from lad.models.detector import Detector
 from lad.structures import Detections
 from lad.utils.atomic_io import atomic_write
 from lad.utils.messages import format_path, format_value, one_line
+from lad.utils.paths import ensure_writable
 from lad.utils.progress import log, progress_bar
 
 THRESHOLD = 0.3
@@ -59,6 +59,7 @@ class PredictionReport:
         num_images: Number of images and frames that were predicted.
         objects: Number of detections of each class, by name.
         images: Number of images and frames with each class, by name.
+        full_images: Number of images with the maximal number of detections, all of at least the threshold.
         problems: A line for each file that could not be read, or not be written as a picture.
     """
 
@@ -66,6 +67,7 @@ class PredictionReport:
     num_images: int = 0
     objects: Counter[str] = field(default_factory=Counter)
     images: Counter[str] = field(default_factory=Counter)
+    full_images: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -77,6 +79,7 @@ def predict_files(
     classes: Sequence[str | int] | None = None,
     batch_size: int = 8,
     pictures: bool = True,
+    max_detections: int = MAX_DETECTIONS,
 ) -> PredictionReport:
     """Detect the objects in files, and write pictures with boxes and tables of the detections to a folder.
 
@@ -100,23 +103,29 @@ def predict_files(
         classes: Names or numbers (labels from 0) of the classes to keep; None keeps all.
         batch_size: Maximal number of images, or frames, that are read, and batched, at once.
         pictures: Whether to draw pictures.
+        max_detections: Maximal number of detections of an image, over all classes.
 
     Raises:
         ValueError: If an argument is invalid, there are no images, or `out` cannot be written or is not empty.
     """
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold={format_value(threshold)} must be a score from 0 to 1")
+    if not 1 <= max_detections <= MAX_DETECTIONS_LIMIT:
+        raise ValueError(f"max_detections={max_detections} must be a number from 1 to {MAX_DETECTIONS_LIMIT}")
     found = find_sources(sources)
     names = class_names_of(detector.configuration)
     labels = select_labels(names, classes)
     folder = make_folder(Path(out))
     report = PredictionReport(folder)
-    predictions = _predict_frames(detector, _read_sources(found, report), threshold, labels, batch_size)
+    min_score = min(MIN_SCORE, threshold)  # candidates below the threshold still vote for boxes
+    predictions = _predict_frames(detector, _read_sources(found, report), min_score, max_detections, batch_size)
     try:
         with open_results(folder, names) as add_rows:
 
             def recorded() -> Iterator[tuple[Frame, Detections]]:
-                for frame, detections in predictions:
+                for frame, candidates in predictions:
+                    report.full_images += _is_full(candidates, threshold, max_detections)
+                    detections = _keep(candidates, threshold, labels)
                     add_rows(frame.source.name, frame.source.image_id, frame.number, detections)
                     of_image = [names[label] for label in detections.labels.tolist()]
                     report.num_images += 1
@@ -141,14 +150,9 @@ def make_folder(folder: Path) -> Path:
     Raises:
         ValueError: It holds files, which would be overwritten, or cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-        is_empty = not any(folder.iterdir())
-    except OSError as error:
-        raise ValueError(f"{format_path(folder)}: cannot be written ({error.strerror or error})") from None
-    if not is_empty:
+    ensure_writable(folder, "out")
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
         raise ValueError(
             f"{format_path(folder)}: already holds files; give a new or an empty folder for the predictions"
         )
@@ -199,9 +203,9 @@ def _read(source: Source) -> Iterator[Frame]:
 
 
 def _predict_frames(
-    detector: Detector, frames: Iterable[Frame], threshold: float, labels: set[int] | None, batch_size: int
+    detector: Detector, frames: Iterable[Frame], min_score: float, max_detections: int, batch_size: int
 ) -> Iterator[tuple[Frame, Detections]]:
-    """Return an iterator over each frame with its detections of these labels and at least this score."""
+    """Return an iterator over each frame with its detections."""
     waiting: deque[Frame] = deque()  # read, but not yet predicted: at most a batch
 
     def pixels() -> Iterator[np.ndarray]:
@@ -209,9 +213,13 @@ def _predict_frames(
             waiting.append(frame)
             yield frame.pixels
 
-    # Candidates below the threshold still vote for boxes, which so do not depend on the threshold.
-    stream = predict_stream(detector, pixels(), batch_size, min_score=min(MIN_SCORE, threshold))
-    return ((waiting.popleft(), _keep(detections, threshold, labels)) for detections in stream)
+    stream = predict_stream(detector, pixels(), batch_size, min_score=min_score, max_detections=max_detections)
+    return ((waiting.popleft(), detections) for detections in stream)
+
+
+def _is_full(detections: Detections, threshold: float, max_detections: int) -> bool:
+    """Return whether the maximal number of detections, and not the threshold, may have cut off others."""
+    return len(detections.scores) == max_detections and bool((detections.scores >= threshold).all())
 
 
 def _keep(detections: Detections, threshold: float, labels: set[int] | None) -> Detections:

@@ -10,7 +10,8 @@ from lad.structures import Detections, HeadOutputs
 MIN_SCORE = 0.05
 TOP_PER_LEVEL = 1000
 NMS_IOU = 0.6
-MAX_DETECTIONS = 100
+MAX_DETECTIONS = 100  # of an image, as COCO's evaluation counts
+MAX_DETECTIONS_LIMIT = 5000  # the candidates of one class: each of five levels has 1000
 VOTE_MIN_IOU = 0.01
 VOTE_SIGMA = 0.025
 

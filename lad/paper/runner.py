@@ -21,9 +21,8 @@ from typing import Any
 import torch
 
 from lad import figures
-from lad.config.experiment import Parameters
+from lad.config.experiment import Parameters, read_changes
 from lad.config.profiles import PROFILES
-from lad.config.yaml_file import read_value
 from lad.distillation.methods import METHODS
 from lad.experiments.leaderboard import format_table
 from lad.experiments.processes import fit_side_by_side
@@ -32,7 +31,8 @@ from lad.experiments.runner import versions, write_json
 from lad.paper.published import TABLES
 from lad.paper.tables import Experiments, Results, conclusions, open_table, summary, to_json, to_markdown
 from lad.training.devices import available_cores
-from lad.utils.paths import project_folder
+from lad.utils.atomic_io import atomic_write, write_text
+from lad.utils.paths import ensure_writable, project_folder
 from lad.utils.progress import log
 
 NOTEBOOK = "run_lad.ipynb"
@@ -132,18 +132,24 @@ def default_jobs(runs: Sequence[Parameters]) -> int:
 def write_results(results: Results, folder: Path, command: str) -> Path:
     """Write the table to <folder>/<profile>/<table>.json, .md and .png; return the path of the JSON file.
 
+    The JSON comes first and holds everything: it stays if the other files cannot be written.
+
     Args:
         results: Finished runs of the table.
         folder: Folder of all tables.
         command: Command that made the table, for the files.
+
+    Raises:
+        OSError: A file cannot be written; names it.
     """
     path = folder / results.profile / f"{results.table.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"command": command, "versions": versions(), **to_json(results)})
     text = f"# {results.table.question}\n\n    {command}\n\n{to_markdown(summary(results))}\n"
     sentences = "".join(f"* {sentence}\n" for sentence in conclusions(results).splitlines())
-    path.with_suffix(".md").write_text(text + sentences, encoding="utf-8")
-    figures.draw_comparison(results.ap_by_row()).savefig(path.with_suffix(".png"))
+    write_text(path.with_suffix(".md"), text + sentences)
+    with atomic_write(path.with_suffix(".png")) as unfinished:
+        figures.draw_comparison(results.ap_by_row()).savefig(unfinished, format="png")
     return path
 
 
@@ -165,13 +171,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     given = parser.parse_args(arguments)
     try:
-        changes = {name: read_value(name, text) for name, text in given.changes}
-        experiments = open_table(given.table, given.profile, given.seeds, changes)
+        experiments = open_table(given.table, given.profile, given.seeds, read_changes(given.changes))
+        out = Path(next(iter(experiments.parameters.values()))[0].out)
+        ensure_writable(out, "out")
+        ensure_writable((given.results or out / "results") / given.profile, "--results" if given.results else "out")
     except ValueError as error:
         parser.error(str(error))
     if given.jobs is not None and given.jobs < 1:
         parser.error(f"--jobs {given.jobs} must be at least 1")
-    out = Path(next(iter(experiments.parameters.values()))[0].out)
     command = "lad table " + subprocess.list2cmdline(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(INTERRUPTED))
     try:
@@ -180,8 +187,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     results = experiments.finished()
-    path = write_results(results, given.results or out / "results", command)
-    log(f"\n{format_table(summary(results))}\n\n{conclusions(results)}\n\nwritten to {path}, .md and .png")
+    log(f"\n{format_table(summary(results))}\n\n{conclusions(results)}\n")
+    try:
+        log(f"written to {write_results(results, given.results or out / 'results', command)}, .md and .png")
+    except OSError as error:
+        log(f"{error}; the runs are in {out}, and the same command writes the table without training them again")
+        return 1
     if failed:
         log(f"\n{len(failed)} of the runs failed; run the same command to retry them:")
         for task in failed:

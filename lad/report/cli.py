@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lad.utils.atomic_io import write_text
-from lad.utils.paths import project_folder
+from lad.utils.paths import ensure_writable, project_folder
 
 NOTEBOOK = "report.ipynb"
 PAGE_SUFFIXES = (".html", ".htm")
@@ -78,13 +78,17 @@ def report_runs(folder: Path, page: Path | None = None) -> Path:
     notebook = folder / NOTEBOOK
     page = page or notebook.with_suffix(PAGE_SUFFIXES[0])
     _check_name(page)
+    ensure_writable(folder, "PATH")
     try:
         executed = papermill.execute_notebook(source, None, {"out": str(folder.resolve())}, progress_bar=False)
     except papermill.PapermillExecutionError as error:
         message = " ".join(str(error.evalue).split())
         raise ValueError(f"{source}: failed with {error.ename}: {message}") from None
     write_text(notebook, nbformat.writes(executed) + "\n")
-    return write_report(notebook, page)
+    try:
+        return write_report(notebook, page)
+    except OSError as error:
+        raise ValueError(f"{error.strerror}; the executed notebook is {notebook}") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -120,6 +124,7 @@ def _check_name(page: Path) -> None:
         raise ValueError(f"{page}: not a file name for an HTML page; give -o a name that ends in .html")
     if not page.parent.is_dir():
         raise ValueError(f"{page}: the folder {page.parent} does not exist; create it first")
+    ensure_writable(page.parent, "-o")
 
 
 @contextmanager

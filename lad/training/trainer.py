@@ -18,12 +18,13 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from lad.config.experiment import Parameters
+from lad.config.groups import RuntimeParameters
 from lad.data.coco import CocoDataset
 from lad.data.collate import batches_of_one_size, collate
 from lad.data.samplers import AspectRatioBatchSampler
 from lad.data.transforms import resized_hw
 from lad.distillation.assignment_cache import AssignmentCache
-from lad.evaluation.coco_eval import Evaluator, evaluate
+from lad.evaluation.coco_eval import evaluate
 from lad.models.detector import Detector
 from lad.models.serialization import save_detector
 from lad.models.student_teacher import StudentTeacherPair
@@ -172,7 +173,7 @@ def train(
             line["train_seconds"] = time.perf_counter() - started
             if is_evaluated:
                 batches = partial(_batches_until_interrupt, val_batches, f"{title} · evaluation", interrupt)
-                metrics = _evaluate(trainer.evaluated, batches, val_set, fabric, parameters.evaluator)
+                metrics = _evaluate(trainer.evaluated, batches, val_set, fabric, parameters)
                 line |= metrics
             line["seconds"] = time.perf_counter() - started
             progress = Progress(epoch + 1)
@@ -186,7 +187,7 @@ def train(
                 log(f"{title} · loss {line['loss']:.3f}{ap} · {line['seconds']:.0f} s{left}")
             trainer.save_checkpoint(progress)
             fabric.barrier()
-    metrics = metrics or _evaluate(trainer.evaluated, lambda: val_batches, val_set, fabric, parameters.evaluator)
+    metrics = metrics or _evaluate(trainer.evaluated, lambda: val_batches, val_set, fabric, parameters)
     return trainer.evaluated, metrics
 
 
@@ -291,7 +292,7 @@ def _evaluate(
     batches: Callable[[], Iterable[Batch]],
     val_set: CocoDataset,
     fabric: Fabric,
-    evaluator: Evaluator,
+    parameters: RuntimeParameters,
 ) -> dict[str, float]:
     """Compute the COCO metrics of the network, or of both networks of a pair; every device gets them.
 
@@ -301,11 +302,17 @@ def _evaluate(
     if fabric.world_size > 1:
         for buffer in network.buffers():  # BatchNorm statistics differ between devices since the last step
             dist.broadcast(buffer, src=0)
+    compute = partial(
+        evaluate,
+        annotations=val_set.annotations,
+        fabric=fabric,
+        evaluator=parameters.evaluator,
+        max_detections=parameters.max_detections,
+    )
     if not isinstance(network, StudentTeacherPair):
         is_foreign = not has_classes(network.configuration, val_set.annotations.class_names)
-        return evaluate(network, batches(), val_set.annotations, fabric, evaluator, class_agnostic=is_foreign)
-    student = evaluate(network.student, batches(), val_set.annotations, fabric, evaluator)
-    teacher = evaluate(network.teacher, batches(), val_set.annotations, fabric, evaluator)
+        return compute(network, batches(), class_agnostic=is_foreign)
+    student, teacher = compute(network.student, batches()), compute(network.teacher, batches())
     return student | {f"teacher_{name}": value for name, value in teacher.items()}
 
 

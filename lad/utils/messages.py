@@ -4,7 +4,8 @@ import difflib
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,13 +20,25 @@ def given_values(given: Mapping[str, Any], model: type[BaseModel]) -> dict[str, 
     """Return the given values without those that are None, which means "not given".
 
     Raises:
-        ValueError: A name is not a field of `model`; names the nearest field.
+        ValueError: A name is not a field of `model`; names the nearest field. Or a text field has a number or boolean.
     """
     unknown = [name for name in given if name not in model.model_fields]
     if unknown:
         errors = [_unknown_name_message(name, model.model_fields) for name in unknown[:MAX_LISTED_ERRORS]]
         raise ValueError(_join_errors(errors, len(unknown)))
+    for name, value in given.items():
+        if isinstance(value, bool | int | float) and is_text_field(model, name):
+            raise ValueError(_not_text_message(name, value))
     return {name: value for name, value in given.items() if value is not None}
+
+
+def is_text_field(model: type[BaseModel], name: str) -> bool:
+    """Return whether a model has a field of this name that is text or a path, and nothing else but None."""
+    if name not in model.model_fields:
+        return False
+    annotation = model.model_fields[name].annotation
+    kinds = set(get_args(annotation)) if get_origin(annotation) in (Union, UnionType) else {annotation}
+    return kinds - {NoneType} <= {str, Path}
 
 
 def format_validation_error(error: ValidationError) -> str:
@@ -79,6 +92,15 @@ def _format_error(detail: Any) -> str:
         choices = [choice.strip(" '") for choice in detail["ctx"]["expected"].replace(" or ", ", ").split(",")]
         return invalid_choice_message(name, detail["input"], choices)
     return f"parameter '{name}' = {format_value(detail['input'])}: {str(detail['msg']).lower()}"
+
+
+def _not_text_message(name: str, value: bool | int | float) -> str:
+    """Return the message for a number or boolean that is given for a text; its spelling may be lost (007 is 7)."""
+    kind = "boolean" if isinstance(value, bool) else "number"
+    return (
+        f"parameter '{name}' is the {kind} {format_value(value)}, but must be text; papermill's -p turns text that "
+        f"looks like a {kind} into one: give it as text by -r {name} VALUE, or in quotes in YAML"
+    )
 
 
 def _unknown_name_message(name: Any, names: Iterable[str]) -> str:

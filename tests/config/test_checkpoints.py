@@ -104,7 +104,7 @@ def test_a_changed_file_is_read_again(tmp_path):
         ({"teacher_checkpoint": "{}", "teacher_part": "ema"}, "parameter 'teacher_checkpoint': checkpoint"),
         ({"teacher_checkpoint": "{}", "teacher_sha256": "12"}, "its weights have the hash"),
         ({"teacher_checkpoint": "paa_r50_1"}, "did you mean the published 'paa_r50_1x'?"),
-        ({"teacher_checkpoint": 7}, "parameter 'teacher_checkpoint' = '7': no such file or folder"),
+        ({"teacher_checkpoint": 7}, "parameter 'teacher_checkpoint' is the number 7, but must be text"),
         ({"teacher_checkpoint": "tests"}, "is a folder without model.safetensors: no finished run"),
         ({"init": "nowhere.pth"}, "parameter 'init' = 'nowhere.pth': no such file or folder"),
         ({"init_partial": True}, "init_part, init_partial and init_sha256 are for init"),

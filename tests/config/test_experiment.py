@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 from pydantic.dataclasses import dataclass
 
 from lad.assigners import ASSIGNERS, PAA
-from lad.config.experiment import Parameters, make_parameters, read_parameters
+from lad.config.experiment import Parameters, make_parameters, read_changes, read_parameters
 from lad.config.profiles import PROFILES
 from lad.distillation.methods import METHODS
+from lad.utils.messages import is_text_field
 from lad.utils.options import OPTIONS
 
 PROJECT = Path(__file__).parents[2]
@@ -64,10 +66,48 @@ def test_a_value_that_cannot_be_a_path_raises_one_line(name, value):
 
 
 @pytest.mark.parametrize("name", ["profile", "method", "student"])
-@pytest.mark.parametrize("value", [["toy"], {"a": 1}, 3, np.zeros(3)], ids=["list", "mapping", "number", "array"])
+@pytest.mark.parametrize("value", [["toy"], {"a": 1}, np.zeros(3)], ids=["list", "mapping", "array"])
 def test_a_parameter_that_selects_defaults_of_others_must_be_text(name, value):
     with pytest.raises(ValueError, match=rf"^parameter '{name}' = .*: input should be a valid string$"):
         make_parameters({name: value})
+
+
+TEXT_PARAMETERS = [name for name in Parameters.model_fields if is_text_field(Parameters, name)]
+
+
+@pytest.mark.parametrize("name", TEXT_PARAMETERS)
+@pytest.mark.parametrize(
+    ("value", "kind"), [(20240105, "number"), (1e5, "number"), (math.nan, "number"), (True, "boolean")]
+)
+def test_a_text_that_papermill_has_turned_into_another_value_raises_one_line_with_the_remedy(name, value, kind):
+    with pytest.raises(ValueError, match=rf"^parameter '{name}' is the {kind} {value}, but must be text") as caught:
+        make_parameters({name: value})
+    assert f"give it as text by -r {name} VALUE" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_paths_and_names_are_text_parameters():
+    assert {"data", "out", "init", "teacher_checkpoint", "weights", "student", "profile"} <= set(TEXT_PARAMETERS)
+    assert not {"seed", "flip", "iou_branch", "short_sides", "cache_teacher", "precision"} & set(TEXT_PARAMETERS)
+
+
+@pytest.mark.parametrize("text", ["2024_01_05", "007", "1e5", "true", "2024-01-05", "1:30", "&a"])
+def test_a_text_parameter_of_a_command_line_keeps_its_spelling(text):
+    assert read_changes([("data", text)]) == {"data": text}
+
+
+def test_other_values_of_a_command_line_are_yaml():
+    pairs = [("seed", "7"), ("lr", "1e-3"), ("compile", "true"), ("data", "'007'"), ("init", "null"), ("levels", "[3]")]
+    values = {"seed": 7, "lr": "1e-3", "compile": True, "data": "007", "init": None, "levels": [3]}
+    assert read_changes(pairs) == values
+    with pytest.raises(ValueError, match=r"^parameter 'seed': "):
+        read_changes([("seed", "010")])
+
+
+def test_max_detections_changes_the_identity_but_its_default_does_not():
+    default, more = make_parameters({}), make_parameters({"max_detections": 300})
+    assert "max_detections" not in default.identity() and more.identity()["max_detections"] == 300
+    assert default.hash != more.hash
+    assert default.of_teacher().hash != more.of_teacher().hash
 
 
 def test_a_message_shortens_a_long_list_of_sizes():
@@ -97,8 +137,8 @@ def test_numbers_may_be_given_as_text():
     assert (parameters.lr, parameters.epochs, parameters.seed) == (1e-4, 3, 7)
 
 
-@pytest.mark.parametrize("name", ["seed", "epochs", "lr", "teacher_epochs", "train_images", "student", "short_sides"])
-def test_true_is_neither_a_number_nor_a_name(name):
+@pytest.mark.parametrize("name", ["seed", "epochs", "lr", "teacher_epochs", "train_images", "short_sides"])
+def test_true_is_not_a_number(name):
     with pytest.raises(ValueError, match=f"parameter '{name}' = True: ") as error:
         make_parameters({name: True})
     assert "\n" not in str(error.value)

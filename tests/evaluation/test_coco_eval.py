@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.fabric import Fabric
+from pycocotools.cocoeval import COCOeval
 
 from lad.data.annotations import read_annotations
 from lad.data.coco import CocoDataset, find_split
@@ -22,9 +23,11 @@ from lad.evaluation.coco_eval import (
     coco_metrics,
     coco_results,
     evaluate,
+    metric_names,
     precision_recall,
     run_coco_eval,
     summary_metrics,
+    suppress_stdout,
 )
 from lad.geometry import encode_deltas, make_anchors
 from lad.structures import Detections, HeadOutputs
@@ -220,3 +223,49 @@ def test_without_regard_to_classes_a_detector_of_other_classes_is_as_good_as_one
     metrics = evaluate(Misnaming(batch.targets), *arguments, class_agnostic=True)
     assert metrics["AP"] > 0.9  # not 1: overlapping objects of different classes vote for each other's boxes
     assert evaluate(Oracle(batch.targets), *arguments, class_agnostic=True) == pytest.approx(metrics, nan_ok=True)
+
+
+def write_dense_set(folder: Path, count: int) -> tuple[Path, list[dict]]:
+    """Write the JSON of an image with `count` objects of one class, and return it with a perfect result of each."""
+    path = folder / "dense.json"
+    boxes = [[10.0 * (index % 50), 10.0 * (index // 50), 8.0, 8.0] for index in range(count)]
+    gts = [
+        {"id": index + 1, "image_id": 1, "category_id": 1, "bbox": box, "area": 64, "iscrowd": 0}
+        for index, box in enumerate(boxes)
+    ]
+    images = [{"id": 1, "file_name": "1.png", "width": 500, "height": 500}]
+    path.write_text(json.dumps({"images": images, "annotations": gts, "categories": [{"id": 1, "name": "ant"}]}))
+    scores = np.linspace(0.9, 0.1, count)
+    results = [
+        {"image_id": 1, "category_id": 1, "bbox": box, "score": float(score)}
+        for box, score in zip(boxes, scores, strict=True)
+    ]
+    return path, results
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_max_detections_decides_how_many_of_300_objects_can_be_found(tmp_path, evaluator):
+    path, results = write_dense_set(tmp_path, 300)
+    recall = {
+        limit: coco_metrics(path, results, evaluator=evaluator, max_detections=limit) for limit in (1, 5, 10, 100, 300)
+    }
+    for limit, metrics in recall.items():
+        assert tuple(metrics) == tuple(dict.fromkeys(metric_names(limit)))
+        assert metrics[f"AR{limit}"] == pytest.approx(limit / 300)
+        assert metrics["AP"] == metrics["APs"] == pytest.approx(int(100 * limit / 300 + 1) / 101)
+    assert recall[300]["AR1"] == pytest.approx(1 / 300) and recall[300]["AR10"] == pytest.approx(10 / 300)
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_the_summary_is_that_of_pycocotools_where_that_can_be_computed(real_data, evaluator):
+    """Other numbers of detections than 100 give all but the AP, which is −1 in pycocotools."""
+    folder = real_data("coco_eval_fixture")
+    results = json.loads((folder / "instances_val2014_fakebbox100_results.json").read_text())
+    for limit, compared in ((100, slice(0, 12)), (7, slice(1, 12)), (300, slice(1, 12))):
+        coco_eval = run_coco_eval(
+            folder / "instances_val2014_100.json", results, evaluator=evaluator, max_detections=limit
+        )
+        own = coco_eval.stats
+        with suppress_stdout():
+            COCOeval.summarize(coco_eval)
+        np.testing.assert_allclose(own[compared], np.asarray(coco_eval.stats)[compared], rtol=1e-12)

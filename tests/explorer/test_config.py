@@ -80,7 +80,7 @@ def test_the_embedded_data_sets_are_not_taken_for_paths():
         ({"epoch": -2}, "parameter 'epoch' = -2: input should be greater than or equal to 0"),
         ({"anchor_boxes": "yes"}, "parameter 'anchor_boxes' = 'yes': input should be a valid boolean"),
         ({"predicted_boxes": 1}, "parameter 'predicted_boxes' = 1: input should be a valid boolean"),
-        ({"run": 3}, "parameter 'run' = 3: input should be a valid string"),
+        ({"run": ["a"]}, "parameter 'run' = ['a']: input should be a valid string"),
         ({"compare_with": ["a"]}, "parameter 'compare_with' = ['a']: input should be a valid string"),
     ],
 )

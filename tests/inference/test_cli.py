@@ -65,8 +65,9 @@ def test_options_reach_the_prediction(checkpoint, photos, tmp_path, monkeypatch)
     received = []
     monkeypatch.setattr(cli, "predict_files", lambda *args: received.extend(args) or PredictionReport(tmp_path))
     words = ["--threshold", "0.5", "--classes", "dog,2", "--batch", "3", "--no-pictures", "--device", "cpu"]
+    words += ["--max-detections", "300"]
     assert main(["predict", str(checkpoint), str(photos), "--out", str(tmp_path / "out"), *words]) == 0
-    assert received[1:] == [[str(photos)], tmp_path / "out", 0.5, ["dog", "2"], 3, False]
+    assert received[1:] == [[str(photos)], tmp_path / "out", 0.5, ["dog", "2"], 3, False, 300]
     assert not (tmp_path / "out").exists()  # nothing was written
 
 

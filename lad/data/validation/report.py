@@ -20,6 +20,7 @@ from lad.data.validation.checker import CheckedSplit, read_document, validate_fo
 from lad.data.validation.repair import fix
 from lad.data.validation.rules import SEVERITIES, Finding
 from lad.utils.messages import one_line
+from lad.utils.paths import ensure_writable
 
 MAX_LINES = 20  # of one kind of findings, unless --all is given
 
@@ -35,12 +36,11 @@ def fix_folder(checked: Mapping[str, CheckedSplit], out: Path) -> list[str]:
         The corrections, one line per finding about an entry.
 
     Raises:
-        ValueError: `out` exists or a split cannot be corrected; nothing is written.
+        ValueError: `out` exists or cannot be made, or a split cannot be corrected; nothing is written.
     """
-    if os.path.lexists(out):
-        raise ValueError(one_line(f"{out}: already exists; a corrected copy is always a new folder"))
-    corrections = []
+    _check_new_folder(out)
     out.parent.mkdir(parents=True, exist_ok=True)
+    corrections = []
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as unfinished:
         draft = Path(unfinished) / out.name
         for split in checked.values():
@@ -51,6 +51,13 @@ def fix_folder(checked: Mapping[str, CheckedSplit], out: Path) -> list[str]:
             _link_or_copy_images(split.images, draft / split_name(corrected), corrected)
         draft.rename(out)
     return corrections
+
+
+def _check_new_folder(out: Path) -> None:
+    """Raise ValueError if a corrected copy cannot be written as this folder."""
+    if os.path.lexists(out):
+        raise ValueError(one_line(f"{out}: already exists; a corrected copy is always a new folder"))
+    ensure_writable(out.parent, "--fix")
 
 
 def _link_or_copy_images(images: Path, target: Path, annotations: Path) -> None:
@@ -144,6 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     max_lines = None if given.all else MAX_LINES
     try:
+        if given.fix is not None:  # before the images are read
+            _check_new_folder(given.fix)
         checked = validate_folder(given.folder, given.splits or ("train", "val"))
         if given.json:
             print(_to_json(given.folder, checked))
