@@ -173,7 +173,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         experiments = open_table(given.table, given.profile, given.seeds, read_changes(given.changes))
         out = Path(next(iter(experiments.parameters.values()))[0].out)
-        ensure_writable(out, "out")
+        tasks = plan_tasks(experiments)
+        if any(map(_needs_training, tasks.values())):
+            ensure_writable(out, "out")
         ensure_writable((given.results or out / "results") / given.profile, "--results" if given.results else "out")
     except ValueError as error:
         parser.error(str(error))
@@ -182,7 +184,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = "lad table " + subprocess.list2cmdline(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(INTERRUPTED))
     try:
-        tasks = plan_tasks(experiments)
         failed = run_tasks(tasks, given.jobs or default_jobs([task.parameters for task in tasks.values()]))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -275,3 +276,30 @@ def test_a_web_address_is_evaluated_under_the_name_of_its_file(published, tmp_pa
 def test_a_folder_without_finished_runs_is_rejected_with_a_remedy(tmp_path):
     with pytest.raises(ValueError, match="no finished run in this folder; train one with `make run`"):
         resolve_evaluation_config({"checkpoint": str(tmp_path)})
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_checkpoint_is_read(workspace, tmp_path, monkeypatch):
+    monkeypatch.setattr("lad.experiments.evaluate.load_detector", lambda *_: pytest.fail("read the checkpoint"))
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"^parameter 'out' = '.*file/out': cannot be written \(Not a directory\)"):
+        evaluate(workspace, out=tmp_path / "file" / "out")
+
+
+def test_metrics_are_there_even_if_the_disk_is_full_at_the_end(workspace, report, tmp_path, monkeypatch, capsys):
+    def full(path: Path, *_args: object) -> None:
+        raise OSError(28, f"{path}: cannot be written (No space left on device)")
+
+    monkeypatch.setattr("lad.experiments.evaluate.write_json", full)
+    assert equal(evaluate(workspace, out=tmp_path).metrics, report.metrics)
+    assert capsys.readouterr().out.count("No space left on device); the evaluation continues without this file") == 2
+
+
+def test_a_submission_has_the_best_100_detections_of_an_image(workspace, report):
+    more = evaluate(workspace, max_detections=300)
+    counts = Counter(result["image_id"] for result in more.results)
+    assert max(counts.values()) > 100 and more.folder != report.folder
+    assert evaluate(workspace, max_detections=100).folder == report.folder
+    with zipfile.ZipFile(save_submission(more)) as file:
+        (name,) = file.namelist()
+        kept = Counter(result["image_id"] for result in json.loads(file.read(name)))
+    assert kept == {image: min(count, 100) for image, count in counts.items()}

@@ -417,3 +417,14 @@ def test_a_run_that_another_process_trains_is_refused(shapes, tmp_path):
         with pytest.raises(ValueError, match="another process is training this run; wait for it, or stop it"):
             run_experiment(parameters)
     assert not is_training(parameters) and not (folder / "params.json").exists()
+
+
+def test_a_folder_of_runs_that_cannot_be_written_is_refused_before_the_data_is_read(shapes, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "open_data", lambda _: pytest.fail("read the data"))
+    (tmp_path / "file").touch()
+    parameters = tiny(shapes, tmp_path / "file" / "runs", method="lad", teacher="r18")
+    for run in (run_experiment, compare):
+        with pytest.raises(
+            ValueError, match=r"^parameter 'out' = '.*file/runs': cannot be written \(Not a directory\)"
+        ):
+            run(parameters)

@@ -77,6 +77,31 @@ def test_finished_runs_of_a_table_are_not_run_again(shapes, tmp_path, capsys, mo
     assert {path.suffix for path in (tmp_path / "results" / "toy").iterdir()} == {".json", ".md", ".png"}
 
 
+def test_a_folder_of_results_that_cannot_be_written_is_refused_before_any_run(shapes, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runner, "_start", lambda task, *_: pytest.fail(f"started {task.name}"))
+    (tmp_path / "file").touch()
+    for name, command in {
+        "--results": [*arguments(shapes, tmp_path / "runs"), "--results", str(tmp_path / "file")],
+        "out": arguments(shapes, tmp_path / "file" / "runs"),
+    }.items():
+        with pytest.raises(SystemExit) as exited:
+            main(command)
+        assert exited.value.code == 2
+        assert f"error: parameter '{name}' = '{tmp_path / 'file'}" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_figure_that_cannot_be_written_leaves_the_tables_json_and_is_one_line(shapes, tmp_path, capsys):
+    for (parameters,) in experiments(shapes, tmp_path).parameters.values():
+        fabricate(parameters)
+    (tmp_path / "results" / "toy" / f"{TABLE_2}.png").mkdir(parents=True)
+    assert main(arguments(shapes, tmp_path)) == 1
+    output = capsys.readouterr().out
+    assert all(len(row["runs"]) == 1 for row in rows_of(tmp_path)) and "difference" in output
+    assert f"{TABLE_2}.png: cannot be written" in output.splitlines()[-1]
+    assert "without training them again" in output.splitlines()[-1]
+
+
 @pytest.mark.notebook
 @pytest.mark.slow
 def test_a_table_is_run_once_and_gives_the_same_numbers_after_a_kill(shapes, tmp_path, capsys):

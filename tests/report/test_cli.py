@@ -67,6 +67,15 @@ def test_a_page_that_cannot_be_written_leaves_the_older_one(tmp_path, monkeypatc
     assert {path.name for path in tmp_path.iterdir()} == {"executed.ipynb", "page.html"}
 
 
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    def refuse(folder: Path, parameter: str) -> None:
+        raise ValueError(f"parameter '{parameter}' = '{folder}': cannot be written")
+
+    monkeypatch.setattr("lad.report.cli.ensure_writable", refuse)
+    notebook = write_executed(tmp_path / "executed.ipynb")
+    assert error_message(notebook) == f"lad report: parameter '-o' = '{tmp_path}': cannot be written"
+
+
 def test_a_missing_nbconvert_is_one_clear_line(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "lad.report.html", raising=False)
     monkeypatch.setitem(sys.modules, "nbconvert", None)

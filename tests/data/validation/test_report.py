@@ -127,6 +127,13 @@ def test_a_corrected_folder_never_overwrites_another(folder, tmp_path, capsys):
             main([str(folder), "--fix", str(out)])
 
 
+def test_a_corrected_folder_that_cannot_be_written_is_refused_before_the_images_are_read(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("lad.data.validation.report.validate_folder", lambda *_: pytest.fail("read the images"))
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=r"^lad validate: parameter '--fix' = '.*file': cannot be written"):
+        main([str(folder), "--fix", str(tmp_path / "file" / "corrected")])
+
+
 def test_nothing_is_written_if_a_split_cannot_be_corrected(folder, tmp_path):
     (folder / "annotations" / "instances_val.json").write_text("{")
     with pytest.raises(SystemExit, match="fixed by hand"):
