@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
+from lad.data.layouts import is_shared
 from lad.data.synthetic.shapes import DIFFICULTIES
+from lad.data.val_share import DEFAULT_VAL_SHARE
 from lad.evaluation.coco_eval import Evaluator, find_evaluator
 from lad.inference.postprocess import MAX_DETECTIONS, MAX_DETECTIONS_LIMIT
 from lad.models.zoo import is_published, published_checkpoint, published_hint
@@ -24,7 +26,9 @@ class EvaluationConfig(BaseModel):
 
     checkpoint: Path | str  # a file in our format or OpenMMLab's, a published name or a web address
     sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{8,64}$")  # of the checkpoint, or its first digits
-    data: str  # "toy", "mini", or a folder in COCO format
+    data: str  # "toy", "mini", a data set folder or a COCO instances JSON
+    images: str | None = None  # folder of the images of a JSON given as data; None looks beside it
+    val_share: float | None = Field(default=None, gt=0, lt=1)  # of a JSON for training and validation; None: 0.2
     split: str = Field(default="val", min_length=1)
     part: Literal["student", "teacher", "ema"] = "student"  # which network of an OpenMMLab checkpoint
     iou_branch: StrictBool = True  # False for published heads trained without it
@@ -74,11 +78,17 @@ def make_evaluation_config(given: Mapping[str, Any]) -> EvaluationConfig:
     data = str(values["data"])
     if data not in DIFFICULTIES:
         data = str(existing_path("data", data))
+    if data not in DIFFICULTIES and is_shared(Path(data)):
+        values.setdefault("val_share", DEFAULT_VAL_SHARE)
+    if "images" in values:
+        values["images"] = str(existing_path("images", values["images"]))
     out = Path(str(values.get("out", project_folder() / "runs" / "evaluations"))).expanduser().resolve()
     try:
         config = EvaluationConfig(**{**values, "checkpoint": checkpoint, "data": data, "out": out})
     except ValidationError as error:
         raise ValueError(format_validation_error(error)) from None
+    if config.val_share is not None and not is_shared(Path(data)):
+        config = config.model_copy(update={"val_share": None})  # without effect on data with a validation part
     find_evaluator(config.evaluator)  # fail now if it is not installed, not after the last image
     return config
 

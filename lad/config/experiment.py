@@ -24,7 +24,9 @@ from lad.config.groups import (
 from lad.config.profiles import FINE_TUNING_LR, OWN_DATA_SIZES, PROFILES, default_values
 from lad.config.yaml_file import read_value, read_values
 from lad.data.augmentation import resolve_augment
+from lad.data.layouts import is_shared
 from lad.data.synthetic.shapes import DIFFICULTIES, VERSION
+from lad.data.val_share import DEFAULT_VAL_SHARE
 from lad.distillation.cost_selection import COST_SELECTIONS
 from lad.distillation.methods import METHODS, build_method_options
 from lad.evaluation.coco_eval import find_evaluator
@@ -53,7 +55,7 @@ NOT_HASHED = frozenset(
     }
 )  # fmt: skip
 # Later parameters that change numbers. At these values, those of runs before them, they are no part of the identity.
-ADDED = {"max_detections": 100, "augment": {}}
+ADDED = {"max_detections": 100, "augment": {}, "images": None, "val_share": None}
 NO_INIT = {"init": None, "init_part": "student", "init_partial": False, "init_sha256": None}
 EVALUATION_BATCH = 8  # images, to evaluate a teacher's checkpoint
 RENAMED = {"criterion": "cost_selection"}  # parameters of earlier versions
@@ -178,7 +180,7 @@ class Parameters(
     @property
     def run_name(self) -> str:
         """Return the name of the run: its main parameters, and the hash of all of them."""
-        data = self.data if self.data in DIFFICULTIES else Path(self.data).name
+        data = self.data if self.data in DIFFICULTIES else Path(self.data).name.removesuffix(".json")
         taught = f"-from-{self.teacher}" if self.teacher else ""
         where = self.profile if data == self.profile else f"{self.profile}-{data}"
         if self.epochs == 0:
@@ -307,11 +309,12 @@ class Parameters(
 
 def hashed_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters outside `NOT_HASHED`, defaults included, except for those `ADDED` later."""
-    return {
-        name: value
-        for name, value in values.items()
-        if name not in NOT_HASHED and not (name in ADDED and value == ADDED[name])
-    }
+    return without_added({name: value for name, value in values.items() if name not in NOT_HASHED})
+
+
+def without_added(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters by name without those `ADDED` later that have the value of runs before them."""
+    return {name: value for name, value in values.items() if name not in ADDED or value != ADDED[name]}
 
 
 def make_parameters(given: Mapping[str, Any]) -> Parameters:
@@ -339,6 +342,10 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
     if not isinstance(values["data"], str) or values["data"] not in DIFFICULTIES:
         folder = absolute_path("data", known["data"]) if "data" in known else project_folder() / values["data"]
         values = {**values, **OWN_DATA_SIZES.get(profile, {}), **known, "data": str(folder)}
+        if is_shared(folder):
+            values.setdefault("val_share", DEFAULT_VAL_SHARE)
+    if "images" in values:
+        values["images"] = str(absolute_path("images", values["images"]))
     if not isinstance(values["weights"], str) or values["weights"] not in ("none", "imagenet"):
         values["weights"] = str(absolute_path("weights", values["weights"]))
     values["out"] = str(absolute_path("out", values.get("out", project_folder() / "runs")))
@@ -346,6 +353,8 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
         parameters = Parameters(**values)
     except ValidationError as error:
         raise ValueError(format_validation_error(error)) from None
+    if parameters.val_share is not None and not is_shared(Path(parameters.data)):
+        parameters = parameters.model_copy(update={"val_share": None})  # without effect on data with a validation part
     if parameters.teacher is not None:  # reject invalid parameters of its run now, not when it starts
         try:
             parameters.of_teacher()

@@ -117,7 +117,10 @@ class DataParameters(Group):
     """The data set and its transforms.
 
     Attributes:
-        data: "toy" or "mini", the embedded sets, or a folder in COCO format.
+        data: "toy" or "mini", the embedded sets, a folder in one of `lad.data.layouts.LAYOUTS`, or a JSON file.
+        images: Folder of the images of a JSON file given as data; None looks beside it.
+        val_share: Share of the images that are for validation, of data with one JSON for both parts; None for data with
+            a validation part of its own, and 0.2 by default for others.
         short_sides: Short sides of training images in pixels; one is drawn at random for each image.
         test_short_side: Short side of validation images in pixels.
         long_side: Longest side of any image in pixels.
@@ -129,6 +132,8 @@ class DataParameters(Group):
     """
 
     data: str = Field(min_length=1)
+    images: str | None = Field(default=None, min_length=1)
+    val_share: float | None = Field(default=None, gt=0, lt=1)
     short_sides: list[int] = Field(min_length=1)
     test_short_side: int = Field(ge=32, le=10_000)
     long_side: int = Field(ge=32, le=10_000)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lad.data.file_names import stays_inside
 from lad.data.instances import ImageEntry, ImageList, Instances, entry_id, integers, load_json, read_instances
 from lad.data.records import UTF8, ImageRecords
 from lad.utils.messages import format_value
@@ -93,7 +94,7 @@ def _image_sizes(path: Path, images: Sequence[ImageEntry]) -> np.ndarray:
 def _file_name(path: Path, image: ImageEntry) -> str:
     """Return the image's file name, checked to stay inside the images folder."""
     name = image.file_name
-    if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
+    if not isinstance(name, str) or not stays_inside(name):
         raise ValueError(
             f"{path}: image {entry_id(image)} has no file_name inside the images folder ({format_value(name)})"
         )

@@ -1,7 +1,8 @@
 """Records of the annotated images of a data set, as flat tensors that worker processes share."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import overload
 
 import numpy as np
@@ -76,6 +77,17 @@ class ImageRecords(Sequence[ImageRecord]):
             boxes=self.boxes[gts].numpy().copy(),
             labels=self.labels[gts].numpy().copy(),
         )
+
+    def file_names(self) -> list[str]:
+        """Return the file names of all images."""
+        content, ends = self.names.numpy().tobytes(), self.name_start.tolist()
+        return [content[start:end].decode(*UTF8) for start, end in pairwise(ends)]
+
+    def renamed(self, file_names: Sequence[str]) -> "ImageRecords":
+        """Return the records with other file names."""
+        names = [name.encode(*UTF8) for name in file_names]
+        joined = torch.from_numpy(np.array(bytearray().join(names), dtype=np.uint8))
+        return replace(self, names=joined, name_start=torch.tensor([0, *map(len, names)]).cumsum(dim=0))
 
     def take(self, indices: Iterable[int]) -> "ImageRecords":
         """Return the records of these images, in this order."""

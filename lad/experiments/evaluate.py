@@ -14,10 +14,9 @@ import pandas as pd
 from pycocotools.cocoeval import COCOeval
 
 from lad.config.evaluation import EvaluationConfig, existing_path, make_evaluation_config
-from lad.config.experiment import ADDED
-from lad.data.annotations import read_annotations
-from lad.data.coco import CocoDataset, find_split
-from lad.data.synthetic.shapes import data_folder
+from lad.config.experiment import without_added
+from lad.data.coco import CocoDataset, open_splits
+from lad.data.synthetic.shapes import DIFFICULTIES, data_folder
 from lad.evaluation.coco_eval import class_metrics, coco_results, run_coco_eval, summary_metrics
 from lad.evaluation.detection_limit import FULL_IMAGES, count_full_images, describe_crowded_images, describe_full_images
 from lad.evaluation.error_analysis import (
@@ -29,7 +28,7 @@ from lad.evaluation.error_analysis import (
     delta_ap,
 )
 from lad.evaluation.submission import MAX_DETECTIONS_PER_IMAGE, write_submission
-from lad.experiments.run_store import WEIGHTS_FILE, finished_runs, open_run
+from lad.experiments.run_store import WEIGHTS_FILE, Run, finished_runs, open_run
 from lad.experiments.runner import versions, write_json
 from lad.inference.predictor import predict
 from lad.inference.tta import ATSS_TTA_VIEWS, TTAView, with_flips
@@ -131,8 +130,15 @@ def resolve_evaluation_config(given: Mapping[str, Any]) -> EvaluationConfig:
     run = open_run(checkpoint.parent)
     if "data" not in values and run is None:
         raise ValueError("parameter 'data' is required unless the checkpoint is a run's: give a folder in COCO format")
-    data = values.get("data") or (run and run.parameters.data)
-    return make_evaluation_config({**values, "checkpoint": checkpoint, "data": data})
+    if run is not None and _is_data_of(run, values.get("data")):
+        values = {name: getattr(run.parameters, name) for name in ("data", "images", "val_share")} | values
+    return make_evaluation_config({**values, "checkpoint": checkpoint})
+
+
+def _is_data_of(run: Run, data: Any) -> bool:
+    """Return whether a run was trained on this data; None is its own."""
+    own = run.parameters.data
+    return data is None or str(data) == own or (data not in DIFFICULTIES and str(existing_path("data", data)) == own)
 
 
 def evaluate_checkpoint(config: EvaluationConfig) -> EvaluationReport:
@@ -317,8 +323,7 @@ def _caption(name: str, score: float | None) -> str:
 
 
 def _open_dataset(config: EvaluationConfig) -> CocoDataset:
-    images, path = find_split(data_folder(config.data), config.split)
-    dataset = CocoDataset(images, read_annotations(path))
+    (dataset,) = open_splits(data_folder(config.data), (config.split,), config.images, config.val_share)
     return dataset.subset(range(min(config.max_images or len(dataset), len(dataset))))
 
 
@@ -372,10 +377,9 @@ def _save(path: Path, content: Any, indent: int | None = 2) -> None:
 def _folder_name(config: EvaluationConfig, annotations: Path) -> str:
     """Return the names of checkpoint and data, and a hash of everything that the detections depend on."""
     irrelevant = {"min_score", "expected_ap", "sha256", "batch_size", "accelerator", "evaluator", "out", "checkpoint"}
-    content = config.model_dump(mode="json", exclude=irrelevant)
-    content = {name: value for name, value in content.items() if name not in ADDED or value != ADDED[name]}
+    content = without_added(config.model_dump(mode="json", exclude=irrelevant))
     weights = checkpoint_file(config.checkpoint, config.sha256)
     for name, path in (("weights", weights), ("annotations", annotations)):
         content[name] = sha256_of(path)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
-    return f"{_title(config)}-on-{Path(config.data).name}-{config.split}-{digest}"
+    return f"{_title(config)}-on-{Path(config.data).name.removesuffix('.json')}-{config.split}-{digest}"

@@ -25,7 +25,7 @@ from lad.utils.progress import log
 PARAMETERS_FILE, CODE_FILE = "params.json", "code.json"
 RESULTS_FILE, WEIGHTS_FILE, SECOND_WEIGHTS_FILE = "results.json", "model.safetensors", "teacher.safetensors"
 RAW_WEIGHTS_FILE, SECOND_RAW_WEIGHTS_FILE = "model_raw.safetensors", "teacher_raw.safetensors"  # not averaged by `ema`
-LOCK_FILE = "lock"
+LOCK_FILE, SPLIT_FILE = "lock", "split.json"  # the latter only of data without a validation part
 MAX_DIFFERENCES = 3  # a run that differs in more parameters is another experiment, not the same one with old defaults
 
 

@@ -36,6 +36,7 @@ from lad.experiments.run_store import (
     RESULTS_FILE,
     SECOND_RAW_WEIGHTS_FILE,
     SECOND_WEIGHTS_FILE,
+    SPLIT_FILE,
     WEIGHTS_FILE,
     Run,
     code_of,
@@ -45,7 +46,7 @@ from lad.experiments.run_store import (
     is_training,
     open_run,
 )
-from lad.experiments.setup import build_networks, check_teacher_classes, open_data
+from lad.experiments.setup import build_networks, check_teacher_classes, open_data, write_split
 from lad.experiments.teacher import (
     check_classes_of_run,
     format_ap,
@@ -192,6 +193,8 @@ def _train_within_threads(
     if fabric.is_global_zero:
         write_json(folder / CODE_FILE, code.to_json())
         write_json(folder / PARAMETERS_FILE, parameters.model_dump())
+        if parameters.val_share is not None:
+            write_split(parameters.val_share, folder / SPLIT_FILE, train_set, val_set)
         for line in parameters.explain_defaults() if parameters.epochs else []:
             log(line)
         for line in teacher_notes(parameters, teacher_of_run) if teacher_of_run is not None else []:

@@ -1,16 +1,17 @@
 """Set-up of a run: its data sets and its networks, new or from a checkpoint."""
 
 import contextlib
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 from lad.config.checkpoints import NETWORK_FIELDS
 from lad.config.experiment import Parameters
-from lad.data.annotations import read_annotations
 from lad.data.augmentation import augmented_transform
-from lad.data.coco import CocoDataset, find_split
+from lad.data.coco import CocoDataset, open_splits
 from lad.data.synthetic.shapes import DIFFICULTIES, data_folder
 from lad.data.transforms import eval_transform, train_transform
 from lad.data.validation.image_files import ensure_usable
@@ -23,6 +24,7 @@ from lad.models.parts import Part
 from lad.models.serialization import load_detector, weights_digest
 from lad.models.student_teacher import StudentTeacherPair
 from lad.models.transfer import has_classes, list_names, load_matching, with_classes
+from lad.utils.atomic_io import write_text
 from lad.utils.progress import log
 
 
@@ -35,20 +37,13 @@ def open_data(parameters: Parameters) -> tuple[CocoDataset, CocoDataset]:
         ValueError: An image cannot be read; names the first.
     """
     folder = data_folder(parameters.data)
-    images, path = find_split(folder, "train")
-    annotations = read_annotations(path)
+    train_set, val_set = open_splits(folder, ("train", "val"), parameters.images, parameters.val_share)
     sizes_and_flip = parameters.short_sides, parameters.long_side, parameters.flip
     if parameters.augment:
-        transform = augmented_transform(parameters.augment, *sizes_and_flip)
+        train_set.transform = augmented_transform(parameters.augment, *sizes_and_flip)
     else:
-        transform = train_transform(*sizes_and_flip)
-    train_set = CocoDataset(images, annotations, transform)
-    images, path = find_split(folder, "val")
-    val_set = CocoDataset(
-        images,
-        read_annotations(path, like=annotations),
-        eval_transform(parameters.test_short_side, parameters.long_side),
-    )
+        train_set.transform = train_transform(*sizes_and_flip)
+    val_set.transform = eval_transform(parameters.test_short_side, parameters.long_side)
     if parameters.train_images is not None:
         train_set = train_set.subset(range(min(parameters.train_images, len(train_set))))
     if parameters.epochs and not len(train_set.annotations.records.labels):
@@ -61,6 +56,18 @@ def open_data(parameters: Parameters) -> tuple[CocoDataset, CocoDataset]:
     if parameters.data in DIFFICULTIES:  # generated, so there is nothing to check
         return train_set, val_set
     return ensure_usable(train_set, parameters.bad_images), ensure_usable(val_set, parameters.bad_images)
+
+
+def write_split(val_share: float, file: Path, train_set: CocoDataset, val_set: CocoDataset) -> None:
+    """Write which images are for training and which for validation, of data without a validation part, and log it."""
+    names = {part: of.annotations.records.file_names() for part, of in (("train", train_set), ("val", val_set))}
+    path = str(val_set.annotations.path)
+    content = {"annotations": path, "val_share": val_share, **names}
+    write_text(file, json.dumps(content, indent=2) + "\n")  # escaped: names need not be valid Unicode
+    log(
+        f"{path}: has no validation part; val_share {val_share:g} leaves {len(train_set):,} images for training and "
+        f"{len(val_set):,} for validation, listed in {file.parent.name}/{file.name}"
+    )
 
 
 def build_networks(

@@ -59,7 +59,7 @@ def is_of_other_data(run: Run | None) -> bool:
     """Return whether a run's validation set has changed since."""
     if run is None:
         return False
-    _, annotations = find_split(data_folder(run.parameters.data), "val")
+    _, annotations = find_split(data_folder(run.parameters.data), "val", run.parameters.images)
     return run.results.get("validation_sha256") != sha256_of(annotations)
 
 

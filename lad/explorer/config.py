@@ -24,7 +24,7 @@ class ExplorerConfig(BaseModel):
     run: str | None = None  # a run's folder or its name in `out`; None: the newest; "untrained": a random network
     compare_with: str | None = None  # another run as the teacher; None: the run's own teacher, if it has one
     epoch: int | None = Field(default=None, ge=0)  # one of the saved epochs; None: the last
-    data: str | None = None  # "toy", "mini" or a folder in COCO format; None: the run's own data
+    data: str | None = None  # "toy", "mini", a data set folder or a JSON; None: the run's own data
     image: int = Field(default=0, ge=0)  # index among the validation images that have objects
     photo: Path | None = None  # an image file of the user's own, shown in place of a validation image
     gt: int | None = Field(default=None, ge=0)  # index of the object; None: the one with the most candidates

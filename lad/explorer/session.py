@@ -17,8 +17,7 @@ from lad.analysis.assignment import AssignmentAnalysis, analyze, as_paa, gt_with
 from lad.analysis.positives import ASSIGNMENTS, NEED_TEACHER, Positives, find_positives
 from lad.assigners.paa import DEFAULT_ASSIGNER, PAA
 from lad.config.experiment import make_parameters
-from lad.data.annotations import read_annotations
-from lad.data.coco import CocoDataset, find_split
+from lad.data.coco import CocoDataset, open_splits
 from lad.data.collate import collate
 from lad.data.images import load_image
 from lad.data.synthetic.shapes import data_folder
@@ -137,8 +136,8 @@ def open_session(config: ExplorerConfig) -> ExplorerSession:
     """
     runs = find_runs(config)
     data = config.data or (runs["student"].parameters.data if "student" in runs else "toy")
-    images, path = find_split(data_folder(data), "val")
-    annotations = read_annotations(path)
+    dataset = _validation_set(data, runs.get("student"))
+    annotations, path = dataset.annotations, dataset.annotations.path
     if "teacher" in runs and "student" in runs and runs["teacher"].results.get("ignores_classes"):
         log(f"{runs['teacher'].name}: has other classes than the data, and is left out")
         del runs["teacher"]
@@ -152,12 +151,20 @@ def open_session(config: ExplorerConfig) -> ExplorerSession:
                 f"has {_listed(annotations.class_names)}; choose data with the same classes"
             )
     size = detectors["student"].configuration
-    dataset = CocoDataset(images, annotations, eval_transform(size.short_side, size.long_side))
+    dataset.transform = eval_transform(size.short_side, size.long_side)
     with_gts = [index for index, record in enumerate(annotations.records) if len(record.boxes)]
     if not with_gts:
         raise ValueError(f"{path}: no image has an object, so there is nothing to explore")
     name = runs["student"].folder.name if "student" in runs else UNTRAINED
     return ExplorerSession(name, detectors, runs, dataset.subset(with_gts))
+
+
+def _validation_set(data: str, run: Run | None) -> CocoDataset:
+    """Open the validation images of a data set: those of the run, if it was trained on the same data."""
+    is_of_run = run is not None and run.parameters.data == data
+    images, val_share = (run.parameters.images, run.parameters.val_share) if run and is_of_run else (None, None)
+    (dataset,) = open_splits(data_folder(data), ("val",), images, val_share)
+    return dataset
 
 
 def find_runs(config: ExplorerConfig) -> dict[str, Run]:

@@ -13,8 +13,7 @@ from pydantic import BaseModel
 from lad import figures
 from lad.analysis.assignment import agreement_summary, analyze, first_images
 from lad.config.experiment import NOT_HASHED, Parameters
-from lad.data.annotations import read_annotations
-from lad.data.coco import CocoDataset, find_split
+from lad.data.coco import CocoDataset, open_splits
 from lad.data.synthetic.shapes import data_folder
 from lad.data.transforms import eval_transform
 from lad.distillation.methods import METHODS
@@ -270,7 +269,6 @@ def _networks(run: Run) -> dict[str, Run]:
 def _validation_set(parameters: Parameters) -> CocoDataset:
     """Open a run's validation set; unlike `lad.experiments.setup.open_data`, it decodes no image in advance."""
     folder = data_folder(parameters.data)
-    _, training = find_split(folder, "train")
-    images, path = find_split(folder, "val")
-    annotations = read_annotations(path, like=read_annotations(training))
-    return CocoDataset(images, annotations, eval_transform(parameters.test_short_side, parameters.long_side))
+    _, val_set = open_splits(folder, ("train", "val"), parameters.images, parameters.val_share)
+    val_set.transform = eval_transform(parameters.test_short_side, parameters.long_side)
+    return val_set

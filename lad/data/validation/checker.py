@@ -7,6 +7,7 @@ ignores; a note is about something that may be intended.
 import filecmp
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,10 @@ from typing import Any
 import msgspec
 
 from lad.data.annotations import read_annotations
-from lad.data.coco import MAX_PROBED_IMAGES, candidate_image_folders, find_json, find_split, fullest_folder
+from lad.data.coco import MAX_PROBED_IMAGES, find_split, fullest_folder, rows_of_part
+from lad.data.file_names import find_names
+from lad.data.layouts import locate_split
+from lad.data.val_share import DEFAULT_VAL_SHARE, validation_rows
 from lad.data.validation.entries import category_name, image_size, is_inside_folder, is_int64
 from lad.data.validation.image_files import image_file_problems, message_without_path
 from lad.data.validation.rules import (
@@ -42,7 +46,9 @@ class CheckedSplit:
         image_count: Number of images listed.
         annotation_count: Number of annotations listed.
         categories: Name by category id.
-        file_names: File name by image id.
+        file_names: File name by image id, as it was found.
+        objects: Category ids of the annotations by image id.
+        whole: The JSON of which this is a part, where training and validation have one; else None.
     """
 
     images: Path
@@ -52,6 +58,8 @@ class CheckedSplit:
     annotation_count: int = 0
     categories: Mapping[int, str] = field(default_factory=dict)
     file_names: Mapping[int, str] = field(default_factory=dict)
+    objects: Mapping[int, list[Any]] = field(default_factory=dict)
+    whole: "CheckedSplit | None" = None
 
 
 def validate(images: Path, path: Path, decode: bool = True) -> list[Finding]:
@@ -69,14 +77,20 @@ def validate(images: Path, path: Path, decode: bool = True) -> list[Finding]:
 
 
 def validate_folder(
-    folder: Path, splits: Sequence[str] = ("train", "val"), decode: bool = True
+    folder: Path,
+    splits: Sequence[str] = ("train", "val"),
+    decode: bool = True,
+    images: Path | None = None,
+    val_share: float | None = None,
 ) -> dict[str, CheckedSplit]:
     """Check each split of a data set folder, and each pair of splits for different categories and shared images.
 
     Args:
-        folder: Data set folder.
+        folder: Data set folder or JSON file.
         splits: Names of splits.
         decode: Whether to read the images, rather than only check that the files exist.
+        images: Folder of the images of a JSON file; None looks beside it.
+        val_share: Share of the images for validation, of data with one JSON for both parts; None: 0.2.
 
     Returns:
         Checked splits by name; findings about a pair are those of the later split.
@@ -84,12 +98,17 @@ def validate_folder(
     Raises:
         ValueError: There is no such folder.
     """
-    if not folder.is_dir():
+    if not folder.is_dir() and not folder.is_file():
         raise ValueError(one_line(f"{folder}: no such folder; name one with images and a COCO instances JSON"))
+    wholes: dict[Path, CheckedSplit] = {}
     checked: dict[str, CheckedSplit] = {}
     for name in splits:
         try:
-            split = _check_split(*_find_split(folder, name), decode)
+            image_folder, path = _find_split(folder, name, images)
+            split = wholes.get(path) or _check_split(image_folder, path, decode)
+            if locate_split(folder, name, images).is_shared:
+                wholes[path] = split
+                split = _part(split, name, val_share or DEFAULT_VAL_SHARE)
         except ValueError as error:
             split = CheckedSplit(folder, folder, [Finding("error", "no-split", folder, None, None, str(error))])
         if name == "train":  # nothing can be learned
@@ -138,11 +157,19 @@ def _check_split(images: Path, path: Path, decode: bool) -> CheckedSplit:
     if not any(finding.severity == "error" for finding in findings):
         findings += _check_reading(path)
     with_file = [entry for entry in lists["images"] if is_inside_folder(entry[1].get("file_name"))]
-    files = [(image["file_name"], image_size(image)) for _, image in with_file]
-    for entry, problem in zip(with_file, image_file_problems(images, files, decode), strict=True):
+    found = find_names(images, [image["file_name"] for _, image in with_file])
+    if found.note is not None:
+        findings.append(Finding("note", "other-spelling", path, None, None, found.note))
+    files = [(name, image_size(image)) for name, (_, image) in zip(found.names, with_file, strict=True)]
+    problems = image_file_problems(images, files, decode)
+    for entry, name, problem in zip(with_file, found.names, problems, strict=True):
         if problem is not None:
             kind, message = problem
-            findings.append(entry_finding(images / entry[1]["file_name"], "images", entry, "error", kind, message))
+            findings.append(entry_finding(images / name, "images", entry, "error", kind, message))
+    objects: dict[int, list[Any]] = defaultdict(list)
+    for _, annotation in lists["annotations"]:
+        if is_int64(annotation.get("image_id")):
+            objects[annotation["image_id"]].append(annotation.get("category_id"))
     return CheckedSplit(
         images,
         path,
@@ -154,7 +181,12 @@ def _check_split(images: Path, path: Path, decode: bool) -> CheckedSplit:
             for _, category in lists["categories"]
             if is_int64(category.get("id"))
         },
-        {image["id"]: image["file_name"] for _, image in with_file if is_int64(image.get("id"))},
+        {
+            image["id"]: name
+            for (_, image), name in zip(with_file, found.names, strict=True)
+            if is_int64(image.get("id"))
+        },
+        objects,
     )
 
 
@@ -169,6 +201,10 @@ def _check_undecodable(images: Path, path: Path, decode: bool, reason: str) -> C
     records = annotations.records
     if not len(records):
         findings.append(Finding("error", "empty-set", path, None, None, "lists no images"))
+    found = find_names(images, records.file_names())
+    if found.note is not None:
+        findings.append(Finding("note", "other-spelling", path, None, None, found.note))
+    records = records.renamed(found.names)
     files = [(record.file_name, record.hw) for record in records]
     for record, problem in zip(records, image_file_problems(images, files, decode), strict=True):
         if problem is not None:
@@ -182,7 +218,40 @@ def _check_undecodable(images: Path, path: Path, decode: bool, reason: str) -> C
         len(records.labels),
         dict(zip(annotations.category_ids, annotations.class_names, strict=True)),
         {record.image_id: record.file_name for record in records},
+        {record.image_id: record.labels.tolist() for record in records},
     )
+
+
+def _part(whole: CheckedSplit, part: str, val_share: float) -> CheckedSplit:
+    """Return the part "train" or "val" of a JSON for both; what belongs to no validation image counts for training."""
+    for_validation = _validation_ids(whole, val_share)
+    num_images = len(for_validation)
+    num_annotations = sum(len(whole.objects.get(number, ())) for number in for_validation)
+    if part == "train":
+        num_images, num_annotations = whole.image_count - num_images, whole.annotation_count - num_annotations
+    return replace(
+        whole,
+        findings=[finding for finding in whole.findings if (finding.image_id in for_validation) == (part == "val")],
+        image_count=num_images,
+        annotation_count=num_annotations,
+        file_names={id_: name for id_, name in whole.file_names.items() if (id_ in for_validation) == (part == "val")},
+        whole=whole,
+    )
+
+
+def _validation_ids(whole: CheckedSplit, val_share: float) -> set[int]:
+    """Return the ids of the images of a JSON that training would validate on.
+
+    If training refuses the JSON, they are chosen in the same way from the entries that can be read.
+    """
+    with suppress(ValueError, RecursionError), _silenced("lad.data.annotations"):
+        annotations = read_annotations(whole.path)
+        return set(annotations.records.image_id[rows_of_part(annotations, "val", val_share)].tolist())
+    if len(whole.file_names) < 2:
+        return set()
+    classes = [set(filter(is_int64, whole.objects.get(number, ()))) for number in whole.file_names]
+    rows = validation_rows(list(whole.file_names.values()), classes, val_share)
+    return {number for number, is_val in zip(whole.file_names, rows, strict=True) if is_val}
 
 
 def _check_pair(first: CheckedSplit, second: CheckedSplit) -> Iterator[Finding]:
@@ -212,18 +281,18 @@ def _have_equal_content(file: Path, other: Path) -> bool:
         return False
 
 
-def _find_split(folder: Path, split: str) -> tuple[Path, Path]:
+def _find_split(folder: Path, split: str, images: Path | None) -> tuple[Path, Path]:
     """Find a split as `find_split` does, even if all images are missing or the JSON is corrupted."""
     try:
-        return find_split(folder, split)
+        return find_split(folder, split, images)
     except (ValueError, RecursionError):
-        path = find_json(folder, split)
+        files = locate_split(folder, split, images)
     names: list[str] = []
     with suppress(ValueError):
-        lists, _ = entry_lists(path, read_document(path))
+        lists, _ = entry_lists(files.path, read_document(files.path))
         file_names = [image.get("file_name") for _, image in lists["images"][:MAX_PROBED_IMAGES]]
         names = [name for name in file_names if is_inside_folder(name)]
-    return fullest_folder(candidate_image_folders(folder, path, split), names)[0], path
+    return fullest_folder(files.image_folders, names)[0], files.path
 
 
 def _check_reading(path: Path) -> list[Finding]:

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
+
+from lad.data.file_names import stays_inside
 
 Entry = tuple[int, dict[str, Any]]  # index in its list, content
 
@@ -17,7 +18,7 @@ def is_int64(value: Any) -> TypeGuard[int]:
 
 def is_inside_folder(name: Any) -> TypeGuard[str]:
     """Return whether a file_name stays inside the images folder, links aside."""
-    return isinstance(name, str) and not Path(name).is_absolute() and ".." not in Path(name).parts
+    return isinstance(name, str) and stays_inside(name)
 
 
 def category_name(category: Mapping[str, Any]) -> str:

@@ -12,12 +12,14 @@ from typing import Any, Literal
 
 from lad.data.coco import CocoDataset
 from lad.data.images import check_file, load_image
+from lad.data.layouts import data_of
 from lad.utils.atomic_io import write_text
 from lad.utils.messages import format_path, one_line
 from lad.utils.paths import cache_folder
 from lad.utils.progress import log, progress_bar
 
 NUM_THREADS = 8
+BACKSLASH = "\\"
 CHECK_VERSION = 1  # increment to check every cached image again
 
 
@@ -41,8 +43,7 @@ def ensure_usable(dataset: CocoDataset, bad_images: Literal["stop", "skip"]) -> 
         return dataset
     more = f" and {len(problems) - 1} more images" if len(problems) > 1 else ""
     first = f"{next(iter(problems.values()))}{more}"
-    folder = path.parent.parent if path.parent.name == "annotations" else path.parent
-    hint = f"`lad validate {one_line(shlex.quote(str(folder)))}` lists all problems"
+    hint = f"`lad validate {one_line(shlex.quote(str(data_of(path))))}` lists all problems"
     if bad_images == "stop":
         raise ValueError(f"{first}; repair or remove the file, or set bad_images=skip to train without it; {hint}")
     if len(problems) == len(dataset):
@@ -89,7 +90,8 @@ def _image_file_problem(images: Path, name: str, hw: tuple[int, int] | None, dec
     except ValueError as error:
         reason = message_without_path(error, file)
     if not os.path.exists(file):
-        return "missing-file", reason
+        hint = f", nor one with / in place of each backslash ({BACKSLASH})" if BACKSLASH in name else ""
+        return "missing-file", reason + hint
     try:
         load_image(file)
     except ValueError:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lad.data.file_names import find_names
 from lad.data.images import load_image
 from lad.data.validation.checker import read_document, validate
 from lad.data.validation.entries import (
@@ -16,6 +17,7 @@ from lad.data.validation.entries import (
     corner_boxes,
     has_area,
     image_sizes,
+    is_inside_folder,
     is_int64,
     segmentation_problem,
 )
@@ -62,7 +64,7 @@ def fix(images: Path, path: Path, out: Path, findings: Sequence[Finding] | None 
     document = read_document(path)
     read_values(path, entry_lists(path, document)[0])
     num_annotations = len(document.get("annotations") or [])
-    corrections = _correct(document, images, findings)
+    corrections = [*_use_found_names(document, images), *_correct(document, images, findings)]
     for section in ("images", "categories"):
         if not document[section]:
             raise ValueError(one_line(f"{path}: none of its {section} can be used, so there is nothing to write"))
@@ -80,6 +82,15 @@ def fix(images: Path, path: Path, out: Path, findings: Sequence[Finding] | None 
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
     return corrections
+
+
+def _use_found_names(document: dict[str, Any], images: Path) -> list[str]:
+    """Set the file names of images to those under which they are found, and return the correction."""
+    entries = [image for image in _objects(document.get("images")) if is_inside_folder(image.get("file_name"))]
+    found = find_names(images, [image["file_name"] for image in entries])
+    for image, name in zip(entries, found.names, strict=True):
+        image["file_name"] = name
+    return [] if found.note is None else [f"{found.note}: file names corrected"]
 
 
 def _correct(document: dict[str, Any], images: Path, findings: Sequence[Finding]) -> list[str]:

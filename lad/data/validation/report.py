@@ -15,10 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from lad.data.coco import split_name
+from lad.data.layouts import COCO_KINDS, split_name
 from lad.data.validation.checker import CheckedSplit, read_document, validate_folder
 from lad.data.validation.repair import fix
 from lad.data.validation.rules import SEVERITIES, Finding
+from lad.utils.atomic_io import write_text
 from lad.utils.messages import one_line
 from lad.utils.paths import ensure_writable
 
@@ -43,11 +44,17 @@ def fix_folder(checked: Mapping[str, CheckedSplit], out: Path) -> list[str]:
     corrections = []
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as unfinished:
         draft = Path(unfinished) / out.name
-        for split in checked.values():
+        whole = Path(unfinished) / "whole.json"  # the corrected JSON of both parts
+        for name, split in checked.items():
             if not split.path.is_file():
                 raise ValueError("; ".join(finding.message for finding in split.findings))
-            corrected = draft / "annotations" / split.path.name
-            corrections += fix(split.images, split.path, corrected, split.findings)
+            corrected = draft / "annotations" / _corrected_name(name, split)
+            if split.whole is None:
+                corrections += fix(split.images, split.path, corrected, split.findings)
+            else:
+                if not whole.exists():
+                    corrections += fix(split.images, split.path, whole, split.whole.findings)
+                _write_part(whole, corrected, split)
             _link_or_copy_images(split.images, draft / split_name(corrected), corrected)
         draft.rename(out)
     return corrections
@@ -60,9 +67,28 @@ def _check_new_folder(out: Path) -> None:
     ensure_writable(out.parent, "--fix")
 
 
+def _corrected_name(name: str, split: CheckedSplit) -> str:
+    """Return the name of a split's corrected JSON: its own, if it is the one that COCO gives that split."""
+    is_cocos = split.whole is None and split.path.name.startswith(tuple(f"{kind}_{name}" for kind in COCO_KINDS))
+    return split.path.name if is_cocos else f"instances_{name}.json"
+
+
+def _write_part(whole: Path, part: Path, split: CheckedSplit) -> None:
+    """Write the images of a split and their annotations, from the corrected JSON of both parts."""
+    document = read_document(whole)
+    document["images"] = [image for image in document["images"] if image["id"] in split.file_names]
+    document["annotations"] = [gt for gt in document["annotations"] if gt["image_id"] in split.file_names]
+    if not document["images"]:
+        raise ValueError(one_line(f"{split.path}: none of the images for {part.stem} can be used"))
+    part.parent.mkdir(parents=True, exist_ok=True)
+    write_text(part, json.dumps(document))
+
+
 def _link_or_copy_images(images: Path, target: Path, annotations: Path) -> None:
     """Make the images of a JSON available in the folder `target`."""
     try:
+        if any(images.glob("*.json")):  # of another layout, which would make the corrected folder ambiguous
+            raise NotImplementedError
         target.symlink_to(images.resolve(), target_is_directory=True)
     except (OSError, NotImplementedError):  # links need a privilege on Windows, and some file systems have none
         for image in read_document(annotations)["images"]:
@@ -137,7 +163,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Validate a COCO-format data set: every entry of its JSON files and every image file.",
         epilog="Exits with status 1 if there are errors (with --fix: in the corrected copy), else 0.",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="data set folder, as for -p data")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="data set folder or JSON, as for -p data")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the images of a JSON given as FOLDER")
+    parser.add_argument(
+        "--val-share",
+        type=float,
+        metavar="SHARE",
+        help="share of the images for validation, of data with one JSON for training and validation (default: 0.2)",
+    )
     parser.add_argument(
         "--split",
         dest="splits",
@@ -153,7 +186,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if given.fix is not None:  # before the images are read
             _check_new_folder(given.fix)
-        checked = validate_folder(given.folder, given.splits or ("train", "val"))
+        if given.val_share is not None and not 0 < given.val_share < 1:
+            raise ValueError(f"--val-share {given.val_share:g} must lie between 0 and 1")
+        splits = given.splits or ("train", "val")
+        checked = validate_folder(given.folder, splits, images=given.images, val_share=given.val_share)
         if given.json:
             print(_to_json(given.folder, checked))
         else:
