@@ -112,8 +112,9 @@ def rows_of_part(annotations: CocoAnnotations, part: str, val_share: float) -> l
     """
     if len(annotations.records) < 2:
         raise ValueError(f"{annotations.path}: has no second image, so it cannot be split into training and validation")
-    records = list(annotations.records)
-    is_val = validation_rows([r.file_name for r in records], [set(r.labels.tolist()) for r in records], val_share)
+    records = annotations.records
+    labels = [set(of_image.tolist()) for of_image in records.labels.split(records.gt_start.diff().tolist())]
+    is_val = validation_rows(records.file_names(), labels, val_share)
     return [row for row, for_validation in enumerate(is_val) if for_validation == (part == "val")]
 
 

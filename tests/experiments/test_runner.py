@@ -10,14 +10,22 @@ from filelock import FileLock
 from PIL import Image
 from tiny_runs import tiny
 
+<<<<<<< ours
 from lad.config.experiment import Parameters
 from lad.data.augmentation import AUGMENTATIONS
+=======
+from lad.config.experiment import ADDED, Parameters
+from lad.data.validation.checker import validate_folder
+>>>>>>> theirs
 from lad.evaluation.coco_eval import METRICS
 from lad.experiments import runner
+from lad.experiments.evaluate import evaluate_checkpoint, resolve_evaluation_config
 from lad.experiments.leaderboard import results_table
 from lad.experiments.run_store import find_run, finished_runs, is_training
 from lad.experiments.runner import compare, run_experiment
 from lad.experiments.setup import open_data
+from lad.explorer.config import make_explorer_config
+from lad.explorer.session import open_session
 from lad.models.serialization import load_detector
 from lad.training import step, trainer
 
@@ -419,6 +427,7 @@ def test_a_run_that_another_process_trains_is_refused(shapes, tmp_path):
     assert not is_training(parameters) and not (folder / "params.json").exists()
 
 
+<<<<<<< ours
 def test_a_folder_of_runs_that_cannot_be_written_is_refused_before_the_data_is_read(shapes, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "open_data", lambda _: pytest.fail("read the data"))
     (tmp_path / "file").touch()
@@ -428,3 +437,36 @@ def test_a_folder_of_runs_that_cannot_be_written_is_refused_before_the_data_is_r
             ValueError, match=r"^parameter 'out' = '.*file/runs': cannot be written \(Not a directory\)"
         ):
             run(parameters)
+=======
+def test_data_without_a_validation_part_is_split_alike_everywhere(shapes, tmp_path):
+    folder = tmp_path / "export"
+    shutil.copytree(shapes / "train", folder / "images")
+    shutil.copy(shapes / "instances_train.json", folder / "result.json")
+    parameters = tiny(folder, tmp_path / "runs", val_share=0.4, epochs=1)
+    run = run_experiment(parameters)
+    split = json.loads((run.folder / "split.json").read_text())
+    assert split["val_share"] == 0.4 and len(split["train"]) + len(split["val"]) == 12
+    assert (run.results["training_images"], run.results["validation_images"]) == (7, 5)
+
+    checkpoint, out = run.folder / "model.safetensors", tmp_path / "evaluations"
+    evaluations = [{"checkpoint": checkpoint, "out": out, **data} for data in ({}, {"data": folder})]
+    for given in evaluations:
+        report = evaluate_checkpoint(resolve_evaluation_config(given))
+        assert sorted(report.dataset.annotations.records.file_names()) == sorted(split["val"])
+        assert report.metrics["AP"] == pytest.approx(run.metrics["AP"], abs=1e-12)
+    session = open_session(make_explorer_config({"run": str(run.folder)}))
+    assert set(session.dataset.annotations.records.file_names()) <= set(split["val"])
+    checked = validate_folder(folder, val_share=0.4)
+    assert {name: sorted(part.file_names.values()) for name, part in checked.items()} == {
+        name: sorted(split[name]) for name in ("train", "val")
+    }
+
+
+def test_a_run_made_before_a_parameter_that_it_does_not_use_is_found(shapes, tmp_path):
+    run = run_experiment(tiny(shapes, tmp_path, epochs=1))
+    path = run.folder / "params.json"
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in stored.items() if name not in ADDED}))
+    found = find_run(tiny(shapes, tmp_path, epochs=1))
+    assert found is not None and found.folder == run.folder
+>>>>>>> theirs
