@@ -10,13 +10,9 @@ from filelock import FileLock
 from PIL import Image
 from tiny_runs import tiny
 
-<<<<<<< ours
-from lad.config.experiment import Parameters
-from lad.data.augmentation import AUGMENTATIONS
-=======
 from lad.config.experiment import ADDED, Parameters
+from lad.data.augmentation import AUGMENTATIONS
 from lad.data.validation.checker import validate_folder
->>>>>>> theirs
 from lad.evaluation.coco_eval import METRICS
 from lad.experiments import runner
 from lad.experiments.evaluate import evaluate_checkpoint, resolve_evaluation_config
@@ -427,7 +423,6 @@ def test_a_run_that_another_process_trains_is_refused(shapes, tmp_path):
     assert not is_training(parameters) and not (folder / "params.json").exists()
 
 
-<<<<<<< ours
 def test_a_folder_of_runs_that_cannot_be_written_is_refused_before_the_data_is_read(shapes, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "open_data", lambda _: pytest.fail("read the data"))
     (tmp_path / "file").touch()
@@ -437,7 +432,8 @@ def test_a_folder_of_runs_that_cannot_be_written_is_refused_before_the_data_is_r
             ValueError, match=r"^parameter 'out' = '.*file/runs': cannot be written \(Not a directory\)"
         ):
             run(parameters)
-=======
+
+
 def test_data_without_a_validation_part_is_split_alike_everywhere(shapes, tmp_path):
     folder = tmp_path / "export"
     shutil.copytree(shapes / "train", folder / "images")
@@ -469,4 +465,3 @@ def test_a_run_made_before_a_parameter_that_it_does_not_use_is_found(shapes, tmp
     path.write_text(json.dumps({name: value for name, value in stored.items() if name not in ADDED}))
     found = find_run(tiny(shapes, tmp_path, epochs=1))
     assert found is not None and found.folder == run.folder
->>>>>>> theirs
