@@ -9,7 +9,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from lad.figures.style import CAPTION, MAX_ASPECT
-from lad.utils.fonts import font_families
+from lad.utils.fonts import drawable, font_families
 
 CAPTIONS_PER_INCH = 13  # of an image's width, 60 in a figure of one image; more would hide it
 MAX_COVERED = 0.25  # share of an image, where not all boxes have captions
@@ -53,19 +53,20 @@ def draw_captions(
     if len(boxes) > max_captions:
         importance = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes] if importance is None else importance
         ranked = np.argsort(-np.asarray(importance), kind="stable")[:max_captions].tolist()
-        covered = np.cumsum([_caption_width(texts[row]) * point * height for row in ranked])
+        covered = np.cumsum([_caption_width(drawable(texts[row])) * point * height for row in ranked])
         shown = ranked[: max(1, int((covered <= MAX_COVERED * (right - left) * (bottom - top)).sum()))]
         note = f"{len(shown)} of {len(boxes):,} labels shown"
         place = (left, bottom - height, left + _caption_width(note) * point, bottom)
         taken.append(place)
         _draw_caption(ax, place, note, NOTE, point)
+    lines = {row: " ".join(drawable(texts[row]).split()) for row in shown}
     for row in shown:
-        size = (_caption_width(texts[row]) * point, height)
+        size = (_caption_width(lines[row]) * point, height)
         places = _possible_places(boxes[row], size, (left, top, right, bottom), np.array(taken).reshape(-1, 4))
         penalty = 1000 * _covered_shares(places, np.array(taken).reshape(-1, 4)) + _num_covered(places, discs)
         best = places[penalty.argmin()].tolist()
         taken.append(best)
-        _draw_caption(ax, best, texts[row], colors[row], point)
+        _draw_caption(ax, best, lines[row], colors[row], point)
 
 
 def _draw_caption(ax: Axes, place: Sequence[float], text: str, color: str, point: float) -> None:

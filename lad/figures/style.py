@@ -199,8 +199,9 @@ def draw_boxes(
     scale = crowd_scale(len(corners))
     ax.add_collection(
         PolyCollection(
-            list(corners), facecolors="none", edgecolors=colors, linestyles=styles, alpha=alpha * scale, zorder=zorder,
-            linewidths=scale * np.asarray(widths), joinstyle="miter", rasterized=len(corners) > MAX_VECTOR_SHAPES,
+            list(corners), facecolors="none", edgecolors=colors, linestyles=styles, joinstyle="miter", zorder=zorder,
+            linewidths=scale * np.asarray(widths), alpha=alpha * math.sqrt(scale),
+            rasterized=len(corners) > MAX_VECTOR_SHAPES,
         ),
         autolim=False,
     )  # fmt: skip

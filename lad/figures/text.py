@@ -8,9 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from lad.utils.fonts import font_families, missing_characters
-
-UNKNOWN = "?"  # in place of a character that no installed font has
+from lad.utils.fonts import drawable, font_families
 
 Arguments = ParamSpec("Arguments")
 
@@ -37,10 +35,7 @@ def _use_installed_fonts(text: Text) -> None:
     content = text.get_text()
     if content.isascii():
         return
-    for character in missing_characters(content):
-        content = content.replace(character, UNKNOWN)
-    if content != text.get_text():
-        text.set_text(content)
-    families = font_families(content)
+    text.set_text(drawable(content))
+    families = font_families(text.get_text())
     if len(families) > 1:
         text.set_fontfamily(families)

@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lad.figures.style import DISTILLED, DPI, GT, NEITHER, PAGE, TITLE, series_colors
 from lad.figures.text import plain_text
+from lad.utils.fonts import drawable
 
 TRAINING_PANELS = {
     "cls": "classification loss",
@@ -54,7 +55,8 @@ def draw_training(
             ax.text(0.5, 0.5, "not logged", transform=ax.transAxes, ha="center", va="center", color=NEITHER)
     filled = [ax for ax in axes if ax.lines]
     if fits_panel and filled:
-        filled[0].legend(fontsize=9, frameon=False)
+        lines = filled[0].get_lines()  # given explicitly, as a name may begin with _, which otherwise hides it
+        filled[0].legend(lines, [str(line.get_label()) for line in lines], fontsize=9, frameon=False)
     elif epochs_of and not fits_panel:
         handles = [Line2D([], [], color=colors[name], marker="o", ms=3, label=name) for name in epochs_of]
         figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9, frameon=False)
@@ -82,7 +84,7 @@ def draw_comparison(values_of: Mapping[str, Sequence[float]], unit: str = "AP, %
             text, (1.02, height), xycoords=("axes fraction", "data"), va="center", fontsize=9,
             color=colors[name] if values else NEITHER, annotation_clip=False,
         )  # fmt: skip
-    ax.set_yticks(range(len(values_of)), list(values_of), fontsize=9)
+    ax.set_yticks(range(len(values_of)), list(map(drawable, values_of)), fontsize=9)
     ax.set_ylim(len(values_of) - 0.5, -0.5)
     ax.set_xlabel(unit)
     ax.margins(x=0.06)
@@ -111,7 +113,7 @@ def draw_gains(gains: Mapping[str, tuple[float | None, tuple[float, float, float
             mean, low, high = measured
             ax.plot([low, high], [height, height], color=DISTILLED, lw=2)
             ax.plot(mean, height, "o", ms=6, color=DISTILLED)
-    ax.set_yticks(range(len(gains)), list(gains), fontsize=9)
+    ax.set_yticks(range(len(gains)), list(map(drawable, gains)), fontsize=9)
     ax.set_ylim(len(gains) - 0.5, -0.5)
     ax.set_xlabel("gain over the baseline (AP points)")
     ax.grid(axis="y", alpha=0.25)

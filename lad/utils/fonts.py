@@ -7,6 +7,7 @@ from functools import cache
 from matplotlib.font_manager import FontEntry, FontProperties, findfont, findSystemFonts, fontManager
 from matplotlib.ft2font import FT2Font
 
+UNKNOWN = "?"
 DEFAULT_FAMILY = "sans-serif"  # DejaVu Sans, unless matplotlib is configured otherwise
 # Fonts without letters: placeholders for every character, and the symbols of matplotlib's formulas.
 NOT_FOR_TEXT = ("lastresort", "last resort", "adobe blank", "cmb", "cmex", "cmmi", "cmr", "cmss", "cmsy", "cmt", "stix")
@@ -18,6 +19,13 @@ def missing_characters(text: str) -> str:
     """Return the characters of a text that no installed font has, each once, in the order of the text."""
     _find_fonts(text)
     return "".join(dict.fromkeys(character for character in text if _font_of[character] is None))
+
+
+def drawable(text: str) -> str:
+    """Return a text with `UNKNOWN` in place of each character that no installed font has."""
+    for character in "" if text.isascii() else missing_characters(text):
+        text = text.replace(character, UNKNOWN)
+    return text
 
 
 def font_families(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from matplotlib.collections import PatchCollection
+from matplotlib.collections import PolyCollection
 from PIL import Image
 
 from lad.analysis.positives import ASSIGNMENTS, MAX_PREDICTED
@@ -202,9 +202,10 @@ def test_boxes_are_drawn_for_shown_levels_only(explorer):
         explorer.change(anchor_boxes=True, predicted_boxes=True, levels=shown)
         (ax,) = explorer.figures()["picture"].axes
         count = int(torch.isin(levels, torch.tensor(shown, dtype=torch.int64)).sum())
-        drawn = [len(c.get_paths()) for c in ax.collections if isinstance(c, PatchCollection)]
+        drawn = [len(c.get_paths()) for c in ax.collections if isinstance(c, PolyCollection)]
         predicted = min(count, MAX_PREDICTED)
-        assert drawn == [count] + [predicted] * (2 if count else 0)  # anchors; student's and teacher's predictions
+        expected = [count] + [predicted] * (2 if count else 0)  # anchors; student's and teacher's predictions
+        assert drawn == [*expected, len(view.batch.targets.boxes) - 1]  # and the other gts
 
 
 @pytest.mark.parametrize(

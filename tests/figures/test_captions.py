@@ -101,12 +101,11 @@ def test_the_detections_of_the_highest_scores_have_a_caption():
     ]
 
 
-@pytest.mark.parametrize(
-    "name", ["红色的方块", "سيارة", "🚗", f"a{MISSING}", "$x_1^{", "_private", "a\nb", "blue " * 30]
-)
+@pytest.mark.parametrize("name", ["红色的方块", "سيارة", "🚗", f"a{MISSING}", "$x_1^{", "_private", "a\nb"])
 def test_a_name_in_any_script_is_drawn_without_a_warning(name):
     pixels = np.zeros((60, 80, 3), np.uint8)
     render(figures.draw_evaluated([EvaluatedImage(pixels, [[0, 0, 9, 9]], ["correct"], [f"{name} 0.90"], name)]))
     render(figures.draw_comparison({name: [60.0]}))
     figure = render(figures.draw_training({name: [{"epoch": 1, "cls": 1.0}]}))
+    assert len(figure.axes[0].get_legend().get_texts()) == 1
     assert not any(MISSING in text.get_text() for text in figure.findobj(Text))

@@ -112,7 +112,7 @@ def test_the_chosen_gt_is_bold_and_the_others_pale():
     assert dots(pale) == expected(POSITIVES.select(POSITIVES.gt == 0))
     assert max(pale.get_facecolors()[:, 3]) < 0.5 < min(bold.get_facecolors()[:, 3])
     (others,), (frame,) = of_kind(ax, PolyCollection), ax.patches
-    assert others.get_linestyle()[0][1] and frame.get_linestyle() == "-"
+    assert others.get_linestyle()[0][1] and frame.get_linestyle() == "solid"
     assert frame.get_linewidth() > others.get_linewidth()[0]
 
 

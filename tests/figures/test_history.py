@@ -103,7 +103,7 @@ def test_the_chosen_gt_is_bold_and_the_others_pale(scene):
     assert len(pale.get_offsets()) == 2 and len(bold.get_offsets()) == 1
     assert max(pale.get_facecolors()[:, 3]) < min(bold.get_facecolors()[:, 3])
     (others,) = (c for c in ax.collections if isinstance(c, PolyCollection))
-    assert others.get_linestyle()[0][1] and [patch.get_linestyle() for patch in ax.patches] == ["-"]
+    assert others.get_linestyle()[0][1] and [patch.get_linestyle() for patch in ax.patches] == ["solid"]
 
 
 def test_the_count_of_a_small_gt_hides_none_of_its_dots(scene):
