@@ -89,7 +89,7 @@ def collect(folder: Path, max_images: int = MAX_IMAGES) -> tuple[Evidence, list[
     evidence["classes"] = _count_classes(train_set, val_set)
     weights = _weights_file(folder)
     if max_images and weights is None:
-        notes.append("there are no weights of a finished epoch yet, so nothing was evaluated")
+        notes.append("there are no weights of an evaluated epoch yet, so overfitting was not checked")
     elif max_images and weights is not None:
         try:
             evidence |= _evaluate(weights, parameters, train_set, val_set, evidence["classes"], max_images)
