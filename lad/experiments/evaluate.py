@@ -174,8 +174,8 @@ def evaluate_checkpoint(config: EvaluationConfig) -> EvaluationReport:
             dataset.annotations.path, results, image_ids, config.evaluator, max_detections=config.max_detections
         )
     full = count_full_images(results, config.max_detections)
-    if coco_eval is not None and full:
-        log(describe_full_images(full, len(dataset), config.max_detections))
+    if coco_eval is not None and (line := describe_full_images(full, dataset.annotations, config.max_detections)):
+        log(line)
     report = EvaluationReport(config, detector.configuration, dataset, results, coco_eval, folder)
     metrics = None
     if coco_eval is not None:

@@ -225,7 +225,9 @@ def _train_within_threads(
             _save_networks(network, folder / RAW_WEIGHTS_FILE, folder / SECOND_RAW_WEIGHTS_FILE)
         detector = _save_networks(evaluated, folder / WEIGHTS_FILE, folder / SECOND_WEIGHTS_FILE)
         names = metric_names(parameters.max_detections)
-        if full := describe_full_images(int(metrics.get(FULL_IMAGES, 0)), len(val_set), parameters.max_detections):
+        if full := describe_full_images(
+            int(metrics.get(FULL_IMAGES, 0)), val_set.annotations, parameters.max_detections
+        ):
             log(f"{folder.name}: {full}")
         numbers = {name: None if math.isnan(value) else value for name, value in metrics.items()}
         results = {

@@ -35,5 +35,9 @@ def test_images_with_as_many_detections_as_allowed_are_counted():
     results = [{"image_id": image} for image in (1, 1, 1, 2, 2, 3)]
     assert [count_full_images(results, limit) for limit in (1, 2, 3, 4)] == [3, 2, 1, 0]
     assert count_full_images([], 1) == 0
-    assert describe_full_images(2, 4, 100) == "2 of 4 images have 100 detections, the limit max_detections"
-    assert describe_full_images(0, 4, 100) == ""
+
+
+def test_the_limit_is_mentioned_only_for_crowded_images(annotations):
+    """A new network has many detections of low scores in every image: that is not worth a line."""
+    assert describe_full_images(2, annotations, 10) == "2 of 3 images have 10 detections, the limit max_detections"
+    assert describe_full_images(0, annotations, 10) == describe_full_images(3, annotations, 11) == ""

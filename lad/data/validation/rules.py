@@ -285,7 +285,9 @@ def _check_gts(path: Path, lists: Lists, hw_of: Sizes, gts: Sequence[Mapping[str
         yield Finding("note", "crowds", path, None, None, message)
     if not gts:
         if not path.name.startswith("image_info"):
-            yield Finding("warning", "no-gts", path, None, None, "has no gts: nothing can be learned from it, and it has no AP")
+            yield Finding(
+                "warning", "no-gts", path, None, None, "has no gts: nothing can be learned from it, and it has no AP"
+            )
         return
     empty = hw_of.keys() - {gt["image_id"] for gt in gts if is_int64(gt.get("image_id"))}
     if empty:
