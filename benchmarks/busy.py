@@ -26,8 +26,9 @@ from lad.models.detector import Detector
 from lad.training.checkpoint import Progress
 from lad.training.devices import limit_threads
 from lad.training.interrupt import Interrupt
+from lad.training.loaders import load_batches, training_sampler
 from lad.training.optimizer import build_optimizer
-from lad.training.trainer import Trainer, load_batches, train_epoch, training_sampler
+from lad.training.trainer import Trainer, train_epoch
 
 BUSY = (0, 1, 2)
 

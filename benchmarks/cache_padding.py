@@ -22,8 +22,8 @@ from lad.experiments.runner import run_experiment
 from lad.experiments.setup import open_data
 from lad.geometry import make_anchors
 from lad.models.fuse_batchnorm import fuse_batchnorm
+from lad.training.loaders import load_batches, training_sampler
 from lad.training.step import teacher_assignment
-from lad.training.trainer import load_batches, training_sampler
 
 ROUNDS = 12  # epochs of batches
 

@@ -27,9 +27,10 @@ from lad.geometry import make_anchors
 from lad.models.fuse_batchnorm import fuse_batchnorm
 from lad.training.checkpoint import Progress
 from lad.training.interrupt import Interrupt
+from lad.training.loaders import load_batches, training_sampler
 from lad.training.optimizer import build_optimizer
 from lad.training.step import teacher_assignment
-from lad.training.trainer import Trainer, load_batches, train_epoch, training_sampler
+from lad.training.trainer import Trainer, train_epoch
 
 
 def main() -> None:

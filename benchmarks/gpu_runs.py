@@ -12,7 +12,7 @@ from gpu_stage import FAILED, FINISHED, GRACE, NOT_STARTED, RUNNING, UNFINISHED,
 from lad.experiments.run_store import PARAMETERS_FILE, find_run, folder_to_train
 from lad.experiments.runner import write_json
 from lad.paper.runner import Task
-from lad.training.trainer import read_metrics
+from lad.training.metrics_file import read_metrics
 from lad.utils.progress import log
 
 POLL_INTERVAL = 0.5  # seconds

@@ -27,7 +27,7 @@ from lad.data.coco import CocoDataset
 from lad.data.collate import collate
 from lad.data.samplers import AspectRatioBatchSampler
 from lad.data.transforms import train_transform
-from lad.training.trainer import load_batches, training_sampler
+from lad.training.loaders import load_batches, training_sampler
 
 SIZES = ((480, 640), (427, 640), (640, 480), (640, 427), (375, 500))  # (height, width), the most frequent of COCO
 SHARES = (0.38, 0.30, 0.14, 0.10, 0.08)

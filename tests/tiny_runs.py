@@ -9,7 +9,8 @@ from lad.config.experiment import Parameters, make_parameters
 from lad.evaluation.coco_eval import METRICS
 from lad.experiments import runner
 from lad.experiments.run_store import RESULTS_FILE, Run, finished_runs
-from lad.training.trainer import append_metrics, save_epoch
+from lad.training.metrics_file import append_metrics
+from lad.training.trainer import save_epoch
 
 TINY = {
     "method": "baseline", "student": "r18", "epochs": 2, "batch_size": 4, "accelerator": "cpu",

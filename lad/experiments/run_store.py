@@ -19,7 +19,8 @@ from lad.distillation.methods import METHODS
 from lad.experiments.fingerprint import Fingerprint, are_same_code, differing_modules, fingerprint, read_fingerprint
 from lad.models.detector import Detector
 from lad.models.serialization import load_detector
-from lad.training.trainer import EPOCHS_FOLDER, epoch_file, read_metrics
+from lad.training.metrics_file import read_metrics
+from lad.training.trainer import EPOCHS_FOLDER, epoch_file
 from lad.utils.progress import log
 
 PARAMETERS_FILE, CODE_FILE = "params.json", "code.json"

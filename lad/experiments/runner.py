@@ -60,7 +60,8 @@ from lad.models.student_teacher import StudentTeacherPair
 from lad.models.transfer import has_classes
 from lad.training.checkpoint import checkpoints, has_intact_checkpoint
 from lad.training.devices import devices_and_nodes, find_accelerator, hardware, limit_threads
-from lad.training.trainer import read_metrics, train
+from lad.training.metrics_file import read_metrics
+from lad.training.trainer import train
 from lad.utils.atomic_io import remove_unfinished, write_text
 from lad.utils.download import sha256_of
 from lad.utils.paths import ensure_writable

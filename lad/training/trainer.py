@@ -1,8 +1,6 @@
 """One training run, from the data loader to the weights: epochs, evaluations, checkpoints."""
 
-import json
 import math
-import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,14 +13,10 @@ import torch.distributed as dist
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 from lad.config.experiment import Parameters
 from lad.config.groups import RuntimeParameters
 from lad.data.coco import CocoDataset
-from lad.data.collate import batches_of_one_size, collate
-from lad.data.samplers import AspectRatioBatchSampler
-from lad.data.transforms import resized_hw
 from lad.distillation.assignment_cache import AssignmentCache
 from lad.evaluation.coco_eval import evaluate
 from lad.models.detector import Detector
@@ -34,9 +28,10 @@ from lad.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lad.training.ema import start_average, update_average
 from lad.training.failed_step import FailedStep, save_failed_step
 from lad.training.interrupt import Interrupt, defer_signals, stop_on_interrupt
+from lad.training.loaders import evaluation_batches, load_batches, training_sampler
+from lad.training.metrics_file import append_metrics, drop_metrics_after, read_metrics
 from lad.training.optimizer import build_optimizer, learning_rate
 from lad.training.step import accumulate_gradients, mean_terms, merge_outputs, optimizer_step
-from lad.utils.atomic_io import write_text
 from lad.utils.memory import keep_freed_memory
 from lad.utils.progress import format_duration, log, progress_bar
 
@@ -44,7 +39,7 @@ STATISTICS_EVERY = 10  # steps
 ESTIMATE_AFTER = 5  # steps; the first ones are slower
 STATISTIC = "statistic "  # prefix of the sums of statistics; the sum under the prefix itself counts them
 COUNTS = ("overflows",)  # sums over an epoch, not means
-METRICS_FILE, EPOCHS_FOLDER = "metrics.jsonl", "epochs"
+EPOCHS_FOLDER = "epochs"
 BEST_FILES = {"AP": "model_best.safetensors", "teacher_AP": "teacher_best.safetensors"}  # by the metric that decides
 
 
@@ -150,7 +145,7 @@ def train(
     )
     progress = load_checkpoint(folder, network, optimizer, fabric, code, average)
     if fabric.is_global_zero:
-        _drop_metrics_after(folder, progress.epoch)
+        drop_metrics_after(folder, progress.epoch)
         if parameters.save_epochs and parameters.epochs and progress == Progress():
             save_epoch(folder, trainer.evaluated, 0)
 
@@ -352,75 +347,3 @@ def epoch_file(folder: Path, epochs_done: int, network: str = "student") -> Path
     """Return the file of `save_epoch` for a network of the run in this folder."""
     second = "" if network == "student" else f".{network}"
     return folder / EPOCHS_FOLDER / f"{epochs_done:04}{second}.safetensors"
-
-
-def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """Read the lines of metrics.jsonl, one per finished epoch."""
-    path = folder / METRICS_FILE
-    if not path.exists():
-        return []
-    try:
-        return [dict(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (ValueError, TypeError):
-        raise ValueError(f"{path}: corrupted; delete its broken lines, or the run's folder to train it again") from None
-
-
-def append_metrics(folder: Path, line: dict[str, Any]) -> None:
-    """Append one epoch's line to metrics.jsonl; numbers that are not finite become null, as JSON has no NaN."""
-    line = {name: value if math.isfinite(value) else None for name, value in line.items()}
-    _write_metrics(folder, [*read_metrics(folder), line])
-
-
-def training_sampler(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> AspectRatioBatchSampler:
-    """Return the sampler of shuffled training batches for this device."""
-    batch_size = parameters.batch_size // fabric.world_size
-    hw = dataset.annotations.records.hw
-    return AspectRatioBatchSampler(hw, batch_size, parameters.seed, fabric.global_rank, fabric.world_size)
-
-
-def evaluation_batches(dataset: CocoDataset, parameters: Parameters, fabric: Fabric) -> list[list[int]]:
-    """Return the validation batches of this device, each image on one device only.
-
-    An image is padded no more than in a batch of its own, so AP depends neither on the batch size nor on the number
-    of devices.
-    """
-    sizes = [
-        resized_hw((height, width), parameters.test_short_side, parameters.long_side)
-        for height, width in dataset.annotations.records.hw.tolist()
-    ]
-    batches = batches_of_one_size(sizes, parameters.batch_size // (fabric.world_size * parameters.accumulate))
-    return batches[fabric.global_rank :: fabric.world_size]
-
-
-def load_batches(
-    dataset: CocoDataset, batches: AspectRatioBatchSampler | list[list[int]], parameters: Parameters, fabric: Fabric
-) -> DataLoader[Batch]:
-    """Return a loader of these batches with the run's number of worker processes."""
-    return DataLoader(
-        dataset,  # type: ignore[arg-type]
-        batch_sampler=batches,
-        collate_fn=collate,
-        num_workers=parameters.workers,
-        multiprocessing_context=_worker_context() if parameters.workers else None,
-        persistent_workers=parameters.workers > 0 and isinstance(batches, AspectRatioBatchSampler),
-        pin_memory=fabric.device.type == "cuda",
-    )
-
-
-def _worker_context() -> str | None:
-    """Return the start method of worker processes: Python's default, but never "forkserver".
-
-    Workers exit with their parent process. A fork server would be their parent, and would survive a killed run together
-    with them.
-    """
-    return "fork" if multiprocessing.get_start_method() == "forkserver" else None
-
-
-def _drop_metrics_after(folder: Path, epochs_done: int) -> None:
-    """Delete the lines of epochs after the last checkpoint: they will be trained again."""
-    _write_metrics(folder, [line for line in read_metrics(folder) if line["epoch"] <= epochs_done])
-
-
-def _write_metrics(folder: Path, lines: Iterable[dict[str, Any]]) -> None:
-    """Write all lines atomically: half a line would not be valid JSON."""
-    write_text(folder / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in lines))

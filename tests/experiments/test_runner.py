@@ -24,6 +24,7 @@ from lad.explorer.config import make_explorer_config
 from lad.explorer.session import open_session
 from lad.models.serialization import load_detector
 from lad.training import step, trainer
+from lad.training.metrics_file import append_metrics
 
 compile_in_place = torch.nn.Module.compile
 
@@ -141,7 +142,7 @@ def test_an_interrupted_run_resumes_to_the_weights_of_an_uninterrupted_one(shape
     interrupt(parameters, epochs_done=2)
     # As after a kill between the metrics of an epoch and its checkpoint: the epoch must not have two lines.
     folder = Path(parameters.out) / parameters.run_name
-    trainer.append_metrics(folder, {"epoch": 3, "loss": 99.0})
+    append_metrics(folder, {"epoch": 3, "loss": 99.0})
     (folder / "checkpoint-00002-0000001-0123456789ab.pt.unfinished").write_text("half a checkpoint")
     resumed = run_experiment(parameters)
     assert not list(folder.glob("*.unfinished"))

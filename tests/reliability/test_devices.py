@@ -16,7 +16,7 @@ from lad.config.experiment import Parameters, make_parameters
 from lad.experiments import runner
 from lad.experiments.run_store import find_run
 from lad.training.checkpoint import checkpoints
-from lad.training.trainer import read_metrics
+from lad.training.metrics_file import read_metrics
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from jupyter_client.manager import start_new_kernel
 from lad.config.experiment import Parameters
 from lad.experiments.run_store import find_run
 from lad.training.checkpoint import checkpoints
-from lad.training.trainer import read_metrics
+from lad.training.metrics_file import read_metrics
 
 
 def many_steps(data: Path, out: Path) -> Parameters:

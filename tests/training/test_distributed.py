@@ -16,8 +16,9 @@ from lad.experiments.setup import new_detector, open_data
 from lad.models.detector import Detector
 from lad.models.student_teacher import StudentTeacherPair
 from lad.structures import Batch, Targets
+from lad.training.loaders import evaluation_batches, load_batches
 from lad.training.step import training_step
-from lad.training.trainer import _evaluate, evaluation_batches, load_batches
+from lad.training.trainer import _evaluate
 
 CLASSES = ("circle", "square", "triangle")
 RANKS = 2
@@ -146,7 +147,8 @@ def evaluate_split(rank: int, fabric: Fabric, data: Path, folder: Path) -> None:
         if buffer.is_floating_point():
             buffer += rank
     order = evaluation_batches(val_set, parameters, fabric)
-    metrics = _evaluate(network, load_batches(val_set, order, parameters, fabric), val_set, fabric, "pycocotools")
+    batches = load_batches(val_set, order, parameters, fabric)
+    metrics = _evaluate(network, lambda: batches, val_set, fabric, parameters)
     torch.save({"metrics": metrics, "images": [image for batch in order for image in batch]}, folder / f"{rank}.pt")
 
 
@@ -160,7 +162,7 @@ def test_each_image_is_evaluated_once_and_the_metrics_are_those_of_one_process(s
     _, val_set = open_data(parameters)
     network, _ = networks(parameters)
     batches = load_batches(val_set, evaluation_batches(val_set, parameters, fabric), parameters, fabric)
-    alone = _evaluate(network, batches, val_set, fabric, "pycocotools")
+    alone = _evaluate(network, lambda: batches, val_set, fabric, parameters)
     assert alone["AR100"] > 0
     for part in parts:
         assert part["metrics"] == pytest.approx(alone, abs=1e-9, nan_ok=True)

@@ -23,15 +23,14 @@ from lad.training.checkpoint import Progress, checkpoints, load_checkpoint
 from lad.training.ema import start_average
 from lad.training.failed_step import read_failed_step
 from lad.training.interrupt import Interrupt
+from lad.training.metrics_file import append_metrics, read_metrics
 from lad.training.optimizer import build_optimizer, learning_rate
 from lad.training.trainer import (
     BEST_FILES,
     STATISTIC,
     STATISTICS_EVERY,
     Trainer,
-    append_metrics,
     epoch_file,
-    read_metrics,
     save_best,
     save_epoch,
     train_epoch,

@@ -34,7 +34,9 @@ from lad.models.transfer import has_classes
 from lad.structures import Targets
 from lad.training.devices import find_accelerator
 from lad.training.failed_step import FAILED_STEPS
-from lad.training.trainer import BEST_FILES, METRICS_FILE, evaluation_batches, load_batches
+from lad.training.loaders import evaluation_batches, load_batches
+from lad.training.metrics_file import METRICS_FILE
+from lad.training.trainer import BEST_FILES
 from lad.utils.memory import keep_freed_memory
 from lad.utils.progress import progress_bar
 

@@ -8,7 +8,7 @@ from tiny_runs import tiny
 
 from lad.analysis.doctor.report import diagnose, main
 from lad.experiments.run_store import PARAMETERS_FILE, RESULTS_FILE, WEIGHTS_FILE
-from lad.training.trainer import METRICS_FILE
+from lad.training.metrics_file import METRICS_FILE
 
 
 @pytest.fixture
