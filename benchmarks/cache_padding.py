@@ -48,7 +48,7 @@ def main() -> None:
         )  # fmt: skip
         run = run_experiment(parameters)
         teacher = fuse_batchnorm(run.load_detector()).to(memory_format=torch.channels_last)
-        assign = teacher_assignment(parameters, teacher, fabric)
+        assign = teacher_assignment(parameters, [teacher], fabric)
         train_set, _ = open_data(parameters)
         sampler = training_sampler(train_set, parameters, fabric)
         cache = AssignmentCache(run.folder, {})

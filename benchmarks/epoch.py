@@ -68,7 +68,7 @@ def main() -> None:
         for flip in (0, 1):  # each image, and its mirror image
             train_set.transform = train_transform(lad.short_sides, lad.long_side, flip)
             for batch in DataLoader(train_set, lad.batch_size, collate_fn=collate):
-                cache.get(batch, make_anchors(batch.padded_hw), teacher_assignment(lad, teacher, fabric))
+                cache.get(batch, make_anchors(batch.padded_hw), teacher_assignment(lad, [teacher], fabric))
         train_set.transform = train_transform(lad.short_sides, lad.long_side, lad.flip)
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
         tasks = {

@@ -35,9 +35,10 @@ def forward(parameters: Parameters) -> float:
 def gpu_hours(parameters: Parameters) -> float:
     """Return the GPU-hours of the run alone, without those of its teachers."""
     per_image = 3 * forward(parameters)
-    if METHODS[parameters.method].needs_teacher:
+    if parameters.needs_teacher:
         passes = 3 if METHODS[parameters.method].trains_teacher else 1
-        per_image += passes * forward(parameters.of_teacher())
+        teacher, *others = map(forward, parameters.of_teachers())
+        per_image += passes * teacher + sum(others)
     return IMAGES[parameters.profile] * parameters.epochs * per_image / SUSTAINED / 3600
 
 
@@ -45,8 +46,9 @@ def runs_of(parameters: Parameters) -> dict[str, Parameters]:
     """Return the run and the runs of the teachers that it needs, by name."""
     runs = {parameters.run_name: parameters}
     trains_both = METHODS[parameters.method].trains_teacher and parameters.teacher_epochs is None
-    if METHODS[parameters.method].needs_teacher and not trains_both:
-        runs |= runs_of(parameters.of_teacher())
+    if parameters.needs_teacher:
+        for teacher in parameters.of_teachers()[1 if trains_both else 0 :]:
+            runs |= runs_of(teacher)
     return runs
 
 

@@ -45,10 +45,10 @@ def train(tasks: dict[str, Task], jobs: int, report: Callable[[Rows], object], l
                     task.error = _last_lines(task)
             pending = {task.name for task in (*waiting, *running)}
             failed = {task.name for task in tasks.values() if task.error}
-            for task in [task for task in waiting if task.teacher in failed]:
+            for task in [task for task in waiting if failed.intersection(task.teachers)]:
                 waiting.remove(task)
-                task.error = f"its teacher {task.teacher} failed"
-            ready = [task for task in waiting if task.teacher not in pending] if left() > MIN_SECONDS else []
+                task.error = f"its teacher {' and '.join(failed.intersection(task.teachers))} failed"
+            ready = [task for task in waiting if pending.isdisjoint(task.teachers)] if left() > MIN_SECONDS else []
             started = ready[: jobs - len(running)]
             for task in started:
                 waiting.remove(task)

@@ -133,6 +133,22 @@ class HeadOutputs(NamedTuple):  # not a frozen dataclass: Fabric rebuilds the ou
     iou_logits: Tensor | None
 
 
+class DetectorFeatures(NamedTuple):  # a NamedTuple for the reason that `HeadOutputs` is one
+    """Outputs of a detector together with the features behind them, for distillation.
+
+    Attributes:
+        outputs: Outputs of the head.
+        pyramid: P3 … P7, each [N, channels, h, w]; empty, like the others, if features are not requested.
+        cls_features: Per level, [N, channels, h, w] features within the classification tower; see `PAAHead`.
+        reg_features: The same of the regression tower.
+    """
+
+    outputs: HeadOutputs
+    pyramid: tuple[Tensor, ...] = ()
+    cls_features: tuple[Tensor, ...] = ()
+    reg_features: tuple[Tensor, ...] = ()
+
+
 @dataclass(frozen=True)
 class Detections:
     """D detections of one image, by descending score unless stated otherwise.

@@ -16,7 +16,7 @@ from tiny_runs import tiny
 from torch import nn
 
 from lad.config.evaluation import make_evaluation_config
-from lad.config.experiment import read_parameters
+from lad.config.reading import read_parameters
 from lad.data.annotations import read_annotations
 from lad.data.images import load_image
 from lad.data.importing.yolo import read_yolo

@@ -10,7 +10,7 @@ from lad.evaluation.coco_eval import METRICS
 from lad.experiments import runner
 from lad.experiments.run_store import RESULTS_FILE, Run, finished_runs
 from lad.training.metrics_file import append_metrics
-from lad.training.trainer import save_epoch
+from lad.training.saved_weights import save_epoch
 
 TINY = {
     "method": "baseline", "student": "r18", "epochs": 2, "batch_size": 4, "accelerator": "cpu",

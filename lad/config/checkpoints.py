@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lad.config.evaluation import existing_path
+from lad.models.backbones.registry import BACKBONES
 from lad.models.detector import Configuration
 from lad.models.parts import PARTS, Part
 from lad.models.serialization import load_detector, weights_digest
@@ -72,6 +73,47 @@ def values_from_teacher(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "teacher_checkpoint": checkpoint, "teacher_sha256": facts.digest}
 
 
+def split_teachers(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the given parameters, with a list given as `teacher_checkpoint` split into a teacher and the others.
+
+    Raises:
+        ValueError: The list is empty.
+    """
+    values, teachers = dict(given), given.get("teacher_checkpoint")
+    if not isinstance(teachers, list):
+        return values
+    if not teachers:
+        raise ValueError("parameter 'teacher_checkpoint' is an empty list; give a file, a run's folder or several")
+    others = values.get("other_teachers", [])
+    values["teacher_checkpoint"] = teachers[0]
+    if teachers[1:] or others:
+        values["other_teachers"] = [*teachers[1:], *(others if isinstance(others, list) else [others])]
+    return values
+
+
+def values_from_other_teachers(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `other_teachers`, with absolute paths, and the hashes of those that are detectors; empty without them.
+
+    Raises:
+        ValueError: A detector cannot be read, or has another hash than the given one.
+    """
+    others = given.get("other_teachers")
+    if not others or not isinstance(others, list):
+        return {}
+    expected = given.get("other_teachers_sha256", [None] * len(others))
+    if not isinstance(expected, list) or len(expected) != len(others):
+        raise ValueError("other_teachers_sha256 follows from other_teachers; leave it out")
+    names, digests = [], []
+    for teacher, digest in zip(others, expected, strict=True):
+        if teacher not in BACKBONES:
+            part = given.get("teacher_part", "student")
+            teacher, facts = _read_checkpoint("other_teachers", str(teacher), part, digest)
+            digest = facts.digest
+        names.append(teacher)
+        digests.append(digest or "")
+    return {"other_teachers": names, "other_teachers_sha256": digests}
+
+
 def checkpoint_title(checkpoint: str) -> str:
     """Return the name of a checkpoint for tables: a published name, a run's name, or the file's without its ending.
 
@@ -109,9 +151,13 @@ def _are_equal(given: Any, value: Any) -> bool:
 
 def _facts_of(parameter: str, given: Mapping[str, Any], part: Any) -> tuple[str, CheckpointFacts]:
     """Return the checkpoint of a parameter, a path as an absolute one, and its facts."""
-    checkpoint, prefix = str(given[parameter]), parameter.removesuffix("_checkpoint")
+    prefix = parameter.removesuffix("_checkpoint")
     if part not in PARTS:
         raise ValueError(invalid_choice_message(f"{prefix}_part", part, PARTS))
+    return _read_checkpoint(parameter, str(given[parameter]), part, given.get(f"{prefix}_sha256"))
+
+
+def _read_checkpoint(parameter: str, checkpoint: str, part: Part, expected: str | None) -> tuple[str, CheckpointFacts]:
     if not checkpoint.strip():
         raise ValueError(f"parameter '{parameter}' is empty; give a file, a run's folder or a published name")
     if not is_published(checkpoint):
@@ -123,8 +169,7 @@ def _facts_of(parameter: str, given: Mapping[str, Any], part: Any) -> tuple[str,
         facts = read_facts(checkpoint, part)
     except ValueError as error:
         raise ValueError(f"parameter '{parameter}': {error}") from None
-    expected = given.get(f"{prefix}_sha256", facts.digest)
-    if expected != facts.digest:
+    if expected not in (None, facts.digest):
         raise ValueError(
             f"parameter '{parameter}' = '{checkpoint}': its weights have the hash {facts.digest}, not {expected}"
         )

@@ -5,74 +5,44 @@ import hashlib
 import json
 import math
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from lad.assigners import ASSIGNERS, build_assigner
-from lad.config.checkpoints import checkpoint_title, values_from_init, values_from_teacher
-from lad.config.groups import (
-    DataParameters,
-    MethodParameters,
-    NetworkParameters,
-    OptimizationParameters,
-    RuntimeParameters,
-    TeacherParameters,
+from lad.config.checkpoints import (
+    checkpoint_title,
+    split_teachers,
+    values_from_init,
+    values_from_other_teachers,
+    values_from_teacher,
 )
+from lad.config.consistency import DEFAULT_TEACHER, NO_INIT, OF_TEACHER, check_consistency, shorten
+from lad.config.groups import ExperimentParameters, OptimizationParameters
+from lad.config.identity import hashed_values
 from lad.config.profiles import FINE_TUNING_LR, OWN_DATA_SIZES, PROFILES, default_values
-from lad.config.yaml_file import read_value, read_values
 from lad.data.augmentation import resolve_augment
 from lad.data.layouts import is_shared
 from lad.data.synthetic.shapes import DIFFICULTIES, VERSION
 from lad.data.val_share import DEFAULT_VAL_SHARE
-from lad.distillation.cost_selection import COST_SELECTIONS
-from lad.distillation.methods import METHODS, build_method_options
+from lad.distillation.methods import METHODS, resolve_method_options
+from lad.distillation.terms import TERMS
 from lad.evaluation.coco_eval import find_evaluator
-from lad.models.backbones.registry import BACKBONES
-from lad.models.heads.registry import HEADS
-from lad.utils.messages import (
-    format_validation_error,
-    format_value,
-    given_values,
-    invalid_choice_message,
-    is_text_field,
-)
+from lad.utils.messages import format_validation_error, format_value, given_values, invalid_choice_message
 from lad.utils.paths import absolute_path, project_folder
 
-DEFAULT_TEACHER = "r101"
-OF_TEACHER = (
-    "teacher", "teacher_epochs", "teacher_width", "teacher_head", "teacher_iou_branch", "teacher_channels",
-    "teacher_checkpoint", "teacher_part", "teacher_sha256",
-)  # fmt: skip
-# Parameters without effect on a run's numbers: where it runs, what evaluates it and what is saved; and the places of
-# detectors that are known by the hash of their weights.
-NOT_HASHED = frozenset(
-    {
-        "out", "rerun", "devices", "accelerator", "workers", "threads", "evaluator", "save_epochs", "checkpoint_every",
-        "init", "init_part", "teacher_checkpoint", "teacher_part",
-    }
-)  # fmt: skip
-# Later parameters that change numbers. At these values, those of runs before them, they are no part of the identity.
-ADDED = {"max_detections": 100, "augment": {}, "images": None, "val_share": None}
-NO_INIT = {"init": None, "init_part": "student", "init_partial": False, "init_sha256": None}
+NO_OTHER_TEACHERS: dict[str, Any] = {"other_teachers": [], "other_teachers_sha256": []}
 EVALUATION_BATCH = 8  # images, to evaluate a teacher's checkpoint
 RENAMED = {"criterion": "cost_selection"}  # parameters of earlier versions
 
 
-class Parameters(
-    RuntimeParameters, OptimizationParameters, DataParameters, MethodParameters, TeacherParameters, NetworkParameters
-):
-    """The parameters of one run: all groups together. Build it with `make_parameters`, which fills in the profile.
+class Parameters(ExperimentParameters):
+    """The parameters of one run. Build it with `make_parameters`, which fills in the profile.
 
     Two runs are the same experiment if all parameters outside `NOT_HASHED` are equal.
-
-    Attributes:
-        profile: Source of the defaults, one of `PROFILES`.
     """
-
-    profile: str = "toy"
 
     @model_validator(mode="before")
     @classmethod
@@ -81,111 +51,36 @@ class Parameters(
         if not isinstance(values, dict):
             return values
         values = dict(values)
-        for kind, entries, build in (
-            ("assigner", ASSIGNERS, build_assigner),
-            ("method", METHODS, build_method_options),
-        ):
-            name, options = values.get(kind, cls.model_fields[kind].default), values.get(f"{kind}_options", {})
-            if not isinstance(options, dict):
-                raise ValueError(f"parameter '{kind}_options' = {format_value(options)} must map names to values")
-            if isinstance(name, str) and name in entries:
-                values[f"{kind}_options"] = dataclasses.asdict(build(name, options))  # type: ignore[arg-type]  # a pydantic dataclass
+        for name in ("assigner_options", "method_options"):
+            if not isinstance(values.get(name, {}), dict):
+                raise ValueError(f"parameter '{name}' = {format_value(values[name])} must map names to values")
+        assigner = values.get("assigner", cls.model_fields["assigner"].default)
+        if isinstance(assigner, str) and assigner in ASSIGNERS:
+            options = build_assigner(assigner, values.get("assigner_options", {}))
+            values["assigner_options"] = dataclasses.asdict(options)  # type: ignore[call-overload]  # a pydantic dataclass
+        method, distill = values.get("method", cls.model_fields["method"].default), values.get("distill", [])
+        has_terms = isinstance(distill, list) and all(isinstance(term, str) and term in TERMS for term in distill)
+        if isinstance(method, str) and method in METHODS and has_terms:
+            values["method_options"] = resolve_method_options(method, distill, values.get("method_options", {}))
         if "augment" in values:
             values["augment"] = resolve_augment(values["augment"])
         return values
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Parameters":
-        choices: dict[str, Iterable[str]] = {
-            "profile": PROFILES,
-            "method": METHODS,
-            "student": BACKBONES,
-            "teacher": BACKBONES,
-            "head": HEADS,
-            "teacher_head": HEADS,
-            "cost_selection": COST_SELECTIONS,
-            "assigner": ASSIGNERS,
-        }
-        for name, known in choices.items():
-            value = getattr(self, name)
-            if value not in known and not (name.startswith("teacher") and value is None):
-                raise ValueError(invalid_choice_message(name, value, known))
-        if METHODS[self.method].needs_teacher and self.teacher is None:
-            raise ValueError(f"method '{self.method}' needs a teacher; add teacher={DEFAULT_TEACHER}")
-        given = [name for name in OF_TEACHER if getattr(self, name) is not None]
-        if self.teacher_checkpoint is not None:  # the others follow from it
-            given = [name for name in ("teacher_checkpoint", "teacher_part") if name in given]
-        if not METHODS[self.method].needs_teacher and given:
-            raise ValueError(f"method '{self.method}' has no teacher; leave out {' and '.join(given)}")
-        if not METHODS[self.method].trains_teacher and self.cost_selection != "std_mean":
-            raise ValueError(f"cost_selection is for method 'colad'; leave it out with method '{self.method}'")
-        if self.teacher_checkpoint is None and (self.teacher_part is not None or self.teacher_sha256 is not None):
-            raise ValueError("teacher_part and teacher_sha256 are for teacher_checkpoint; give it, or leave them out")
-        if self.teacher_checkpoint is not None and self.teacher_epochs is not None:
-            raise ValueError("the teacher of teacher_checkpoint is already trained; leave out teacher_epochs")
-        if self.teacher_cost == "box" and self.method != "lad":
-            reason = {
-                "baseline": "has no teacher",
-                "colad": "trains its teacher on the classes of the data",
-            }.get(self.method, "needs the teacher's class outputs")
-            raise ValueError(f"teacher_cost 'box' is for method 'lad'; method '{self.method}' {reason}")
-        if self.teacher_cost == "box" and "class_weight" not in self.assigner_options:
-            raise ValueError(f"teacher_cost 'box': assigner '{self.assigner}' has no class_weight to set to 0")
-        if self.init is None and any(getattr(self, name) != value for name, value in NO_INIT.items()):
-            raise ValueError("init_part, init_partial and init_sha256 are for init; give init, or leave them out")
-        if self.epochs == 0 and (self.ema is not None or self.accumulate > 1 or self.augment):
-            raise ValueError("epochs=0 trains nothing; leave out ema, accumulate and augment")
-        if self.epochs == 0 and (self.init is None or self.method != "baseline"):
-            raise ValueError("epochs=0 only evaluates the detector of init, with method 'baseline'; give 1 or more")
-        if self.cache_teacher is True and self.method != "lad":
-            reason = {
-                "baseline": "has no teacher",
-                "colad": "trains its teacher, whose assignments change",
-            }.get(self.method, "needs the teacher's outputs, not only its assignment")
-            raise ValueError(f"cache_teacher is for method 'lad'; method '{self.method}' {reason}")
-        if self.cache_teacher is True and len(self.short_sides) > 1:
-            raise ValueError(
-                f"cache_teacher needs images of a fixed size, but short_sides holds {len(self.short_sides)} to draw "
-                "from; give one, or cache_teacher=False"
-            )
-        if self.cache_teacher is True and self.augment:
-            raise ValueError(
-                "cache_teacher needs the same image in every epoch, but augment changes it "
-                f"({', '.join(self.augment)}); leave out augment, or cache_teacher"
-            )
-        if not ASSIGNERS[self.assigner].uses_predictions and METHODS[self.method].learns_assignment:
-            usable = ", ".join(name for name, assigner in ASSIGNERS.items() if assigner.uses_predictions)
-            raise ValueError(
-                f"assigner '{self.assigner}' does not use predictions, so a teacher cannot change it; use {usable}, or "
-                f"method baseline or soft_label instead of '{self.method}'"
-            )
-        if self.weights == "none" and self.init is None and (self.frozen_stages >= 0 or self.norm_eval):
-            raise ValueError(
-                f"frozen_stages={self.frozen_stages} and norm_eval={self.norm_eval} would freeze a randomly "
-                "initialized backbone; give weights or init, or frozen_stages=-1 and norm_eval=False"
-            )
-        if self.weights == "imagenet" and self.width != 1:
-            raise ValueError(f"weights 'imagenet' exist for width=1 only, not {self.width}; give weights='none'")
-        if min(self.short_sides) < 32 or max(self.short_sides) > self.long_side:
-            raise ValueError(
-                f"short_sides={_shortened(self.short_sides)} must lie between 32 and long_side={self.long_side}"
-            )
-        if self.test_short_side > self.long_side:
-            raise ValueError(f"test_short_side={self.test_short_side} is more than long_side={self.long_side}")
-        if self.batch_size % (self.devices * self.accumulate):
-            parts = f"devices={self.devices}" + (f" · accumulate={self.accumulate}" if self.accumulate > 1 else "")
-            raise ValueError(f"batch_size={self.batch_size} must be a multiple of {parts}")
+        check_consistency(self)
         return self
 
     @property
     def run_name(self) -> str:
         """Return the name of the run: its main parameters, and the hash of all of them."""
         data = self.data if self.data in DIFFICULTIES else Path(self.data).name.removesuffix(".json")
-        taught = f"-from-{self.teacher}" if self.teacher else ""
+        taught = f"-from-{'-'.join((self.teacher, *self._names_of_others()))}" if self.teacher else ""
         where = self.profile if data == self.profile else f"{self.profile}-{data}"
         if self.epochs == 0:
             return f"{where}-checkpoint-{self.student}-{self.hash}"
-        return f"{where}-{self.method}-{self.student}{taught}-s{self.seed}-{self.hash}"
+        method = self.method_name.replace("+", "-")
+        return f"{where}-{method}-{self.student}{taught}-s{self.seed}-{self.hash}"
 
     @property
     def hash(self) -> str:
@@ -203,17 +98,51 @@ class Parameters(
     def summary(self) -> str:
         """Return a readable text of the run's parameters."""
         taught = f" taught by {self.teacher_title}" if self.teacher else ""
-        title = f"{self.method}: {self.student}{taught} on {self.data}, {self.epochs} epochs, seed {self.seed}"
-        in_title = {"method", "student", "teacher", "data", "epochs", "seed"}
-        rest = {name: value for name, value in self.model_dump(exclude=in_title).items() if value not in (None, {})}
+        title = f"{self.method_name}: {self.student}{taught} on {self.data}, {self.epochs} epochs, seed {self.seed}"
+        in_title = {"method", "distill", "student", "teacher", "data", "epochs", "seed"}
+        values = self.model_dump(exclude=in_title)
+        rest = {name: value for name, value in values.items() if value not in (None, {}, [])}
         # Lines break between values, not at the spaces within one.
-        words = " ".join(f"{name}={_shortened(value)}".replace(" ", "\0") for name, value in rest.items())
+        words = " ".join(f"{name}={shorten(value)}".replace(" ", "\0") for name, value in rest.items())
         return f"{title}\n{textwrap.fill(words, width=88)}".replace("\0", " ")
 
     @property
     def teacher_title(self) -> str | None:
-        """Return the teacher's name for tables: that of its checkpoint, else its backbone; None without a teacher."""
-        return self.teacher if self.teacher_checkpoint is None else checkpoint_title(self.teacher_checkpoint)
+        """Return the teacher's name for tables: that of its checkpoint, else its backbone; None without a teacher.
+
+        The names of several teachers are joined by +.
+        """
+        if self.teacher is None:
+            return None
+        title = self.teacher if self.teacher_checkpoint is None else checkpoint_title(self.teacher_checkpoint)
+        return " + ".join((title, *self._names_of_others()))
+
+    def _names_of_others(self) -> list[str]:
+        pairs = zip(self.other_teachers, self.other_teachers_sha256, strict=True)
+        return [checkpoint_title(teacher) if digest else teacher for teacher, digest in pairs]
+
+    @property
+    def method_name(self) -> str:
+        """Return the names of method and terms: "pkd" for a baseline with it, "lad+pkd" for LAD with it."""
+        own = [] if self.method == "baseline" and self.distill else [self.method]
+        return "+".join(own + self.distill)
+
+    @property
+    def method_title(self) -> str:
+        """Return the name of method and terms for figures and tables: "PKD", "LAD + PKD"."""
+        own = [] if self.method == "baseline" and self.distill else [METHODS[self.method].title]
+        return " + ".join(own + [TERMS[term].title for term in self.distill])
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Return whether the method or a distillation term uses a teacher."""
+        return METHODS[self.method].needs_teacher or bool(self.distill)
+
+    def in_epoch(self, epoch: int) -> "Parameters":
+        """Return the parameters of an epoch, from 0: those of the baseline once the student assigns for itself."""
+        if self.teach_until == 1 or epoch < self.teach_until * self.epochs:
+            return self
+        return self.model_copy(update={"method": "baseline"})
 
     def explain_defaults(self) -> list[str]:
         """Return a line for each default that depends on the other parameters in a way that one might not expect."""
@@ -251,6 +180,25 @@ class Parameters(
         if self.init is not None and (recipe.get("weights", self.weights) == "none" or network["width"] != 1):
             recipe |= {"weights": "none", "frozen_stages": -1, "norm_eval": False}  # nothing to freeze
         return self.plain(epochs=self.teacher_epochs or self.epochs, **recipe, **NO_INIT, **network)
+
+    def of_teachers(self) -> list["Parameters"]:
+        """Return the parameters of the runs of all teachers, as `of_teacher`; the other teachers come last.
+
+        Raises:
+            ValueError: The file of another teacher cannot be read.
+        """
+        of_others = []
+        for teacher, digest in zip(self.other_teachers, self.other_teachers_sha256, strict=True):
+            if digest:
+                given = {"teacher_checkpoint": teacher, "teacher_sha256": digest, "teacher_part": self.teacher_part}
+                own = {name: None for name in OF_TEACHER} | given
+                own |= values_from_teacher({name: value for name, value in given.items() if value is not None})
+            elif self.teacher_checkpoint is not None:  # its architecture is not that of the others
+                own = {name: None for name in OF_TEACHER} | {"teacher": teacher}
+            else:
+                own = {"teacher": teacher}
+            of_others.append(self.model_copy(update={**NO_OTHER_TEACHERS, **own}).of_teacher())
+        return [self.of_teacher(), *of_others]
 
     def _of_teacher_checkpoint(self) -> "Parameters":
         """Return the parameters of the evaluation of `teacher_checkpoint`, the same for all runs on this data.
@@ -302,19 +250,12 @@ class Parameters(
             "cost_selection": "std_mean",
             "cache_teacher": "auto",
             "teacher_cost": "full",
+            "distill": [],
+            "teach_until": 1.0,
+            **NO_OTHER_TEACHERS,
             **dict.fromkeys(OF_TEACHER),
         }
         return Parameters(**{**self.model_dump(), **untaught, **changes})
-
-
-def hashed_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters outside `NOT_HASHED`, defaults included, except for those `ADDED` later."""
-    return without_added({name: value for name, value in values.items() if name not in NOT_HASHED})
-
-
-def without_added(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters by name without those `ADDED` later that have the value of runs before them."""
-    return {name: value for name, value in values.items() if name not in ADDED or value != ADDED[name]}
 
 
 def make_parameters(given: Mapping[str, Any]) -> Parameters:
@@ -328,11 +269,12 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
         if not isinstance(known.get(name, ""), str):
             raise ValueError(f"parameter '{name}' = {format_value(known[name])}: input should be a valid string")
     profile = known["profile"]
-    known |= values_from_init(known) | values_from_teacher(known)
+    known = split_teachers(known)
+    known |= values_from_init(known) | values_from_teacher(known) | values_from_other_teachers(known)
     batch_size = _valid_batch_size(known.get("batch_size"))
     values = {**default_values(profile, str(known.get("student")), batch_size, "init" in known), **known}
     method = METHODS.get(values.get("method", "lad"))
-    if method is not None and method.needs_teacher:
+    if (method is not None and method.needs_teacher) or values.get("distill"):
         values.setdefault("teacher", DEFAULT_TEACHER)
     if "teacher_checkpoint" in known and "teacher_epochs" not in known:
         values.pop("teacher_epochs", None)
@@ -357,7 +299,7 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
         parameters = parameters.model_copy(update={"val_share": None})  # without effect on data with a validation part
     if parameters.teacher is not None:  # reject invalid parameters of its run now, not when it starts
         try:
-            parameters.of_teacher()
+            parameters.of_teachers()
         except ValidationError as error:
             raise ValueError(f"its teacher: {format_validation_error(error)}") from None
     find_evaluator(parameters.evaluator)  # fail now if it is not installed, not after the first epoch
@@ -381,7 +323,7 @@ def merge_profile_values(given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: `profile` or a key of `profiles` is not a profile, or a name is not a parameter.
     """
-    _refuse_renamed(given)
+    refuse_renamed(given)
     known = given_values({name: value for name, value in given.items() if name != "profiles"}, Parameters)
     profile = known.setdefault("profile", "toy")
     if not isinstance(profile, str):
@@ -402,63 +344,8 @@ def merge_profile_values(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**given_values(profiles.get(profile, {}), Parameters), **known}
 
 
-def read_parameters(file: Path, changes: Mapping[str, Any] | None = None) -> Parameters:
-    """Read parameters from a run's params.json, which holds all of them, or from a YAML file as in params/.
-
-    Args:
-        file: A .json or YAML file.
-        changes: Values that replace those of a YAML file.
-
-    Raises:
-        ValueError: The file cannot be read or a parameter is wrong; names the file.
-    """
-    is_json = file.suffix == ".json"
-    given = {} if is_json else {**read_values(file), **(changes or {})}
-    try:
-        if not is_json:
-            return make_parameters(given)
-        if changes:
-            raise ValueError("holds all parameters of a run, which cannot be changed; use a YAML file")
-        content = json.loads(file.read_text(encoding="utf-8"))
-        _refuse_renamed(content)
-        return Parameters(**content)
-    except OSError as error:
-        raise ValueError(f"{file}: cannot be read ({error.strerror})") from None
-    except ValidationError as error:
-        raise ValueError(f"{file}: {format_validation_error(error)}") from None
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"{file}: {' '.join(str(error).split())}") from None
-
-
-def read_changes(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Parse the parameters of a command line, `-p NAME VALUE`, as YAML.
-
-    A parameter that is text keeps its spelling where YAML would read a number, a boolean or a date: `-p data 007`.
-
-    Raises:
-        ValueError: A value is not valid YAML; names the parameter.
-    """
-    changes = {}
-    for name, text in pairs:
-        try:
-            value = read_value(name, text)
-        except ValueError:
-            if not is_text_field(Parameters, name):
-                raise
-            value = text
-        is_respelled = isinstance(value, bool | int | float) and is_text_field(Parameters, name)
-        changes[name] = text if is_respelled else value
-    return changes
-
-
-def _refuse_renamed(given: Mapping[str, Any]) -> None:
+def refuse_renamed(given: Mapping[str, Any]) -> None:
+    """Raise ValueError for a parameter that has another name now; the message gives it."""
     for old, new in RENAMED.items():
         if old in given:
             raise ValueError(f"parameter '{old}' is now called '{new}'; give {new}={format_value(given[old])}")
-
-
-def _shortened(value: Any) -> str:
-    """Format a value; a long list by its first and last elements."""
-    if isinstance(value, list) and len(value) > 6:
-        return f"[{value[0]}, {value[1]}, … {value[-1]}]"
-    return str(value)

@@ -76,6 +76,9 @@ class TeacherParameters(Group):
             parameters above. In co-learning, the second network starts from it.
         teacher_part: Network of an OpenMMLab checkpoint: "student" (the default), "teacher" or "ema".
         teacher_sha256: Hash of the detector of `teacher_checkpoint`, filled in from it.
+        other_teachers: Further teachers, whose costs are averaged with the teacher's: backbones, each of a run like the
+            teacher's, or trained detectors. A list given as `teacher_checkpoint` is a teacher and the others.
+        other_teachers_sha256: Hashes of the detectors among them, filled in; empty text for a backbone.
         teacher_cost: "full", or "box": the assignment depends on the teacher's boxes alone, and its classes may differ
             from those of the data.
         cache_teacher: Whether to cache the teacher's assignment of each (image, flip), in LAD; "auto" does if all
@@ -91,6 +94,8 @@ class TeacherParameters(Group):
     teacher_checkpoint: str | None = None
     teacher_part: Part | None = None
     teacher_sha256: str | None = None
+    other_teachers: list[str] = Field(default_factory=list, max_length=8)
+    other_teachers_sha256: list[str] = Field(default_factory=list)
     teacher_cost: Literal["full", "box"] = "full"
     cache_teacher: StrictBool | Literal["auto"] = "auto"
 
@@ -100,7 +105,11 @@ class MethodParameters(Group):
 
     Attributes:
         method: One of `lad.distillation.METHODS`.
-        method_options: Hyper-parameters of the method by name, for instance {"cls_weight": 5}.
+        method_options: Hyper-parameters of the method and of its distillation terms by name, for instance
+            {"cls_weight": 5} or {"pkd_weight": 2}.
+        distill: Distillation terms beside the losses of baseline or LAD, some of `lad.distillation.TERMS`.
+        teach_until: Share of the epochs in which the teacher makes the assignment, in LAD; in those that begin later,
+            the student does, as in the baseline.
         assigner: One of `lad.assigners.ASSIGNERS`.
         assigner_options: Hyper-parameters of the assigner by name, for instance {"topk": 13}.
         cost_selection: Rule that selects whose costs make the assignment in co-learning; one of `COST_SELECTIONS`.
@@ -108,6 +117,8 @@ class MethodParameters(Group):
 
     method: str = "lad"
     method_options: dict[str, Any] = Field(default_factory=dict)
+    distill: list[str] = Field(default_factory=list)
+    teach_until: float = Field(default=1.0, ge=0, le=1)
     assigner: str = "paa"
     assigner_options: dict[str, Any] = Field(default_factory=dict)
     cost_selection: str = "std_mean"
@@ -205,3 +216,15 @@ class RuntimeParameters(Group):
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     workers: int = Field(ge=0, le=256)
     threads: int = Field(default=0, ge=0, le=1024)
+
+
+class ExperimentParameters(
+    RuntimeParameters, OptimizationParameters, DataParameters, MethodParameters, TeacherParameters, NetworkParameters
+):
+    """All groups together.
+
+    Attributes:
+        profile: Source of the defaults, one of `PROFILES`.
+    """
+
+    profile: str = "toy"

@@ -1,12 +1,61 @@
 """Soft-label distillation (LAD, WACV 2022): focal-KL and GIoU terms between student and teacher outputs."""
 
+import pydantic.dataclasses
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from lad.assigners.base import AssignmentContext
+from lad.distillation.terms import TermInputs, TermOptions, register_term
 from lad.geometry import Anchors, box_giou_loss, box_iou, decode_deltas, inside_images
-from lad.losses import mean_over_ranks, world_size
+from lad.losses import BOX_WEIGHT, mean_over_ranks, world_size
 from lad.structures import HeadOutputs, Targets
+from lad.utils.options import OPTIONS
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=OPTIONS)
+class SoftLabelOptions:
+    """Hyper-parameters of soft-label distillation.
+
+    Attributes:
+        cls_weight: Weight of the focal-KL term of the class logits.
+        iou_weight: Weight of the focal-KL term of the IoU logits.
+        box_weight: Weight of the GIoU term between the two networks' boxes.
+        min_iou: IoU of a teacher's box with a gt above which the box's location counts for boxes and IoU logits.
+    """
+
+    cls_weight: float = Field(default=10.0, ge=0, le=1000)
+    iou_weight: float = Field(default=10.0, ge=0, le=1000)
+    box_weight: float = Field(default=BOX_WEIGHT, ge=0, le=1000)
+    min_iou: float = Field(default=0.1, ge=0, lt=1)
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=OPTIONS)
+class SoLADOptions(SoftLabelOptions):
+    """Hyper-parameters of soft labels beside detection losses, as in SoLAD."""
+
+    cls_weight: float = Field(default=2.0, ge=0, le=1000)
+    min_iou: float = Field(default=0.5, ge=0, lt=1)
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=OPTIONS)
+class SoftLabelTermOptions(SoLADOptions, TermOptions):
+    """Hyper-parameters of the term `soft_label`: SoLAD's, and `weight` for all of its losses."""
+
+
+@register_term("soft_label", "soft label", options=SoftLabelTermOptions)
+def soft_label_term(inputs: TermInputs, options: SoftLabelTermOptions) -> dict[str, Tensor]:
+    """Compute the losses of `soft_label_loss`: beside LAD's losses, this is SoLAD."""
+    return weighted_soft_label_loss(inputs.student.outputs, inputs.teacher.outputs, inputs.context, options)
+
+
+def weighted_soft_label_loss(
+    student: HeadOutputs, teacher: HeadOutputs, context: AssignmentContext, options: SoftLabelOptions
+) -> dict[str, Tensor]:
+    """Compute the losses of `soft_label_loss` for a batch, with these options."""
+    weights = options.cls_weight, options.iou_weight, options.box_weight
+    return soft_label_loss(student, teacher, context.anchors, context.targets, *weights, options.min_iou)
 
 
 def soft_label_loss(

@@ -14,7 +14,7 @@ import pandas as pd
 from pycocotools.cocoeval import COCOeval
 
 from lad.config.evaluation import EvaluationConfig, existing_path, make_evaluation_config
-from lad.config.experiment import without_added
+from lad.config.identity import without_added
 from lad.data.coco import CocoDataset, open_splits
 from lad.data.synthetic.shapes import DIFFICULTIES, data_folder
 from lad.evaluation.coco_eval import class_metrics, coco_results, run_coco_eval, summary_metrics

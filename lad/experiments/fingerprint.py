@@ -17,7 +17,7 @@ from typing import Any
 
 from lad.assigners import ASSIGNERS
 from lad.config.experiment import Parameters
-from lad.distillation import METHODS
+from lad.distillation import METHODS, TERMS
 from lad.models.backbones.registry import BACKBONES
 from lad.models.heads import HEADS
 from lad.utils.paths import package_folder
@@ -91,7 +91,9 @@ def fingerprint(parameters: Parameters) -> Fingerprint:
         ValueError: A file was edited after this process loaded it.
     """
     entries: list[Any] = [ASSIGNERS[parameters.assigner], METHODS[parameters.method].loss]
-    entries += [BACKBONES[name].build for name in (parameters.student, parameters.teacher) if name]
+    entries += [TERMS[name].loss for name in parameters.distill]
+    backbones = (parameters.student, parameters.teacher, *parameters.other_teachers)
+    entries += [BACKBONES[name].build for name in backbones if name in BACKBONES]
     entries += [HEADS[name].build for name in (parameters.head, parameters.teacher_head) if name]
     entries = [entry.func if isinstance(entry, functools.partial) else entry for entry in entries]
     own = [entry for entry in entries if not entry.__module__.startswith("lad.")]  # registered from elsewhere

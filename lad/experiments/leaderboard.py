@@ -34,7 +34,7 @@ def results_table(runs: Mapping[str, Run]) -> pd.DataFrame:
             for column in COLUMNS
         }
         minutes = run.results["seconds"] / 60 if run.parameters.epochs else float("nan")
-        method = run.parameters.method if run.parameters.epochs else "checkpoint"
+        method = run.parameters.method_name if run.parameters.epochs else "checkpoint"
         method += BOXES_ONLY if run.results.get("ignores_classes") else ""
         rows[name] = {"network": describe_network(run), "method": method, **numbers, "min": minutes}
     table = pd.DataFrame.from_dict(rows, orient="index")

@@ -5,6 +5,7 @@ lad replay runs/<run>/failed-step-0.pt
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from lad.config.experiment import NO_INIT, Parameters
-from lad.experiments.runner import teacher_run
-from lad.experiments.setup import build_networks
+from lad.config.consistency import NO_INIT
+from lad.config.experiment import Parameters
+from lad.experiments.runner import runs_of_other_teachers, teacher_run
+from lad.experiments.setup import build_networks, frozen_teacher
 from lad.structures import Batch
 from lad.training.devices import find_accelerator
 from lad.training.failed_step import read_failed_step
@@ -73,12 +75,13 @@ def replay(path: Path) -> Replay:
     fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
     classes = [str(label) for label in range(state["outputs"]["student"][0].shape[-1])]
     run = teacher_run(parameters)
+    others = [frozen_teacher(other.load_detector(), fabric.device) for other in runs_of_other_teachers(parameters)]
     parameters = parameters.model_copy(update=NO_INIT)  # the failed step holds all weights
     trained_teacher = run.load_detector() if run is not None else None
     network, teacher = build_networks(parameters, classes, trained_teacher, fabric.device)
     network.load_state_dict(state["model"])
     model = fabric.setup_module(network.train())
-    nonfinite_module, terms = _run_step(parameters, model, network, teacher, batch, fabric)
+    nonfinite_module, terms = _run_step(parameters, model, network, teacher, others, batch, fabric)
     names = ("cls_logits", "box_deltas", "iou_logits")
     return Replay(
         parameters,
@@ -107,6 +110,7 @@ def _run_step(
     model: nn.Module,
     network: nn.Module,
     teacher: nn.Module | None,
+    other_teachers: Sequence[nn.Module],
     batch: Batch,
     fabric: Fabric,
 ) -> tuple[str | None, dict[str, Tensor]]:
@@ -123,7 +127,7 @@ def _run_step(
     for name, module in network.named_modules():
         if not any(module.children()):
             add_hook(name, module)
-    results = accumulate_gradients(parameters, model, batch, fabric, teacher)
+    results = accumulate_gradients(parameters, model, batch, fabric, teacher, other_teachers=other_teachers)
     return nonfinite[0] if nonfinite else None, mean_terms(results)
 
 

@@ -14,13 +14,14 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from lad.assigners import Assigner, build_assigner
-from lad.config.experiment import NOT_HASHED, Parameters, hashed_values
+from lad.config.experiment import Parameters
+from lad.config.identity import NOT_HASHED, hashed_values
 from lad.distillation.methods import METHODS
 from lad.experiments.fingerprint import Fingerprint, are_same_code, differing_modules, fingerprint, read_fingerprint
 from lad.models.detector import Detector
 from lad.models.serialization import load_detector
 from lad.training.metrics_file import read_metrics
-from lad.training.trainer import EPOCHS_FOLDER, epoch_file
+from lad.training.saved_weights import EPOCHS_FOLDER, epoch_file
 from lad.utils.progress import log
 
 PARAMETERS_FILE, CODE_FILE = "params.json", "code.json"
@@ -224,7 +225,7 @@ def networks_of(run: Run) -> dict[str, Run]:
     networks = {"student": run}
     if METHODS[run.parameters.method].trains_teacher:
         networks["teacher"] = run.teacher_network()
-    elif METHODS[run.parameters.method].needs_teacher:
+    elif run.parameters.needs_teacher:
         teacher = teacher_of(run)
         networks |= {"teacher": teacher} if teacher else {}
     return networks

@@ -18,7 +18,8 @@ from torch.distributed import is_torchelastic_launched
 
 import lad
 from lad.config.checkpoints import checkpoint_title
-from lad.config.experiment import Parameters, read_changes, read_parameters
+from lad.config.experiment import Parameters
+from lad.config.reading import read_changes, read_parameters
 from lad.data.coco import CocoDataset
 from lad.data.collate import padded_hw
 from lad.data.transforms import resized_hw, transform_cache_key
@@ -46,7 +47,7 @@ from lad.experiments.run_store import (
     is_training,
     open_run,
 )
-from lad.experiments.setup import build_networks, check_teacher_classes, open_data, write_split
+from lad.experiments.setup import build_networks, check_teacher_classes, frozen_teacher, open_data, write_split
 from lad.experiments.teacher import (
     check_classes_of_run,
     format_ap,
@@ -56,7 +57,7 @@ from lad.experiments.teacher import (
 )
 from lad.models.detector import Detector
 from lad.models.serialization import save_detector
-from lad.models.student_teacher import StudentTeacherPair
+from lad.models.student_teacher import TrainedNetwork, detectors_of
 from lad.models.transfer import has_classes
 from lad.training.checkpoint import checkpoints, has_intact_checkpoint
 from lad.training.devices import devices_and_nodes, find_accelerator, hardware, limit_threads
@@ -123,8 +124,10 @@ def compare(parameters: Parameters) -> dict[str, Run]:
     runs = {}
     if parameters.teacher is not None:
         runs["plain student"] = parameters.plain()
-        runs["teacher"] = parameters.of_teacher()
-    title = METHODS[parameters.method].title
+        teacher, *others = parameters.of_teachers()
+        runs["teacher"] = teacher
+        runs |= {f"teacher {number}": other for number, other in enumerate(others, start=2)}
+    title = parameters.method_title
     runs[f"{title} student"] = parameters
     untrained = {run.run_name: (name, run) for name, run in runs.items() if find_run(run) is None and run.epochs}
     independent = [run for _, run in untrained.values() if run is not parameters and run.rerun != "always"]
@@ -147,13 +150,22 @@ def teacher_run(parameters: Parameters) -> Run | None:
 
     The run of a teacher from a checkpoint has no epochs: it evaluates the checkpoint once.
     """
-    needs_run = METHODS[parameters.method].needs_teacher and not METHODS[parameters.method].trains_teacher
+    trains_teacher = METHODS[parameters.method].trains_teacher
+    needs_run = parameters.needs_teacher and not trains_teacher
     if not needs_run and not parameters.teacher_epochs and not parameters.teacher_checkpoint:
         return None
-    teacher = parameters.of_teacher()
+    return _run_of_teacher(parameters.of_teacher())
+
+
+def runs_of_other_teachers(parameters: Parameters) -> list[Run]:
+    """Return the runs of the teachers whose costs are averaged with the teacher's, as `teacher_run`."""
+    return [_run_of_teacher(other) for other in parameters.of_teachers()[1:]] if parameters.other_teachers else []
+
+
+def _run_of_teacher(teacher: Parameters) -> Run:
     if teacher.rerun == "always":  # this applies to the run itself; its teacher is trained again only if it is stale
         teacher = teacher.model_copy(update={"rerun": "stale"})
-    if parameters.teacher_checkpoint is not None and is_of_other_data(find_run(teacher)):
+    if not teacher.epochs and is_of_other_data(find_run(teacher)):
         teacher = teacher.model_copy(update={"rerun": "always"})
     return run_experiment(teacher)
 
@@ -177,7 +189,7 @@ def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: Co
 def _train_within_threads(
     parameters: Parameters, folder: Path, accelerator: str, train_set: CocoDataset, val_set: CocoDataset
 ) -> Run:
-    teacher_of_run = teacher_run(parameters)
+    teacher_of_run, others = teacher_run(parameters), runs_of_other_teachers(parameters)
     devices, nodes = devices_and_nodes(parameters)
     fabric = Fabric(
         accelerator=accelerator,
@@ -198,13 +210,15 @@ def _train_within_threads(
             write_split(parameters.val_share, folder / SPLIT_FILE, train_set, val_set)
         for line in parameters.explain_defaults() if parameters.epochs else []:
             log(line)
-        for line in teacher_notes(parameters, teacher_of_run) if teacher_of_run is not None else []:
-            log(line)
+        for run in (teacher_of_run, *others):
+            for line in teacher_notes(parameters, run) if run is not None else []:
+                log(line)
         if crowded := describe_crowded_images(val_set.annotations, parameters.max_detections):
             log(crowded)
     class_names = train_set.annotations.class_names
-    if teacher_of_run is not None:
-        check_classes_of_run(parameters, teacher_of_run, class_names)
+    for run in (teacher_of_run, *others):
+        if run is not None:
+            check_classes_of_run(parameters, run, class_names)
     trained_teacher = teacher_of_run.load_detector() if teacher_of_run is not None else None
     is_resumed = parameters.init is not None and has_intact_checkpoint(folder)
     network, teacher = build_networks(parameters, class_names, trained_teacher, fabric.device, is_resumed)
@@ -212,7 +226,8 @@ def _train_within_threads(
     if teacher_of_run is not None and uses_cache(parameters, train_set):
         if fabric.is_global_zero and parameters.cache_teacher == "auto":
             log(f"{folder.name}: caches the teacher's assignments: all images have one size, so no number changes")
-        cache = AssignmentCache(folder, _cache_key(parameters, teacher_of_run, train_set, code), fabric.global_rank)
+        key = _cache_key(parameters, (teacher_of_run, *others), train_set, code)
+        cache = AssignmentCache(folder, key, fabric.global_rank)
     elif (
         fabric.is_global_zero
         and parameters.method == "lad"
@@ -220,7 +235,10 @@ def _train_within_threads(
         and parameters.augment
     ):
         log(f"{folder.name}: does not cache the teacher's assignments: augment changes the images in every epoch")
-    evaluated, metrics = train(parameters, network, teacher, train_set, val_set, fabric, folder, cache, code.digest)
+    other_teachers = [frozen_teacher(run.load_detector(), fabric.device) for run in others]
+    evaluated, metrics = train(
+        parameters, network, teacher, train_set, val_set, fabric, folder, cache, code.digest, other_teachers
+    )
     if fabric.is_global_zero:
         if evaluated is not network:
             _save_networks(network, folder / RAW_WEIGHTS_FILE, folder / SECOND_RAW_WEIGHTS_FILE)
@@ -244,7 +262,8 @@ def _train_within_threads(
             "validation_sha256": sha256_of(val_set.annotations.path),
             "parameter_count": sum(parameter.numel() for parameter in detector.parameters()),
             "weights_sha256": sha256_of(folder / WEIGHTS_FILE),
-            "teacher": teacher_summary(parameters, teacher_of_run) if teacher_of_run is not None else None,
+            "teacher": teacher_summary(teacher_of_run) if teacher_of_run is not None else None,
+            "other_teachers": [teacher_summary(run) for run in others],
             "seed": parameters.seed,
             "training_images": len(train_set),
             "validation_images": len(val_set),
@@ -265,13 +284,12 @@ def _train_within_threads(
     return run
 
 
-def _save_networks(network: Detector | StudentTeacherPair, path: Path, second_path: Path) -> Detector:
+def _save_networks(network: TrainedNetwork, path: Path, second_path: Path) -> Detector:
     """Save the network, or both of co-learning, and return the student."""
-    if isinstance(network, StudentTeacherPair):
-        save_detector(network.teacher, second_path)
-        network = network.student
-    save_detector(network, path)
-    return network
+    detectors = detectors_of(network)
+    for name, detector in detectors.items():
+        save_detector(detector, path if name == "student" else second_path)
+    return detectors["student"]
 
 
 def _run_on_several_devices(parameters: Parameters, folder: Path) -> Run:
@@ -280,6 +298,7 @@ def _run_on_several_devices(parameters: Parameters, folder: Path) -> Run:
     An interrupt is passed on to the processes: they save a checkpoint after the current step.
     """
     teacher_run(parameters)  # trained before the processes start, under its own lock
+    runs_of_other_teachers(parameters)
     write_json(folder / CODE_FILE, fingerprint(parameters).to_json())
     write_json(folder / PARAMETERS_FILE, parameters.model_dump())
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={parameters.devices}"]
@@ -312,21 +331,23 @@ def uses_cache(parameters: Parameters, train_set: CocoDataset) -> bool:
     """
     if parameters.cache_teacher != "auto":
         return parameters.cache_teacher
-    if parameters.method != "lad" or len(parameters.short_sides) > 1 or parameters.augment:
+    if parameters.method != "lad" or parameters.distill or len(parameters.short_sides) > 1 or parameters.augment:
         return False
     hw = train_set.annotations.records.hw.unique(dim=0).tolist()
     sizes = {padded_hw(resized_hw(image_hw, parameters.short_sides[0], parameters.long_side)) for image_hw in hw}
     return len(sizes) == 1
 
 
-def _cache_key(parameters: Parameters, teacher: Run, train_set: CocoDataset, code: Fingerprint) -> dict[str, Any]:
+def _cache_key(
+    parameters: Parameters, teachers: Sequence[Run], train_set: CocoDataset, code: Fingerprint
+) -> dict[str, Any]:
     """Return everything that a teacher's assignments depend on, besides the image and its flip."""
     return {
         "assigner": parameters.assigner,
         "assigner_options": json.dumps(parameters.assigner_options, sort_keys=True),
         "precision": parameters.precision,
         "transform": transform_cache_key(train_set.transform),
-        "teacher": teacher.results["weights_sha256"],
+        "teacher": " ".join(teacher.results["weights_sha256"] for teacher in teachers),
         "annotations": sha256_of(train_set.annotations.path),
         "code": code.digest,
     }

@@ -16,13 +16,15 @@ from lad.data.synthetic.shapes import DIFFICULTIES, data_folder
 from lad.data.transforms import eval_transform, train_transform
 from lad.data.validation.image_files import ensure_usable
 from lad.distillation.methods import METHODS
+from lad.distillation.terms import features_of_terms
 from lad.experiments.run_store import find_run
+from lad.models.adapter import AdaptedStudent
 from lad.models.detector import Detector, build_detector
 from lad.models.fuse_batchnorm import fuse_batchnorm
 from lad.models.openmmlab import CLASSIFIER
 from lad.models.parts import Part
 from lad.models.serialization import load_detector, weights_digest
-from lad.models.student_teacher import StudentTeacherPair
+from lad.models.student_teacher import StudentTeacherPair, TrainedNetwork
 from lad.models.transfer import has_classes, list_names, load_matching, with_classes
 from lad.utils.atomic_io import write_text
 from lad.utils.progress import log
@@ -76,7 +78,7 @@ def build_networks(
     trained_teacher: Detector | None,
     device: torch.device,
     is_resumed: bool = False,
-) -> tuple[Detector | StudentTeacherPair, Detector | None]:
+) -> tuple[TrainedNetwork, Detector | None]:
     """Build the networks of a run.
 
     Args:
@@ -87,8 +89,9 @@ def build_networks(
         is_resumed: Whether all weights will be loaded from a checkpoint of the run, so that `init` need not be read.
 
     Returns:
-        The network to train, with its initial weights: a detector or, in co-learning, a pair; and the frozen teacher on
-        the device, None in co-learning and without a teacher.
+        The network to train, with its initial weights: a detector, a detector with adapters if a distillation term
+        reads features of which the teacher has another number of channels, or the pair of co-learning; and the frozen
+        teacher on the device, None in co-learning and without a teacher.
     """
     torch.manual_seed(parameters.seed)
     detector = (new_detector if is_resumed else initial_detector)(parameters, class_names)
@@ -103,8 +106,16 @@ def build_networks(
         return pair, None
     if trained_teacher is None:
         return detector, None
-    teacher = fuse_batchnorm(trained_teacher)
-    return detector, teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    features, channels = features_of_terms(parameters.distill), trained_teacher.configuration.channels
+    network: TrainedNetwork = detector
+    if features and channels != detector.configuration.channels:
+        network = AdaptedStudent(detector, features, channels)
+    return network, frozen_teacher(trained_teacher, device)
+
+
+def frozen_teacher(detector: Detector, device: torch.device) -> Detector:
+    """Return a trained detector as a frozen teacher on the device, with BatchNorm fused into its convolutions."""
+    return fuse_batchnorm(detector).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def initial_detector(parameters: Parameters, class_names: Sequence[str]) -> Detector:
@@ -156,16 +167,20 @@ def load_known(checkpoint: str, part: Part, digest: str | None, title: str) -> D
 
 
 def check_teacher_classes(parameters: Parameters, class_names: Sequence[str]) -> None:
-    """Raise ValueError, before any training, if the teacher's checkpoint lacks classes that the method needs."""
-    if parameters.teacher_checkpoint is None or parameters.teacher_cost == "box":
+    """Raise ValueError, before any training, if a teacher's checkpoint lacks classes that the method needs."""
+    if parameters.teacher is None or parameters.teacher_cost == "box":
         return
-    evaluated = find_run(parameters.of_teacher())
+    for evaluation in parameters.of_teachers():
+        if evaluation.init is not None and not evaluation.epochs:
+            _check_classes(parameters, evaluation, class_names)
+
+
+def _check_classes(parameters: Parameters, evaluation: Parameters, class_names: Sequence[str]) -> None:
+    evaluated = find_run(evaluation)
     if evaluated is not None and tuple(evaluated.class_names) == tuple(class_names):  # the file is not needed any more
         return
-    title = f"teacher_checkpoint '{parameters.teacher_checkpoint}'"
-    teacher = load_known(
-        parameters.teacher_checkpoint, parameters.teacher_part or "student", parameters.teacher_sha256, title
-    )
+    title = f"teacher_checkpoint '{evaluation.init}'"
+    teacher = load_known(str(evaluation.init), evaluation.init_part, evaluation.init_sha256, title)
     try:
         with_classes(teacher, class_names)
     except ValueError as error:

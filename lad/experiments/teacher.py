@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from lad.config.checkpoints import checkpoint_title
 from lad.config.experiment import Parameters
 from lad.data.coco import find_split
 from lad.data.synthetic.shapes import data_folder
@@ -27,7 +28,7 @@ def teacher_notes(parameters: Parameters, teacher: Run) -> list[str]:
         parameters: Parameters of the student's run.
         teacher: Finished run of the teacher.
     """
-    title, ap = parameters.teacher_title, teacher.metrics["AP"]
+    title, ap = _title(teacher), teacher.metrics["AP"]
     notes = [f"teacher {title}: {format_ap(teacher)} on the validation set"]
     if ap is None:
         return notes
@@ -43,8 +44,13 @@ def teacher_notes(parameters: Parameters, teacher: Run) -> list[str]:
     return notes
 
 
+def _title(teacher: Run) -> str:
+    """Return the name of a teacher for tables: that of its checkpoint, else its backbone."""
+    return teacher.parameters.student if teacher.parameters.epochs else checkpoint_title(str(teacher.parameters.init))
+
+
 def _likely_cause(parameters: Parameters, teacher: Run) -> str:
-    if parameters.teacher_checkpoint is None:
+    if teacher.parameters.epochs:
         return f"train it longer than {teacher.parameters.epochs} epochs (teacher_epochs)"
     names = list_names(teacher.results["class_names"], 5)
     classes = "" if teacher.results.get("ignores_classes") else f"its classes have other meanings or order ({names}); "
@@ -72,11 +78,11 @@ def check_classes_of_run(parameters: Parameters, teacher: Run, class_names: Sequ
         )
 
 
-def teacher_summary(parameters: Parameters, teacher: Run) -> dict[str, Any]:
+def teacher_summary(teacher: Run) -> dict[str, Any]:
     """Return the entry of the teacher in its student's results."""
     return {
         "name": teacher.name,
-        "title": parameters.teacher_title,
+        "title": _title(teacher),
         "AP": teacher.metrics["AP"],
         "ignores_classes": bool(teacher.results.get("ignores_classes")),
         "weights_sha256": teacher.results["weights_sha256"],

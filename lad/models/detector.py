@@ -1,6 +1,7 @@
 """The detector: backbone → feature pyramid → head."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -8,7 +9,7 @@ from lad.models.backbones.registry import BACKBONES, Backbone, build_backbone, l
 from lad.models.fpn import FPN
 from lad.models.heads.paa import MIN_CHANNELS, NORM_GROUPS
 from lad.models.heads.registry import HEADS
-from lad.structures import HeadOutputs
+from lad.structures import DetectorFeatures, HeadOutputs
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,20 @@ class Detector(nn.Module):
         self.backbone, self.fpn, self.head = backbone, fpn, head
         self.configuration = configuration
 
-    def forward(self, images: Tensor) -> HeadOutputs:
+    def forward(self, images: Tensor, with_features: bool = False) -> HeadOutputs | DetectorFeatures:
         """Compute the head's outputs over the anchors of (H, W).
 
         Args:
             images: [N, 3, H, W], normalized and padded to multiples of 32.
+            with_features: Whether to return also the features behind the outputs.
         """
-        return self.head(self.fpn(self.backbone(images)))
+        pyramid = self.fpn(self.backbone(images))
+        if not with_features:
+            return self.head(pyramid)
+        head: Any = self.head
+        cls_features, reg_features = head.tower_features(pyramid)
+        outputs = head.predict_from_features(cls_features, reg_features)
+        return DetectorFeatures(outputs, tuple(pyramid), cls_features, reg_features)
 
 
 def build_detector(

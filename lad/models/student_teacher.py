@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from lad.models.adapter import AdaptedStudent
 from lad.models.detector import Detector
 from lad.structures import HeadOutputs
 
@@ -16,3 +17,13 @@ class StudentTeacherPair(nn.Module):
     def forward(self, images: Tensor) -> tuple[HeadOutputs, HeadOutputs]:
         """Compute (student's, teacher's) outputs of images [N, 3, H, W]."""
         return self.student(images), self.teacher(images)
+
+
+TrainedNetwork = Detector | AdaptedStudent | StudentTeacherPair  # what a run trains
+
+
+def detectors_of(network: TrainedNetwork) -> dict[str, Detector]:
+    """Return the detectors that a run trains, evaluates and saves: "student" and, in co-learning, "teacher"."""
+    if isinstance(network, StudentTeacherPair):
+        return {"student": network.student, "teacher": network.teacher}
+    return {"student": network.student if isinstance(network, AdaptedStudent) else network}

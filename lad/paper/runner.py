@@ -21,8 +21,9 @@ from typing import Any
 import torch
 
 from lad import figures
-from lad.config.experiment import Parameters, read_changes
+from lad.config.experiment import Parameters
 from lad.config.profiles import PROFILES
+from lad.config.reading import read_changes
 from lad.distillation.methods import METHODS
 from lad.experiments.leaderboard import format_table
 from lad.experiments.processes import fit_side_by_side
@@ -46,7 +47,7 @@ class Task:
 
     Attributes:
         parameters: Parameters of the run.
-        teacher: Name of the run that must be finished first; None without a trained teacher.
+        teachers: Names of the runs that must be finished first.
         process: The papermill process, once started.
         slot: Index among the processes that run at the same time.
         started: Monotonic time of the start, in seconds.
@@ -55,7 +56,7 @@ class Task:
     """
 
     parameters: Parameters
-    teacher: str | None = None
+    teachers: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     slot: int = 0
     started: float = 0.0
@@ -99,13 +100,13 @@ def run_tasks(tasks: dict[str, Task], jobs: int) -> list[Task]:
                 done += 1
                 log(f"[{done}/{len(tasks)}] {task.name} · {_outcome(task)}")
             failed_names = {task.name for task in failed}
-            for task in [task for task in waiting if task.teacher in failed_names]:
+            for task in [task for task in waiting if failed_names.intersection(task.teachers)]:
                 waiting.remove(task)
-                task.error = f"its teacher {task.teacher} failed"
+                task.error = f"its teacher {' and '.join(failed_names.intersection(task.teachers))} failed"
                 failed.append(task)
             for task in list(waiting):
                 pending = {other.name for other in (*waiting, *running)}
-                if len(running) < jobs and task.teacher not in pending and not is_training(task.parameters):
+                if len(running) < jobs and pending.isdisjoint(task.teachers) and not is_training(task.parameters):
                     waiting.remove(task)
                     if not _needs_training(task):  # finished by a process of an earlier, killed command
                         done += 1
@@ -203,15 +204,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _with_teachers(parameters: Parameters) -> Iterator[Task]:
     """Yield the tasks of a run and of the teachers that must be trained before it."""
-    method = METHODS[parameters.method]
     is_trained_before = parameters.teacher_epochs is not None or parameters.teacher_checkpoint is not None
-    trains_both = method.trains_teacher and not is_trained_before
-    if not method.needs_teacher or trains_both:
-        yield Task(parameters)
-        return
-    teacher = parameters.of_teacher()
-    yield from _with_teachers(teacher)
-    yield Task(parameters, teacher.run_name)
+    trains_both = METHODS[parameters.method].trains_teacher and not is_trained_before
+    teachers = []
+    if parameters.needs_teacher:
+        teachers = parameters.of_teachers()[1 if trains_both else 0 :]
+    for teacher in teachers:
+        yield from _with_teachers(teacher)
+    yield Task(parameters, tuple(teacher.run_name for teacher in teachers))
 
 
 def _needs_training(task: Task) -> bool:

@@ -184,7 +184,7 @@ def _read_row(table: Table, row: Row, profile: str, seeds: int, changes: Mapping
         given = merge_profile_values({**given, "profile": profile})
         if "epochs" in changes:
             given.pop("teacher_epochs", None)  # the teacher trains as long as all others
-        if not METHODS[given.get("method", "lad")].needs_teacher:
+        if not METHODS[given.get("method", "lad")].needs_teacher and not given.get("distill"):
             changes = {name: value for name, value in changes.items() if not name.startswith("teacher")}
         return [make_parameters({**given, **changes, "seed": seed}) for seed in range(seeds)]
     except ValueError as error:

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from lad import figures
 from lad.analysis.assignment import agreement_summary, analyze, first_images
-from lad.config.experiment import NOT_HASHED, Parameters
+from lad.config.experiment import Parameters
+from lad.config.identity import NOT_HASHED
 from lad.data.coco import CocoDataset, open_splits
 from lad.data.synthetic.shapes import data_folder
 from lad.data.transforms import eval_transform
@@ -220,7 +221,7 @@ def _title(run: Run) -> str:
     if not run.parameters.epochs:
         return str(network)
     suffix = " (teacher)" if run.network == "teacher" and run.backbone == run.partner else ""
-    return f"{network}, {METHODS[run.parameters.method].title}{suffix}"
+    return f"{network}, {run.parameters.method_title}{suffix}"
 
 
 def _short_ap(ap: float) -> str:
@@ -254,10 +255,10 @@ def _networks(run: Run) -> dict[str, Run]:
     """
     parameters, folder = run.parameters, run.folder.parent
     method = METHODS[parameters.method]
-    student = {f"{method.title} student": run}
+    student = {f"{parameters.method_title} student": run}
     if method.trains_teacher:
         return {**student, _teacher_title(run): run.teacher_network()}
-    if not method.needs_teacher:
+    if not parameters.needs_teacher:
         return student
     plain = latest_run(parameters.plain().model_copy(update={"out": str(folder)}))
     teacher = teacher_of(run)

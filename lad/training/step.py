@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
-from lad.assigners import Assigner, AssignmentContext, assign_by_predictions, build_assigner
+from lad.assigners import Assigner, AssignmentContext, build_assigner
 from lad.config.experiment import Parameters
 from lad.distillation.assignment_cache import AssignmentCache
-from lad.distillation.methods import METHODS, MethodLoss, build_method, given_assignment_loss
+from lad.distillation.methods import METHODS, MethodLoss, build_method, given_assignment_loss, mean_scores
 from lad.distillation.statistics import assignment_statistics
+from lad.distillation.terms import TermInputs, features_of_terms, term_losses
 from lad.geometry import make_anchors
-from lad.structures import Batch, HeadOutputs, to_device
+from lad.structures import Batch, DetectorFeatures, HeadOutputs, to_device
 
 MIN_SCALE = 2.0**-10  # of the loss in half precision; gradients that overflow at a smaller scale are an error
 
@@ -57,8 +58,9 @@ def training_step(
     teacher: nn.Module | None = None,
     cache: AssignmentCache | None = None,
     with_statistics: bool = False,
+    other_teachers: Sequence[nn.Module] = (),
 ) -> StepResult:
-    """Run the networks on a batch and compute the losses of the run's method.
+    """Run the networks on a batch and compute the losses of the run's method and of its distillation terms.
 
     Args:
         parameters: Parameters of the run.
@@ -68,6 +70,7 @@ def training_step(
         teacher: The frozen teacher, if the method has one.
         cache: Cache of the teacher's assignments; only for a method that uses nothing else of the teacher.
         with_statistics: Whether to compute `assignment_statistics`.
+        other_teachers: Further frozen teachers, whose costs are averaged with the teacher's.
     """
     assigner = build_assigner(parameters.assigner, parameters.assigner_options)
     teacher_assigner = build_teacher_assigner(parameters)
@@ -79,23 +82,35 @@ def training_step(
         candidates = assigner.find_candidates(host_anchors, host_batch.targets).to(fabric.device)
         context = AssignmentContext(candidates, anchors, batch.targets)
     images = batch.images.contiguous(memory_format=torch.channels_last)
-    student_outputs = model(images)
-    teacher_outputs: HeadOutputs | None = None
+    with_features = bool(features_of_terms(parameters.distill))
+    taught: DetectorFeatures | None = None
+    if METHODS[parameters.method].trains_teacher:
+        student, taught = map(DetectorFeatures, model(images))
+    else:
+        student = _forward(model, images, with_features)
     if cache is not None and teacher is not None:
-        gt_index = cache.get(host_batch, host_anchors, teacher_assignment(parameters, teacher, fabric))
+        gt_index = cache.get(
+            host_batch, host_anchors, teacher_assignment(parameters, (teacher, *other_teachers), fabric)
+        )
         gt_index = to_device(gt_index, fabric.device)
-        loss = MethodLoss(given_assignment_loss(student_outputs, gt_index, anchors, batch.targets), gt_index)
+        loss = MethodLoss(given_assignment_loss(student.outputs, gt_index, anchors, batch.targets), gt_index)
     else:
         assert context is not None
-        teacher_outputs = teacher_forward(teacher, images, fabric) if teacher is not None else None
-        if METHODS[parameters.method].trains_teacher:
-            student_outputs, teacher_outputs = student_outputs
+        if teacher is not None and parameters.needs_teacher:
+            taught = teacher_forward(teacher, images, fabric, with_features)
+        others = [teacher_forward(other, images, fabric).outputs for other in other_teachers]
         method = build_method(parameters.method, teacher_assigner, parameters.method_options, parameters.cost_selection)
-        loss = method(student_outputs, teacher_outputs, context)
-    outputs = {"student": student_outputs} | ({} if teacher_outputs is None else {"teacher": teacher_outputs})
+        given = {"other_teachers": others} if others else {}
+        loss = method(student.outputs, None if taught is None else taught.outputs, context, **given)
+        if parameters.distill and taught is not None and teacher is not None:
+            inputs = TermInputs(student, taught, _head(teacher), loss.gt_index, context)
+            with fabric.autocast():  # CrossKD runs layers of the teacher
+                terms = term_losses(parameters.distill, parameters.method_options, inputs)
+            loss = replace(loss, terms=loss.terms | terms)
+    outputs = {"student": student.outputs} | ({} if taught is None else {"teacher": taught.outputs})
     if not with_statistics or context is None:
         return StepResult(loss, outputs)
-    return StepResult(loss, outputs, assignment_statistics(loss, student_outputs, context, assigner))
+    return StepResult(loss, outputs, assignment_statistics(loss, student.outputs, context, assigner))
 
 
 def accumulate_gradients(
@@ -106,6 +121,7 @@ def accumulate_gradients(
     teacher: nn.Module | None = None,
     cache: AssignmentCache | None = None,
     with_statistics: bool = False,
+    other_teachers: Sequence[nn.Module] = (),
 ) -> list[StepResult]:
     """Run forward and backward on a batch in `accumulate` parts, which add up their gradients.
 
@@ -122,7 +138,8 @@ def accumulate_gradients(
     for index, part in enumerate(parts):
         # Several devices average their gradients only once, in the last backward pass.
         with fabric.no_backward_sync(model, enabled=index + 1 < len(parts)):  # type: ignore[arg-type]
-            result = training_step(parameters, model, part, fabric, teacher, cache, with_statistics and index == 0)
+            has_statistics = with_statistics and index == 0
+            result = training_step(parameters, model, part, fabric, teacher, cache, has_statistics, other_teachers)
             fabric.backward(result.total() / len(parts))
         results.append(result.detach())
     return results
@@ -184,20 +201,36 @@ def build_teacher_assigner(parameters: Parameters) -> Assigner:
     return build_assigner(parameters.assigner, options)
 
 
-def teacher_forward(teacher: nn.Module, images: Tensor, fabric: Fabric) -> HeadOutputs:
+def teacher_forward(
+    teacher: nn.Module, images: Tensor, fabric: Fabric, with_features: bool = False
+) -> DetectorFeatures:
     """Run a frozen teacher on images [N, 3, H, W] at the run's precision."""
     with torch.no_grad(), fabric.autocast():
-        return teacher(images)
+        return _forward(teacher, images, with_features)
 
 
-def teacher_assignment(parameters: Parameters, teacher: nn.Module, fabric: Fabric) -> Callable[[Batch], Tensor]:
-    """Return a function that computes the teacher's assignment gt_index [N, A] of a batch on the host."""
+def _forward(network: nn.Module, images: Tensor, with_features: bool) -> DetectorFeatures:
+    return network(images, with_features=True) if with_features else DetectorFeatures(network(images))
+
+
+def _head(network: nn.Module) -> nn.Module:
+    head = network.head
+    assert isinstance(head, nn.Module)
+    return head
+
+
+def teacher_assignment(
+    parameters: Parameters, teachers: Sequence[nn.Module], fabric: Fabric
+) -> Callable[[Batch], Tensor]:
+    """Return a function that computes the assignment gt_index [N, A] of a batch on the host by its teachers."""
     assigner = build_teacher_assigner(parameters)
 
     def assign(host_batch: Batch) -> Tensor:
         candidates = assigner.find_candidates(make_anchors(host_batch.padded_hw), host_batch.targets)
         batch, anchors = host_batch.to(fabric.device), make_anchors(host_batch.padded_hw, fabric.device)
-        outputs = teacher_forward(teacher, batch.images.contiguous(memory_format=torch.channels_last), fabric)
-        return assign_by_predictions(assigner, outputs, anchors, batch.targets, candidates.to(fabric.device))
+        images = batch.images.contiguous(memory_format=torch.channels_last)
+        outputs = [teacher_forward(teacher, images, fabric).outputs for teacher in teachers]
+        context = AssignmentContext(candidates.to(fabric.device), anchors, batch.targets)
+        return assigner.assign(mean_scores(assigner, outputs, context), context)
 
     return assign

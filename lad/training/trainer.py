@@ -1,8 +1,7 @@
 """One training run, from the data loader to the weights: epochs, evaluations, checkpoints."""
 
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,10 +17,9 @@ from lad.config.experiment import Parameters
 from lad.config.groups import RuntimeParameters
 from lad.data.coco import CocoDataset
 from lad.distillation.assignment_cache import AssignmentCache
+from lad.distillation.methods import METHODS
 from lad.evaluation.coco_eval import evaluate
-from lad.models.detector import Detector
-from lad.models.serialization import save_detector
-from lad.models.student_teacher import StudentTeacherPair
+from lad.models.student_teacher import TrainedNetwork, detectors_of
 from lad.models.transfer import has_classes
 from lad.structures import Batch
 from lad.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -31,6 +29,7 @@ from lad.training.interrupt import Interrupt, defer_signals, stop_on_interrupt
 from lad.training.loaders import evaluation_batches, load_batches, training_sampler
 from lad.training.metrics_file import append_metrics, drop_metrics_after, read_metrics
 from lad.training.optimizer import build_optimizer, learning_rate
+from lad.training.saved_weights import save_best, save_epoch
 from lad.training.step import accumulate_gradients, mean_terms, merge_outputs, optimizer_step
 from lad.utils.memory import keep_freed_memory
 from lad.utils.progress import format_duration, log, progress_bar
@@ -39,8 +38,6 @@ STATISTICS_EVERY = 10  # steps
 ESTIMATE_AFTER = 5  # steps; the first ones are slower
 STATISTIC = "statistic "  # prefix of the sums of statistics; the sum under the prefix itself counts them
 COUNTS = ("overflows",)  # sums over an epoch, not means
-EPOCHS_FOLDER = "epochs"
-BEST_FILES = {"AP": "model_best.safetensors", "teacher_AP": "teacher_best.safetensors"}  # by the metric that decides
 
 
 @dataclass
@@ -59,11 +56,12 @@ class Trainer:
         cache: Cache of the teacher's assignments.
         average: The moving average of the network's weights, with `ema`; it is evaluated and saved in their place.
         code: Digest of the code that decides numbers, stored in checkpoints.
+        other_teachers: Further frozen teachers, whose costs are averaged with the teacher's.
         has_estimate: Whether the time that the run takes has been logged.
     """
 
     parameters: Parameters
-    network: Detector | StudentTeacherPair
+    network: TrainedNetwork
     model: nn.Module
     optimizer: Optimizer
     fabric: Fabric
@@ -71,12 +69,13 @@ class Trainer:
     steps_per_epoch: int
     teacher: nn.Module | None = None
     cache: AssignmentCache | None = None
-    average: Detector | StudentTeacherPair | None = None
+    average: TrainedNetwork | None = None
     code: str = ""
+    other_teachers: Sequence[nn.Module] = ()
     has_estimate: bool = False
 
     @property
-    def evaluated(self) -> Detector | StudentTeacherPair:
+    def evaluated(self) -> TrainedNetwork:
         """Return the network that is evaluated and saved: the average, if there is one, else the network itself."""
         return self.average or self.network
 
@@ -94,7 +93,7 @@ class Trainer:
 
 def train(
     parameters: Parameters,
-    network: Detector | StudentTeacherPair,
+    network: TrainedNetwork,
     teacher: nn.Module | None,
     train_set: CocoDataset,
     val_set: CocoDataset,
@@ -102,7 +101,8 @@ def train(
     folder: Path,
     cache: AssignmentCache | None = None,
     code: str = "",
-) -> tuple[Detector | StudentTeacherPair, dict[str, float]]:
+    other_teachers: Sequence[nn.Module] = (),
+) -> tuple[TrainedNetwork, dict[str, float]]:
     """Train a network in place, from the last checkpoint in `folder` if there is one.
 
     Appends a line to metrics.jsonl after every epoch and, with `save_epochs`, saves its weights; the weights of the
@@ -120,6 +120,7 @@ def train(
         folder: Folder of the run.
         cache: Cache of the teacher's assignments.
         code: Digest of the code that decides numbers; a checkpoint with another digest is not loaded.
+        other_teachers: Further frozen teachers on the device, whose costs are averaged with the teacher's.
 
     Returns:
         The network that was evaluated, which is the average of the weights with `ema`, and its COCO metrics; those of a
@@ -141,8 +142,9 @@ def train(
     train_batches = load_batches(train_set, sampler, parameters, fabric)
     val_batches = load_batches(val_set, evaluation_batches(val_set, parameters, fabric), parameters, fabric)
     trainer = Trainer(
-        parameters, network, model, optimizer, fabric, folder, sampler.batches_per_epoch, teacher, cache, average, code
-    )
+        parameters, network, model, optimizer, fabric, folder, sampler.batches_per_epoch, teacher, cache, average, code,
+        other_teachers,
+    )  # fmt: skip
     progress = load_checkpoint(folder, network, optimizer, fabric, code, average)
     if fabric.is_global_zero:
         drop_metrics_after(folder, progress.epoch)
@@ -156,7 +158,7 @@ def train(
             epoch, sampler.epoch, sampler.first_batch = progress.epoch, progress.epoch, progress.step
             if cache is not None:
                 cache.refresh()
-            title = f"{parameters.student} {parameters.method} · epoch {epoch + 1}/{parameters.epochs}"
+            title = f"{parameters.student} {parameters.method_name} · epoch {epoch + 1}/{parameters.epochs}"
             line: dict[str, Any] = {"epoch": epoch + 1, "lr": trainer.learning_rate(epoch, 0)}
             progress = train_epoch(trainer, progress_bar(train_batches, title), progress, interrupt)
             is_evaluated = epoch + 1 == parameters.epochs or (epoch + 1) % parameters.eval_every == 0
@@ -199,9 +201,10 @@ def train_epoch(trainer: Trainer, batches: Iterable[Batch], progress: Progress, 
         The progress at the end of the epoch or at the interrupt. It holds sums over the steps: the losses, the gradient
         norm, the numbers of positives and gts and, from every tenth step, the assignment's statistics.
     """
-    parameters, fabric = trainer.parameters, trainer.fabric
-    trainer.model.train()
     sums, epoch = dict(progress.sums), progress.epoch
+    parameters, fabric = trainer.parameters.in_epoch(epoch), trainer.fabric
+    cache = trainer.cache if parameters.method == trainer.parameters.method else None  # the student assigns for itself
+    trainer.model.train()
     first_step, started = progress.step, time.perf_counter()
     for step, batch in enumerate(batches, start=progress.step):
         if step == first_step + ESTIMATE_AFTER and fabric.is_global_zero and not trainer.has_estimate:
@@ -211,8 +214,9 @@ def train_epoch(trainer: Trainer, batches: Iterable[Batch], progress: Progress, 
         for group in trainer.optimizer.param_groups:
             group["lr"] = trainer.learning_rate(epoch, step)
         results = accumulate_gradients(
-            parameters, trainer.model, batch, fabric, trainer.teacher, trainer.cache, step % STATISTICS_EVERY == 0
-        )
+            parameters, trainer.model, batch, fabric, trainer.teacher, cache, step % STATISTICS_EVERY == 0,
+            trainer.other_teachers if METHODS[parameters.method].averages_costs else (),
+        )  # fmt: skip
         losses = {"loss": torch.stack([result.total() for result in results]).mean(), **mean_terms(results)}
         try:
             grad_norm, overflowed = optimizer_step(parameters, trainer.optimizer, losses["loss"], fabric)
@@ -246,7 +250,7 @@ def _estimate(trainer: Trainer, epoch: int, step: int, seconds_per_step: float) 
     parameters = trainer.parameters
     steps = (parameters.epochs - epoch) * trainer.steps_per_epoch - step
     return (
-        f"{parameters.student} {parameters.method}: {parameters.epochs} epochs of {trainer.steps_per_epoch} steps, "
+        f"{parameters.student} {parameters.method_name}: {parameters.epochs} epochs of {trainer.steps_per_epoch} steps, "
         f"about {format_duration(steps * seconds_per_step)} left"
     )
 
@@ -283,7 +287,7 @@ def _epoch_means(sums: Mapping[str, Tensor], steps: int) -> dict[str, float]:
 
 
 def _evaluate(
-    network: Detector | StudentTeacherPair,
+    network: TrainedNetwork,
     batches: Callable[[], Iterable[Batch]],
     val_set: CocoDataset,
     fabric: Fabric,
@@ -304,46 +308,16 @@ def _evaluate(
         evaluator=parameters.evaluator,
         max_detections=parameters.max_detections,
     )
-    if not isinstance(network, StudentTeacherPair):
-        is_foreign = not has_classes(network.configuration, val_set.annotations.class_names)
-        return compute(network, batches(), class_agnostic=is_foreign)
-    student, teacher = compute(network.student, batches()), compute(network.teacher, batches())
-    return student | {f"teacher_{name}": value for name, value in teacher.items()}
+    metrics: dict[str, float] = {}
+    for name, detector in detectors_of(network).items():
+        is_foreign = not has_classes(detector.configuration, val_set.annotations.class_names)
+        prefix = "" if name == "student" else f"{name}_"
+        metrics |= {
+            f"{prefix}{metric}": value
+            for metric, value in compute(detector, batches(), class_agnostic=is_foreign).items()
+        }
+    return metrics
 
 
 def _batches_until_interrupt(batches: Iterable[Batch], title: str, interrupt: Interrupt) -> Iterable[Batch]:
     return stop_on_interrupt(progress_bar(batches, title), interrupt)
-
-
-def save_best(folder: Path, network: Detector | StudentTeacherPair, metrics: Mapping[str, float]) -> None:
-    """Save each network of the run whose AP exceeds that of all earlier epochs.
-
-    Args:
-        folder: Folder of the run; its metrics.jsonl holds the earlier epochs.
-        network: The evaluated network, or the pair of co-learning.
-        metrics: Metrics of this epoch; empty without an evaluation.
-    """
-    if isinstance(network, StudentTeacherPair):
-        networks = {"AP": network.student, "teacher_AP": network.teacher}
-    else:
-        networks = {"AP": network}
-    earlier = read_metrics(folder)
-    for name, detector in networks.items():
-        best = max((line[name] for line in earlier if line.get(name) is not None), default=-math.inf)
-        if metrics.get(name, math.nan) > best:
-            save_detector(detector, folder / BEST_FILES[name])
-
-
-def save_epoch(folder: Path, network: Detector | StudentTeacherPair, epochs_done: int) -> None:
-    """Save the weights after an epoch, of both networks in co-learning."""
-    (folder / EPOCHS_FOLDER).mkdir(exist_ok=True)
-    if isinstance(network, StudentTeacherPair):
-        save_detector(network.teacher, epoch_file(folder, epochs_done, "teacher"))
-        network = network.student
-    save_detector(network, epoch_file(folder, epochs_done))
-
-
-def epoch_file(folder: Path, epochs_done: int, network: str = "student") -> Path:
-    """Return the file of `save_epoch` for a network of the run in this folder."""
-    second = "" if network == "student" else f".{network}"
-    return folder / EPOCHS_FOLDER / f"{epochs_done:04}{second}.safetensors"

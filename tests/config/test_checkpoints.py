@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from lad.config.checkpoints import checkpoint_title, read_facts
-from lad.config.experiment import Parameters, make_parameters, read_parameters
+from lad.config.experiment import Parameters, make_parameters
+from lad.config.reading import read_parameters
 from lad.models.detector import Detector, build_detector
 from lad.models.serialization import save_detector, save_openmmlab, weights_digest
 

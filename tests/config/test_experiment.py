@@ -11,8 +11,9 @@ import pytest
 from pydantic.dataclasses import dataclass
 
 from lad.assigners import ASSIGNERS, PAA
-from lad.config.experiment import Parameters, make_parameters, read_changes, read_parameters
+from lad.config.experiment import Parameters, make_parameters
 from lad.config.profiles import PROFILES
+from lad.config.reading import read_changes, read_parameters
 from lad.distillation.methods import METHODS
 from lad.utils.messages import is_text_field
 from lad.utils.options import OPTIONS

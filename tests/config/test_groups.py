@@ -7,12 +7,12 @@ import pytest
 
 from lad.config import groups
 from lad.config.experiment import Parameters, make_parameters
-from lad.config.groups import Group, OptimizationParameters, RuntimeParameters
+from lad.config.groups import ExperimentParameters, Group, OptimizationParameters, RuntimeParameters
 
 GROUPS = [
     value
     for value in vars(groups).values()
-    if inspect.isclass(value) and issubclass(value, Group) and value is not Group
+    if inspect.isclass(value) and issubclass(value, Group) and value not in (Group, ExperimentParameters)
 ]
 
 

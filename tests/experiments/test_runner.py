@@ -10,7 +10,8 @@ from filelock import FileLock
 from PIL import Image
 from tiny_runs import tiny
 
-from lad.config.experiment import ADDED, Parameters
+from lad.config.experiment import Parameters
+from lad.config.identity import ADDED
 from lad.data.augmentation import AUGMENTATIONS
 from lad.data.validation.checker import validate_folder
 from lad.evaluation.coco_eval import METRICS

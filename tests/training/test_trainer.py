@@ -25,16 +25,8 @@ from lad.training.failed_step import read_failed_step
 from lad.training.interrupt import Interrupt
 from lad.training.metrics_file import append_metrics, read_metrics
 from lad.training.optimizer import build_optimizer, learning_rate
-from lad.training.trainer import (
-    BEST_FILES,
-    STATISTIC,
-    STATISTICS_EVERY,
-    Trainer,
-    epoch_file,
-    save_best,
-    save_epoch,
-    train_epoch,
-)
+from lad.training.saved_weights import BEST_FILES, epoch_file, save_best, save_epoch
+from lad.training.trainer import STATISTIC, STATISTICS_EVERY, Trainer, train_epoch
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from lightning.fabric import Fabric
 from lad.analysis.doctor.evidence import ClassRow, Evidence, ObjectSizes, Teacher
 from lad.assigners.candidates import MIN_IOU, match_candidates
 from lad.assigners.sparse_iou import sparse_iou_pairs
-from lad.config.experiment import Parameters, read_parameters
+from lad.config.experiment import Parameters
+from lad.config.reading import read_parameters
 from lad.data.coco import CocoDataset
 from lad.data.collate import batches_of_one_size, padded_hw
 from lad.data.records import ImageRecords
@@ -36,7 +37,7 @@ from lad.training.devices import find_accelerator
 from lad.training.failed_step import FAILED_STEPS
 from lad.training.loaders import evaluation_batches, load_batches
 from lad.training.metrics_file import METRICS_FILE
-from lad.training.trainer import BEST_FILES
+from lad.training.saved_weights import BEST_FILES
 from lad.utils.memory import keep_freed_memory
 from lad.utils.progress import progress_bar
 
@@ -170,7 +171,7 @@ def _teacher(
     folder: Path, parameters: Parameters, epochs: Sequence[dict[str, float | None]], results: dict[str, Any]
 ) -> Teacher | None:
     method, title = METHODS[parameters.method], parameters.teacher_title
-    if not method.needs_teacher or title is None:
+    if not parameters.needs_teacher or title is None:
         return None
     if method.trains_teacher:
         aps = [line["teacher_AP"] for line in epochs if line.get("teacher_AP") is not None]
@@ -194,14 +195,14 @@ def _teacher(
 
 def _plain_student(folder: Path, parameters: Parameters) -> tuple[str, float] | None:
     """Return name and AP of the run without a teacher beside this one: of the same parameters, else the newest."""
-    if not METHODS[parameters.method].needs_teacher:
+    if not parameters.needs_teacher:
         return None
     run = _latest(parameters.plain(), folder.parent)
     if run is None:
         like = [
             run
             for run in _beside(folder)
-            if run.parameters.method == "baseline"
+            if not run.parameters.needs_teacher
             and all(getattr(run.parameters, name) == getattr(parameters, name) for name in SAME)
         ]
         run = like[-1] if like else None

@@ -68,7 +68,7 @@ def format_diagnosis(diagnosis: Diagnosis) -> list[str]:
     if not run.is_finished:
         state = f"not finished, {state}; diagnosed by what there is"
     ap = "no AP yet" if run.ap is None else f"AP {run.ap:.3f}"
-    lines = [f"{diagnosis.name}: {run.parameters.method}, {state}, {ap}"]
+    lines = [f"{diagnosis.name}: {run.parameters.method_name}, {state}, {ap}"]
     lines += [f"left out: {note}" for note in diagnosis.notes]
     lines += [str(finding) for finding in diagnosis.findings.values()] or ["nothing found"]
     return [one_line(line) for line in lines]

@@ -50,7 +50,7 @@ def teacher_is_worse(run: Evidence) -> Finding | None:
 
 def student_is_not_better(run: Evidence) -> Finding | None:
     """Check that the student's AP is above that of the same network without a teacher."""
-    if run.plain is None or run.ap is None or run.ignores_classes or not METHODS[run.parameters.method].needs_teacher:
+    if run.plain is None or run.ap is None or run.ignores_classes or not run.parameters.needs_teacher:
         return None
     if run.ap > run.plain[1]:
         return None

@@ -12,6 +12,7 @@ from lad.models.heads.registry import HeadEntry, register_head
 from lad.structures import HeadOutputs
 
 TOWER_DEPTH = 4
+CROSSING = 3 * 3  # layers of a tower before the features of `tower_features`: three of conv, GroupNorm and ReLU
 NORM_GROUPS = 32
 MIN_CHANNELS = 64  # two per group: a single channel has no variance on a 1x1 map
 PRIOR_PROBABILITY = 0.01  # of each class at each location before training (RetinaNet)
@@ -81,11 +82,33 @@ class PAAHead(nn.Module):
         Returns:
             Outputs flat over the levels; float32 under autocast too.
         """
+        return self._predict(levels, levels, first_layer=0)
+
+    def tower_features(self, levels: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Compute the features behind the third convolution of each tower, after its ReLU.
+
+        Args:
+            levels: P3 … P7, each [N, channels, h, w].
+
+        Returns:
+            Per level, the features [N, channels, h, w] of the classification and of the regression tower.
+        """
+        towers = (self.cls_tower, self.reg_tower)
+        cls_features, reg_features = (tuple(_run(tower, level, 0, CROSSING) for level in levels) for tower in towers)
+        return cls_features, reg_features
+
+    def predict_from_features(self, cls_features: Sequence[Tensor], reg_features: Sequence[Tensor]) -> HeadOutputs:
+        """Run the rest of the head on features of `tower_features`, which may be those of another network."""
+        return self._predict(cls_features, reg_features, first_layer=CROSSING)
+
+    def _predict(self, cls_inputs: Sequence[Tensor], reg_inputs: Sequence[Tensor], first_layer: int) -> HeadOutputs:
+        """Run the layers of the towers from the given one, and the predictors."""
         cls_logits: list[Tensor] = []
         box_deltas: list[Tensor] = []
         iou_logits: list[Tensor] = []
-        for level, scale in zip(levels, self.scale, strict=True):
-            cls_feature, reg_feature = self.cls_tower(level), self.reg_tower(level)
+        for cls_input, reg_input, scale in zip(cls_inputs, reg_inputs, self.scale, strict=True):
+            cls_feature = _run(self.cls_tower, cls_input, first_layer)
+            reg_feature = _run(self.reg_tower, reg_input, first_layer)
             cls_map = self.cls(cls_feature)
             if self.auxiliary is not None:
                 cls_map = self.auxiliary(cls_map, reg_feature)
@@ -107,6 +130,13 @@ def _tower(channels: int) -> nn.Sequential:
         layers += [nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.GroupNorm(NORM_GROUPS, channels)]
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
+
+
+def _run(tower: nn.Sequential, feature: Tensor, first_layer: int, last_layer: int | None = None) -> Tensor:
+    """Run the layers of a tower from the first up to, and without, the last one."""
+    for layer in list(tower)[first_layer:last_layer]:
+        feature = layer(feature)
+    return feature
 
 
 def _flatten(feature: Tensor) -> Tensor:

@@ -1,0 +1,35 @@
+"""The identity of a run: which parameters make two runs the same experiment."""
+
+from collections.abc import Mapping
+from typing import Any
+
+# Parameters without effect on a run's numbers: where it runs, what evaluates it and what is saved; and the places of
+# detectors that are known by the hash of their weights.
+NOT_HASHED = frozenset(
+    {
+        "out", "rerun", "devices", "accelerator", "workers", "threads", "evaluator", "save_epochs", "checkpoint_every",
+        "init", "init_part", "teacher_checkpoint", "teacher_part",
+    }
+)  # fmt: skip
+# Later parameters that change numbers. At these values, those of runs before them, they are no part of the identity.
+ADDED = {
+    "max_detections": 100, "augment": {}, "images": None, "val_share": None, "distill": [], "teach_until": 1.0,
+    "other_teachers": [], "other_teachers_sha256": [],
+}  # fmt: skip
+
+
+def hashed_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters outside `NOT_HASHED`, defaults included, except for those `ADDED` later.
+
+    Other teachers that are detectors are known by the hash of their weights, not by their place.
+    """
+    kept = without_added({name: value for name, value in values.items() if name not in NOT_HASHED})
+    if "other_teachers" in kept:
+        pairs = zip(kept["other_teachers"], kept.pop("other_teachers_sha256", []), strict=False)
+        kept["other_teachers"] = [digest or teacher for teacher, digest in pairs]
+    return kept
+
+
+def without_added(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters by name without those `ADDED` later that have the value of runs before them."""
+    return {name: value for name, value in values.items() if name not in ADDED or value != ADDED[name]}
