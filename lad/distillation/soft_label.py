@@ -22,7 +22,9 @@ class SoftLabelOptions:
         cls_weight: Weight of the focal-KL term of the class logits.
         iou_weight: Weight of the focal-KL term of the IoU logits.
         box_weight: Weight of the GIoU term between the two networks' boxes.
-        min_iou: IoU of a teacher's box with a gt above which the box's location counts for boxes and IoU logits.
+        min_iou: IoU of a teacher's box with a gt above which the box's location counts for boxes and IoU logits. The
+            published configuration has .1: its file is called `kd_r50_r101p1x_kl_i05_g05_1x_coco.py`, but does not set
+            `min_iou`, and .1 is the default of the head `PAA_KD_Head`. That of SoLAD sets .5.
     """
 
     cls_weight: float = Field(default=10.0, ge=0, le=1000)

@@ -250,8 +250,8 @@ def _estimate(trainer: Trainer, epoch: int, step: int, seconds_per_step: float) 
     parameters = trainer.parameters
     steps = (parameters.epochs - epoch) * trainer.steps_per_epoch - step
     return (
-        f"{parameters.student} {parameters.method_name}: {parameters.epochs} epochs of {trainer.steps_per_epoch} steps, "
-        f"about {format_duration(steps * seconds_per_step)} left"
+        f"{parameters.student} {parameters.method_name}: {parameters.epochs} epochs of {trainer.steps_per_epoch} "
+        f"steps, about {format_duration(steps * seconds_per_step)} left"
     )
 
 
