@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from lad.assigners import PAA, Assigner, AssignmentContext, assign_by_predictions
-from lad.assigners.gmm import Mixture, fit_mixture
-from lad.assigners.paa import DEFAULT_ASSIGNER, select_positives, topk_per_level
+from lad.assigners.gmm import Mixture, fit_mixture, fit_normalized_mixture
+from lad.assigners.paa import DEFAULT_ASSIGNER, select_ignored, select_positives, topk_per_level
 from lad.data.coco import CocoDataset
 from lad.data.collate import collate
 from lad.distillation.statistics import jaccard
@@ -36,6 +36,7 @@ class AssignmentAnalysis:
         anchor: [T, K] int64, the anchor of each sample.
         count: [T] int64, the number of samples.
         positive: [T, K] bool, whether PAA makes the sample a positive.
+        ignored: [T, K] bool, whether PAA ignores the sample.
         mixture: The Gaussian mixture fitted to the costs of each gt.
         paa: PAA with the options behind the costs and samples.
     """
@@ -48,6 +49,7 @@ class AssignmentAnalysis:
     anchor: Tensor
     count: Tensor
     positive: Tensor
+    ignored: Tensor
     mixture: Mixture
     paa: PAA
 
@@ -77,7 +79,8 @@ def analyze_outputs(outputs: HeadOutputs, batch: Batch, assigner: Assigner = DEF
     context = AssignmentContext(paa.find_candidates(anchors, batch.targets), anchors, batch.targets)
     candidates, cost = context.candidates, paa.score(outputs, context)[:, 0]
     pooled_cost, pooled_candidate, count = topk_per_level(candidates, cost, context.num_gts, paa.topk)
-    mixture = fit_mixture(pooled_cost, count)
+    mixture = (fit_normalized_mixture if paa.normalize_cost else fit_mixture)(pooled_cost, count)
+    positive = select_positives(mixture, pooled_cost, count, paa.separation)
     level, anchor = (
         torch.cat([of_candidate, of_candidate.new_zeros(1)])[pooled_candidate]
         for of_candidate in (candidates.level, candidates.anchor)
@@ -90,7 +93,8 @@ def analyze_outputs(outputs: HeadOutputs, batch: Batch, assigner: Assigner = DEF
         level=level,
         anchor=anchor,
         count=count,
-        positive=select_positives(mixture, pooled_cost, count),
+        positive=positive,
+        ignored=select_ignored(mixture, pooled_cost, count, positive, paa.separation),
         mixture=mixture,
         paa=paa,
     )

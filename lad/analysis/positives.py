@@ -11,7 +11,6 @@ from lad.analysis.assignment import AssignmentAnalysis
 from lad.assigners import AssignmentContext, assign_by_predictions, build_assigner
 from lad.assigners.candidates import Candidates
 from lad.assigners.cost import cost_terms
-from lad.assigners.paa import assign
 from lad.distillation.cost_selection import COST_SELECTIONS
 from lad.geometry import Anchors, box_iou, decode_deltas, inside_images
 from lad.inference.postprocess import class_scores
@@ -201,7 +200,7 @@ def _gt_index(
         )
         select_cost = COST_SELECTIONS[assignment.removeprefix("colad_")]
         cost, _ = select_cost(student_cost, teacher_cost, candidates, targets)
-        return assign(candidates, cost, student.anchors, targets, paa.topk)
+        return paa.assign(cost[:, None], AssignmentContext(candidates, student.anchors, targets))
     return assign_by_predictions(build_assigner(assignment), student.outputs, student.anchors, targets)
 
 

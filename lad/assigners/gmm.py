@@ -4,7 +4,7 @@ Step 4 of the PAA assignment. The published code fits gt after gt on the CPU; he
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ MAX_ITERATIONS = 100
 TOLERANCE = 1e-3
 VARIANCE_FLOOR = 1e-6
 MAX_COST = 1e100  # beyond any float32; the square of a larger cost, divided by the smallest variance, overflows float64
+MIN_SPREAD = 1e-12  # added to the spread of the costs that are normalized
 LOG_2PI = math.log(2 * math.pi)
 # On an accelerator, checking whether every row has converged causes a device synchronization, so it is done once, after
 # this many iterations: most batches have converged by then.
@@ -77,6 +78,27 @@ def fit_mixture(cost: Tensor, count: Tensor) -> Mixture:
     component = (component_density[1] > component_density[0]).long()
     weight, mean, variance = parameters
     return Mixture(component, log_density, weight.T, mean.T, variance.T, iterations)
+
+
+def fit_normalized_mixture(cost: Tensor, count: Tensor) -> Mixture:
+    """Fit a mixture to each row of costs scaled to 0 … 1, and return it in the units of the costs.
+
+    EM's initial precisions of 1, its variance floor and its tolerance then mean the same for costs of any size.
+    Arguments are those of `fit_mixture`.
+
+    Source: `norm_loss` of StandardizedPAAHead in the LAD authors' code, there in float32.
+    """
+    last = (count - 1).clamp(min=0)[:, None]
+    bounded = cost.double().clamp(-MAX_COST, MAX_COST)
+    lowest = torch.where(count > 0, bounded[:, 0], 0.0)[:, None]  # [G, 1]
+    spread = torch.where(count[:, None] > 0, bounded.gather(1, last), 0.0) - lowest + MIN_SPREAD
+    mixture = fit_mixture((bounded - lowest) / spread, count)
+    return replace(
+        mixture,
+        log_density=mixture.log_density - spread.log(),
+        mean=lowest + spread * mixture.mean,
+        variance=spread.square() * mixture.variance,
+    )
 
 
 def em_step(x: Tensor, mask: Tensor, number: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,8 @@ ADDED = {
     "max_detections": 100, "augment": {}, "images": None, "val_share": None, "distill": [], "teach_until": 1.0,
     "other_teachers": [], "other_teachers_sha256": [],
 }  # fmt: skip
+# Likewise by name of the parameter that holds them, later options of an assigner or a method.
+ADDED_OPTIONS: dict[str, dict[str, Any]] = {"assigner_options": {"separation": "c", "normalize_cost": False}}
 
 
 def hashed_values(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,5 +33,11 @@ def hashed_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_added(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters by name without those `ADDED` later that have the value of runs before them."""
-    return {name: value for name, value in values.items() if name not in ADDED or value != ADDED[name]}
+    """Return parameters by name without those, and without options, added later that have the value of runs before."""
+    kept = {name: value for name, value in values.items() if name not in ADDED or value != ADDED[name]}
+    for name, added in ADDED_OPTIONS.items():
+        if isinstance(options := kept.get(name), Mapping):
+            kept[name] = {
+                option: value for option, value in options.items() if option not in added or value != added[option]
+            }
+    return kept

@@ -24,14 +24,15 @@ FORMAT = 1
 RECORD = struct.Struct("<q?II")  # image id, flipped, number of positives, CRC-32 of the record
 POSITIVE = np.dtype(
     [("level", "u1"), ("row", "<u2"), ("column", "<u2"), ("gt", "<u4")]
-)  # gt: index among the image's gts
+)  # gt: index among the image's gts, or IGNORED_GT for an anchor that is no positive, but ignored
+IGNORED_GT = 2**32 - 1
 
 Key = Mapping[str, str | int]
 ImageKey = tuple[int, bool]  # an image's id, and whether it is flipped
 
 
 class AssignmentCache:
-    """The positives of each (image, flip), from the first batch that contained it.
+    """The positives and ignored anchors of each (image, flip), from the first batch that contained it.
 
     Each training process appends to its own file and reads the files of all processes. The cached assignment is also
     used where a later batch is padded to another size.
@@ -87,11 +88,14 @@ class AssignmentCache:
         width, start = _layout(anchors)
         location = start[level] + row * width[level] + column
         gt_index = torch.where(inside_images(anchors, batch.targets.image_hw), BACKGROUND, IGNORED)
-        gt_index[image, location] = torch.from_numpy(gt + _first_gt(batch).numpy()[image])
+        gt_index[image, location] = torch.from_numpy(
+            np.where(gt == IGNORED_GT, IGNORED, gt + _first_gt(batch).numpy()[image])
+        )
         return gt_index
 
     def _add(self, keys: list[ImageKey], batch: Batch, gt_index: Tensor, anchors: Anchors) -> None:
-        image, location = (gt_index >= 0).nonzero(as_tuple=True)
+        is_ignored = (gt_index == IGNORED) & inside_images(anchors, batch.targets.image_hw)  # not the padding
+        image, location = ((gt_index >= 0) | is_ignored).nonzero(as_tuple=True)
         width, start = _layout(anchors)
         level = anchors.level[location].numpy()
         position = location.numpy() - start[level]
@@ -101,7 +105,8 @@ class AssignmentCache:
             position // width[level],
             position % width[level],
         )
-        positives["gt"] = (gt_index[image, location] - _first_gt(batch)[image]).numpy()
+        gt = gt_index[image, location]
+        positives["gt"] = torch.where(gt >= 0, gt - _first_gt(batch)[image], IGNORED_GT).numpy()
         of_image = np.split(positives, np.searchsorted(image.numpy(), np.arange(1, len(keys))))
         for image_key, own in zip(keys, of_image, strict=True):
             self.records[image_key] = (self.own, self.own.append(image_key, own), len(own))

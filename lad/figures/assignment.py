@@ -151,8 +151,11 @@ def _draw_costs(ax: Axes, analysis: AssignmentAnalysis, gt: int, color: str) -> 
     """Draw the histogram of a gt's candidate costs, the fitted mixture and the cut."""
     valid = slice(0, int(analysis.count[gt]))
     cost, positive = analysis.cost[gt, valid].double().numpy(), analysis.positive[gt, valid].numpy()
+    ignored = analysis.ignored[gt, valid].numpy()
     bins = np.linspace(cost.min(), cost.max() + 1e-9, 25)
-    parts = ((~positive, "#C8C8C8", "background"), (positive, color, "positive"))
+    parts = [(~positive & ~ignored, "#C8C8C8", "background"), (positive, color, "positive")]
+    if ignored.any():
+        parts.insert(1, (ignored, "#EEEEEE", "ignored"))
     for mask, shade, label in parts:
         ax.stairs(np.histogram(cost[mask], bins)[0], bins, fill=True, color=shade, label=f"{mask.sum()} {label}")
     grid = np.linspace(max(0, cost.min() - 0.2 * np.ptp(cost)), cost.max() + 0.1 * np.ptp(cost), 400)

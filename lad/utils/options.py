@@ -25,14 +25,15 @@ def build_options(parameter: str, owner: str, options: type[Options], given: Map
     Raises:
         ValueError: A name is unknown or a value out of range; one line that names parameter, option and owner.
     """
-    names = [field.name for field in dataclasses.fields(options)]  # type: ignore[arg-type]
+    fields = {field.name: field.type for field in dataclasses.fields(options)}  # type: ignore[arg-type]
+    names = list(fields)
     for name in given:
         if name not in names:
             nearest = difflib.get_close_matches(format_value(name).strip("'"), names, n=1, cutoff=0.5)
             hint = f"did you mean '{nearest[0]}'?" if nearest else f"it has {', '.join(names) or 'no options'}"
             raise ValueError(f"parameter '{parameter}': {format_value(name)} is unknown for {owner}; {hint}")
     for name, value in given.items():
-        if isinstance(value, bool):  # pydantic would read true as 1
+        if isinstance(value, bool) and "bool" not in str(fields[name]):  # pydantic would read true as 1
             raise ValueError(f"parameter '{parameter}': {name} = {value} of {owner} cannot be true or false")
     try:
         return options(**given)

@@ -100,6 +100,19 @@ def test_detections_stay_inside_their_image(val_set, analyses):
         assert (detections.boxes >= 0).all() and (detections.boxes <= 128 + 1e-4).all()  # score voting rounds
 
 
+@pytest.mark.parametrize("options", [{"separation": "a"}, {"separation": "b"}, {"normalize_cost": True}])
+def test_positive_and_ignored_samples_are_those_of_the_assignment(val_set, options):
+    batch = first_images(val_set, 3)
+    torch.manual_seed(0)
+    analysis = analyze(build_detector("r18", 6, width=0.25, channels=64), batch, PAA(**options))
+    for gt, image in enumerate(batch.targets.image.tolist()):
+        valid = slice(0, int(analysis.count[gt]))
+        assigned = analysis.gt_index[image, analysis.anchor[gt, valid]]
+        assert torch.equal(assigned == gt, analysis.positive[gt, valid])
+        assert torch.equal(assigned == -2, analysis.ignored[gt, valid])
+    assert analysis.ignored.any() == (options.get("separation") == "b")
+
+
 def test_an_assigners_options_decide_the_assignment_and_the_pooled_samples(val_set):
     batch = first_images(val_set, 3)
     torch.manual_seed(0)

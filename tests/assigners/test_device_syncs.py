@@ -30,9 +30,9 @@ class NoCopies(TorchDispatchMode):
         return result
 
 
-def compute_loss(method: str, targets, assigner: str = "paa") -> None:
+def compute_loss(method: str, targets, assigner: str = "paa", **options) -> None:
     host_anchors = make_anchors((96, 128))
-    rule = build_assigner(assigner)
+    rule = build_assigner(assigner, options)
     host_candidates = rule.find_candidates(host_anchors, targets)
     with FakeTensorMode(allow_non_fake_inputs=True):
         count, cuda = len(host_anchors.boxes), "cuda"
@@ -60,6 +60,12 @@ def test_a_methods_only_synchronization_is_the_mixtures_check_for_convergence(me
         compute_loss(method, targets)
     monkeypatch.setattr(gmm, "ITERATIONS_BEFORE_CHECK", gmm.MAX_ITERATIONS)
     compute_loss(method, targets)
+
+
+@pytest.mark.parametrize("separation", "abcd")
+def test_neither_do_the_options_of_paa_cause_another(separation, targets, monkeypatch):
+    monkeypatch.setattr(gmm, "ITERATIONS_BEFORE_CHECK", gmm.MAX_ITERATIONS)
+    compute_loss("baseline", targets, separation=separation, normalize_cost=True)
 
 
 @pytest.mark.parametrize("assigner", ["tal", "simota", "atss"])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
-from lad.assigners.gmm import fit_mixture
+from lad.assigners.gmm import fit_mixture, fit_normalized_mixture
 from lad.assigners.paa import select_positives
 
 
@@ -70,6 +70,39 @@ def test_fits_are_those_of_scikit_learn(costs, padding):
     np.testing.assert_allclose(density, reference.score_samples(costs[:, None]), atol=1e-4, rtol=1e-4)
     np.testing.assert_allclose(mixture.mean[0], reference.means_[:, 0], atol=1e-5)
     np.testing.assert_allclose(mixture.variance[0], reference.covariances_[:, 0], atol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(0, 30), min_size=2, max_size=45), st.sampled_from([1e-3, 1.0, 1e3]))
+def test_a_normalized_fit_is_scikit_learns_of_the_costs_scaled_to_0_and_1(costs, factor):
+    """Moved back to the units of the costs."""
+    costs = factor * np.sort(np.asarray(costs))
+    lowest, spread = costs[0], np.ptp(costs) + 1e-12
+    scaled = (costs - lowest) / spread
+    reference = GaussianMixture(
+        2, weights_init=[0.5, 0.5], means_init=[[scaled[0]], [scaled[-1]]], precisions_init=[[1.0], [1.0]],
+        covariance_type="diag",
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        reference.fit(scaled[:, None])
+    row = torch.tensor([[*costs, float("inf")], [float("inf")] * (len(costs) + 1)], dtype=torch.float64)
+    mixture = fit_normalized_mixture(row, torch.tensor([len(costs), 0]))
+
+    density = mixture.log_density[0, : len(costs)].numpy() + np.log(spread)
+    np.testing.assert_allclose(density, reference.score_samples(scaled[:, None]), atol=1e-4, rtol=1e-4)
+    np.testing.assert_allclose((mixture.mean[0] - lowest) / spread, reference.means_[:, 0], atol=1e-5)
+    np.testing.assert_allclose(mixture.variance[0] / spread**2, reference.covariances_[:, 0], atol=1e-5)
+    for field in (mixture.weight, mixture.mean, mixture.variance):
+        assert field.isfinite().all()
+
+
+@pytest.mark.parametrize("costs", [[0, 0, 0], [1e308, 1.7e308], [-1e308, 0, 1e308], [5e-324, 1], [3.0]])
+def test_the_normalized_fit_of_any_finite_costs_is_finite(costs):
+    row = torch.tensor([costs], dtype=torch.float64)
+    mixture = fit_normalized_mixture(row, torch.tensor([len(costs)]))
+    for field in (mixture.weight, mixture.mean, mixture.variance, mixture.log_density):
+        assert field.isfinite().all()
 
 
 def test_a_row_is_fitted_as_if_it_were_alone():

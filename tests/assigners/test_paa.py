@@ -8,8 +8,10 @@ from reference import label_map, reference_context, reference_outputs
 
 from lad.assigners.base import assign_by_predictions
 from lad.assigners.candidates import Candidates, match_candidates
-from lad.assigners.paa import PAA, assign, topk_per_level
-from lad.geometry import make_anchors
+from lad.assigners.gmm import Mixture, fit_mixture
+from lad.assigners.paa import DEFAULT_ASSIGNER, PAA, assign, select_ignored, select_positives, topk_per_level
+from lad.geometry import inside_images, make_anchors
+from lad.losses import detection_loss
 from lad.structures import BACKGROUND, IGNORED, HeadOutputs, Targets
 
 HW = (128, 160)
@@ -36,8 +38,16 @@ def batches(draw) -> tuple[HeadOutputs, Targets]:
     return outputs, Targets(boxes, labels, image, image_hw)
 
 
-def assignment(outputs: HeadOutputs, targets: Targets) -> torch.Tensor:
-    return assign_by_predictions(PAA(), outputs, make_anchors(HW), targets)
+def assignment(outputs: HeadOutputs, targets: Targets, assigner: PAA = DEFAULT_ASSIGNER) -> torch.Tensor:
+    return assign_by_predictions(assigner, outputs, make_anchors(HW), targets)
+
+
+def separate(mixture: Mixture, cost: torch.Tensor, separation: str) -> tuple[list[float], list[float]]:
+    """Return the positive and the ignored costs of the only row."""
+    count = torch.tensor([cost.shape[1]])
+    positive = select_positives(mixture, cost, count, separation)
+    ignored = select_ignored(mixture, cost, count, positive, separation)
+    return cost[positive].tolist(), cost[ignored].tolist()
 
 
 @pytest.mark.parametrize("network", ["student", "teacher"])
@@ -128,6 +138,111 @@ def test_a_batch_without_gts_has_no_positives():
     outputs, _ = _fixed_batch()
     without_gts = Targets(torch.zeros((0, 4)), *(torch.zeros(0, dtype=torch.int64),) * 2, torch.tensor([list(HW)] * 3))
     assert (assignment(outputs, without_gts) == BACKGROUND).all()
+
+
+@pytest.mark.parametrize(
+    ("separation", "positive", "ignored"),
+    [
+        ("a", [1, 2, 3, 4], []),
+        ("b", [1, 2], [3, 4, 5, 6]),
+        ("c", [1, 2], []),
+        ("d", [1, 2], [3, 4]),
+    ],
+)
+def test_each_separation_draws_its_boundaries_at_the_peaks_or_where_the_components_are_equally_probable(
+    separation, positive, ignored
+):
+    cost = torch.arange(1.0, 10)[None]
+    component = torch.tensor([[0, 0, 0, 0, 1, 1, 1, 1, 1]])
+    log_density = torch.tensor([[-2.0, -1, -3, -4, -5, -3, -0.5, -1, -2]])  # peaks at costs 2 and 7
+    none = torch.zeros(1, 2)
+    mixture = Mixture(component, log_density, none, none, none, torch.zeros(1, dtype=torch.int64))
+    assert separate(mixture, cost, separation) == (positive, ignored)
+
+
+@pytest.mark.parametrize(
+    ("separation", "positive", "ignored"),
+    [
+        ("a", [0.75, 0.875, 1, 1.125, 1.25], []),
+        ("b", [0.75, 0.875, 1], [1.125, 1.25, 3.75, 3.875]),
+        ("c", [0.75, 0.875, 1], []),
+        ("d", [0.75, 0.875, 1], [1.125, 1.25]),
+    ],
+)
+def test_of_two_equal_clusters_the_peaks_are_the_middles(separation, positive, ignored):
+    cost = torch.tensor([[0.75, 0.875, 1, 1.125, 1.25, 3.75, 3.875, 4, 4.125, 4.25]])
+    assert separate(fit_mixture(cost, torch.tensor([10])), cost, separation) == (positive, ignored)
+
+
+@pytest.mark.parametrize("separation", "abcd")
+def test_a_gt_without_a_foreground_keeps_all_samples_and_ignores_none(separation):
+    cost, none = torch.tensor([[1.0, 2, 3]]), torch.zeros(1, 2)
+    iterations = torch.zeros(1, dtype=torch.int64)
+    all_background = Mixture(torch.ones(1, 3, dtype=torch.int64), -cost, none, none, none, iterations)
+    assert separate(all_background, cost, separation) == ([1, 2, 3], [])
+    alone = torch.tensor([[1.0]])
+    assert separate(fit_mixture(alone, torch.tensor([1])), alone, separation) == ([1], [])
+
+
+def test_without_a_second_component_b_ignores_none():
+    cost, none = torch.tensor([[1.0, 2, 3]]), torch.zeros(1, 2)
+    iterations = torch.zeros(1, dtype=torch.int64)
+    all_foreground = Mixture(torch.zeros(1, 3, dtype=torch.int64), -(cost - 2).abs(), none, none, none, iterations)
+    assert separate(all_foreground, cost, "b") == ([1, 2], [])
+    assert separate(all_foreground, cost, "d") == ([1, 2], [3])
+
+
+@settings(max_examples=30, deadline=None)
+@given(batches(), st.booleans())
+def test_the_separations_agree_on_sure_positives_and_ignore_only_candidates(batch, normalize_cost):
+    outputs, targets = batch
+    a, b, c, d = (assignment(outputs, targets, PAA(separation=name, normalize_cost=normalize_cost)) for name in "abcd")
+    inside = inside_images(make_anchors(HW), targets.image_hw)
+    for narrow in (b, c, d):
+        assert torch.equal(narrow >= 0, c >= 0)
+        assert torch.equal(narrow[c >= 0], a[c >= 0])
+        assert (narrow[~inside] == IGNORED).all()
+    assert not (inside & ((a == IGNORED) | (c == IGNORED))).any()
+    assert torch.equal((d == IGNORED) & inside, (a >= 0) & (c < 0))  # the rest of component 0
+    candidates = match_candidates(make_anchors(HW), targets)
+    is_candidate = torch.zeros_like(inside)
+    is_candidate[candidates.image, candidates.anchor] = True
+    assert not (inside & (b == IGNORED) & ~is_candidate).any()
+
+
+@pytest.mark.parametrize("separation", "bd")
+def test_ignored_candidates_have_no_loss(separation):
+    outputs, targets = _fixed_batch()
+    outputs = HeadOutputs(*(field.requires_grad_() for field in outputs))
+    anchors = make_anchors(HW)
+    gt_index = assignment(outputs, targets, PAA(separation=separation))
+    ignored = (gt_index == IGNORED) & inside_images(anchors, targets.image_hw)
+    assert ignored.any()
+    sum(detection_loss(outputs, gt_index, anchors, targets, "iou").values()).backward()
+    assert not any(field.grad[ignored].any() for field in outputs)
+    assert outputs.cls_logits.grad[gt_index == BACKGROUND].any()
+
+
+def test_normalized_costs_change_the_assignment_but_not_that_every_gt_has_a_positive(golden):
+    case = golden("paa_assignment")
+    context, outputs = reference_context(case), reference_outputs(case)
+    plain, normalized = (assign_by_predictions(paa, outputs, context.anchors, context.targets, context.candidates)
+                         for paa in (PAA(), PAA(normalize_cost=True)))  # fmt: skip
+    assert not torch.equal(plain, normalized)
+    assert set(normalized[normalized >= 0].tolist()) == set(context.candidates.gt.tolist())
+
+
+def test_normalized_costs_make_the_assignment_independent_of_their_scale():
+    _, targets = _fixed_batch()
+    anchors = make_anchors(HW)
+    candidates = match_candidates(anchors, targets)
+    cost = torch.rand(len(candidates.gt), generator=torch.Generator().manual_seed(0))
+    for separation in "abcd":
+        one, thousand = (
+            assign(candidates, factor * cost, anchors, targets, separation=separation, normalize_cost=True)
+            for factor in (1, 1024)
+        )
+        assert torch.equal(one, thousand)
 
 
 def _fixed_batch() -> tuple[HeadOutputs, Targets]:

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from lad.assigners import ASSIGNERS, PAA
 from lad.config.experiment import Parameters, make_parameters
+from lad.config.identity import ADDED_OPTIONS, hashed_values
 from lad.config.profiles import PROFILES
 from lad.config.reading import read_changes, read_parameters
 from lad.distillation.methods import METHODS
@@ -231,6 +232,14 @@ def test_a_renamed_parameter_raises_one_line_with_its_new_name():
             "parameter 'assigner_options': topk = True of assigner 'paa' cannot be true or false",
         ),
         (
+            {"assigner_options": {"separation": "e"}},
+            "parameter 'assigner_options': separation = 'e' of assigner 'paa': input should be 'a', 'b', 'c' or 'd'",
+        ),
+        (
+            {"assigner_options": {"normalize_cost": 1}},
+            "parameter 'assigner_options': normalize_cost = 1 of assigner 'paa': input should be a valid boolean",
+        ),
+        (
             {"method_options": {"cls_weight": 5}},
             "parameter 'method_options': 'cls_weight' is unknown for method 'lad'; it has no options",
         ),
@@ -255,7 +264,7 @@ def test_an_invalid_option_raises_one_line_that_names_parameter_option_and_owner
 def test_the_resolved_options_are_stored_with_the_parameters(profile, method):
     parameters = make_parameters({"profile": profile, "method": method, "assigner_options": {"topk": 13}})
     stored = parameters.model_dump()
-    assert stored["assigner_options"] == {"topk": 13, "min_iou": 0.1, "box_weight": 1.3, "class_weight": 1}
+    assert stored["assigner_options"] == dataclasses.asdict(PAA(topk=13))
     assert stored["method_options"] == dataclasses.asdict(METHODS[method].options())
     assert Parameters(**json.loads(json.dumps(stored))) == parameters
     assert "'topk': 13" in parameters.summary()
@@ -281,11 +290,31 @@ def test_options_change_the_hash():
     assert make_parameters({**given, **same}).hash == make_parameters(given).hash
 
 
+def test_options_added_later_are_no_part_of_the_identity_at_the_value_of_earlier_runs():
+    default = make_parameters({})
+    assert default.identity()["assigner_options"] == {"topk": 9, "min_iou": 0.1, "box_weight": 1.3, "class_weight": 1}
+    assert default.hash == "377f04d584"  # that of earlier versions
+    old = {**default.model_dump(), "assigner_options": default.identity()["assigner_options"]}
+    assert Parameters(**old) == default and hashed_values(old) == hashed_values(default.model_dump())
+    changes: tuple[dict, ...] = ({"separation": "b"}, {"separation": "d"}, {"normalize_cost": True})
+    hashes = {make_parameters({"assigner_options": change}).hash for change in changes}
+    assert len(hashes) == 3 and default.hash not in hashes
+    assert make_parameters({"assigner_options": {"separation": "c", "normalize_cost": False}}).hash == default.hash
+
+
+def test_options_added_later_exist_and_default_to_the_value_of_earlier_runs():
+    fields = {"assigner_options": ASSIGNERS.values(), "method_options": [method.options for method in METHODS.values()]}
+    for parameter, added in ADDED_OPTIONS.items():
+        for name, value in added.items():
+            owners = [owner() for owner in fields[parameter] if name in owner.__dataclass_fields__]
+            assert owners and all(getattr(owner, name) == value for owner in owners)
+
+
 def test_a_teachers_own_run_has_the_assigner_options_and_no_method_options():
     given = {"method": "solad", "assigner_options": {"topk": 13}, "method_options": {"cls_weight": 5}}
     teacher = make_parameters(given).of_teacher()
     assert (teacher.method, teacher.method_options) == ("baseline", {})
-    assert teacher.assigner_options == {"topk": 13, "min_iou": 0.1, "box_weight": 1.3, "class_weight": 1}
+    assert teacher.assigner_options == dataclasses.asdict(PAA(topk=13))
     assert teacher.hash == make_parameters({**given, "method_options": {}}).of_teacher().hash
     assert teacher.hash != make_parameters({**given, "assigner_options": {}}).of_teacher().hash
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from lad.assigners import PAA, assign_by_predictions
+from lad.assigners.paa import DEFAULT_ASSIGNER
 from lad.data.collate import collate
 from lad.distillation.assignment_cache import RECORD, AssignmentCache
-from lad.geometry import make_anchors
+from lad.geometry import inside_images, make_anchors
 from lad.structures import HeadOutputs, Sample
 
 KEY = {"teacher": "abc", "short_sides": "[96]"}
@@ -27,8 +28,9 @@ def batch_of(*samples: Sample):
 class Teacher:
     """Assigns by outputs that depend on the image alone; records the images that it was called with."""
 
-    def __init__(self) -> None:
+    def __init__(self, assigner: PAA = DEFAULT_ASSIGNER) -> None:
         self.images: list[int] = []
+        self.assigner = assigner
 
     def __call__(self, batch) -> torch.Tensor:
         ids = batch.image_id.tolist()
@@ -39,7 +41,7 @@ class Teacher:
         logits, deltas = (
             torch.stack([torch.randn(shape, generator=generator) for generator in generators]) for shape in shapes
         )
-        return assign_by_predictions(PAA(), HeadOutputs(logits, deltas / 4, None), anchors, batch.targets)
+        return assign_by_predictions(self.assigner, HeadOutputs(logits, deltas / 4, None), anchors, batch.targets)
 
 
 def test_a_cached_assignment_is_the_teachers_and_the_teacher_runs_once(tmp_path):
@@ -50,6 +52,19 @@ def test_a_cached_assignment_is_the_teachers_and_the_teacher_runs_once(tmp_path)
     for _ in range(2):
         assert torch.equal(cache.get(batch, anchors, teacher), expected)
     assert teacher.images == [5, 2**40, 7] and len(cache) == 3
+
+
+@pytest.mark.parametrize("separation", "bd")
+def test_anchors_that_the_teacher_ignores_are_cached_too(tmp_path, separation):
+    assigner = PAA(separation=separation)
+    cache = AssignmentCache(tmp_path, KEY)
+    batch, anchors = batch_of(sample(5, 12), sample(6, 0), sample(7, 12, hw=(60, 90)))
+    expected = Teacher(assigner)(batch)
+    ignored = (expected == -2) & inside_images(anchors, batch.targets.image_hw)
+    assert ignored.any(dim=1).tolist() == [True, False, True]
+    assert torch.equal(cache.get(batch, anchors, Teacher(assigner)), expected)
+    reopened, teacher = AssignmentCache(tmp_path, KEY), Teacher(assigner)
+    assert torch.equal(reopened.get(batch, anchors, teacher), expected) and teacher.images == []
 
 
 def test_the_teacher_runs_on_new_images_only_and_a_flipped_one_is_new(tmp_path):

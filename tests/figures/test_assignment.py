@@ -110,6 +110,19 @@ def test_a_gt_with_one_candidate_can_be_drawn(scene):
     render(figures.draw_mixtures({"teacher": lone}, 0))
 
 
+def test_ignored_candidates_are_drawn_apart_from_background(scene):
+    _, analyses = scene
+    analysis = analyses["teacher"]
+    count, positive = int(analysis.count[0]), int(analysis.positive[0].sum())
+    (ax,) = render(figures.draw_mixtures({"teacher": analysis}, 0)).axes
+    assert not any("ignored" in label for label in ax.get_legend_handles_labels()[1])
+    is_second = torch.zeros_like(analysis.positive)
+    is_second[0, positive] = True  # samples are sorted by cost, the positives first
+    (ax,) = render(figures.draw_mixtures({"teacher": dataclasses.replace(analysis, ignored=is_second)}, 0)).axes
+    labels = ax.get_legend_handles_labels()[1]
+    assert {f"{count - positive - 1} background", "1 ignored", f"{positive} positive"} <= set(labels)
+
+
 def test_a_subtitle_is_the_second_line_of_the_title(scene):
     _, analyses = scene
     (ax,) = render(figures.draw_mixtures({"teacher": analyses["teacher"]}, 0, "star", "what PAA would choose")).axes

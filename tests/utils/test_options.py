@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field
+from pydantic import Field, StrictBool
 from pydantic.dataclasses import dataclass
 
 from lad.utils.options import OPTIONS, build_options
@@ -15,6 +15,13 @@ class Rule:
 
     topk: int = Field(default=9, ge=1, le=1000)
     min_iou: float = Field(default=0.1, gt=0, lt=1)
+
+
+@dataclass(frozen=True, config=OPTIONS)
+class Switch:
+    """A rule that can be switched off."""
+
+    enabled: StrictBool = True
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -54,6 +61,13 @@ def test_an_invalid_option_raises_one_line_that_names_parameter_option_and_owner
         build(options)
     assert str(caught.value).startswith(f"parameter 'rule_options': {message}")
     assert "\n" not in str(caught.value) and type(caught.value) is ValueError
+
+
+def test_only_a_switch_can_be_true_or_false():
+    assert build_options("rule_options", "rule 'best'", Switch, {"enabled": False}) == Switch(False)
+    for value in ("false", 0):
+        with pytest.raises(ValueError, match=r"^parameter 'rule_options': enabled = .* input should be a valid bool"):
+            build_options("rule_options", "rule 'best'", Switch, {"enabled": value})
 
 
 def test_an_owner_without_options_says_so():
