@@ -65,6 +65,7 @@ from lad.training.metrics_file import read_metrics
 from lad.training.trainer import train
 from lad.utils.atomic_io import remove_unfinished, write_text
 from lad.utils.download import sha256_of
+from lad.utils.memory import peak_memory, reset_peak_memory
 from lad.utils.paths import ensure_writable
 from lad.utils.progress import log
 
@@ -235,10 +236,12 @@ def _train_within_threads(
         and parameters.augment
     ):
         log(f"{folder.name}: does not cache the teacher's assignments: augment changes the images in every epoch")
+    reset_peak_memory()
     other_teachers = [frozen_teacher(run.load_detector(), fabric.device) for run in others]
     evaluated, metrics = train(
         parameters, network, teacher, train_set, val_set, fabric, folder, cache, code.digest, other_teachers
     )
+    memory = peak_memory(fabric.device)
     if fabric.is_global_zero:
         if evaluated is not network:
             _save_networks(network, folder / RAW_WEIGHTS_FILE, folder / SECOND_RAW_WEIGHTS_FILE)
@@ -268,6 +271,7 @@ def _train_within_threads(
             "training_images": len(train_set),
             "validation_images": len(val_set),
             "seconds": sum(line["seconds"] for line in read_metrics(folder)),
+            "peak_memory": memory,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
             "hardware": hardware(fabric),

@@ -1,7 +1,10 @@
-"""The memory allocator of the C library, which decides how often a process has to ask the system for memory."""
+"""Memory of this process: the C library's allocator, and the largest amount in use."""
 
 import ctypes
 import os
+from pathlib import Path
+
+import torch
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # numbers of these options in glibc's malloc.h
 KEPT_BYTES = 2**29
@@ -24,3 +27,29 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError, TypeError):  # not glibc, or not a POSIX system
         return False
     return bool(mallopt(MMAP_THRESHOLD, LARGEST_KEPT_BLOCK) and mallopt(TRIM_THRESHOLD, KEPT_BYTES))
+
+
+def reset_peak_memory() -> None:
+    """Start a new measurement of `peak_memory`; without effect on the CPU outside Linux."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak of the resident memory
+    except OSError:
+        return
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Return the largest amount of memory in use since `reset_peak_memory`, in bytes.
+
+    It is the memory of PyTorch's tensors on a GPU, and the resident memory of this process on the CPU: its code and
+    data are part of that. None if the system does not tell.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    peak = next((line for line in lines if line.startswith("VmHWM:")), None)
+    return None if peak is None else int(peak.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""The allocator keeps freed memory: a block that is freed and allocated again causes no page faults."""
+"""The allocator keeps freed memory, so that a block that is allocated again causes no page faults; peaks are measured."""
 
 import os
 import platform
@@ -6,6 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from lad.utils.memory import peak_memory, reset_peak_memory
 
 needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the options are glibc's")
 
@@ -39,3 +42,13 @@ def test_a_block_that_is_allocated_again_causes_no_page_faults():
 def test_the_users_own_settings_of_the_allocator_are_kept():
     possible, faults = run(MALLOC_TRIM_THRESHOLD_="131072")
     assert possible == "False" and int(faults) > 10_000
+
+
+def test_the_peak_is_that_since_the_last_reset():
+    block = torch.ones(2**26)  # 256 MiB
+    reset_peak_memory()
+    with_block = peak_memory(torch.device("cpu"))
+    del block
+    reset_peak_memory()
+    without = peak_memory(torch.device("cpu"))
+    assert 2**27 < without < with_block - 2**27
