@@ -11,8 +11,9 @@ from torch import Tensor
 from lad.assigners import AssignmentContext, match_candidates
 from lad.geometry import make_anchors
 from lad.models.detector import Detector, build_detector
-from lad.models.openmmlab import load_openmmlab_state
-from lad.structures import HeadOutputs, Targets
+from lad.models.heads.paa import PAAHead
+from lad.models.openmmlab import load_openmmlab_state, to_openmmlab_state
+from lad.structures import DetectorFeatures, HeadOutputs, Targets
 
 HERE = Path(__file__).parent
 
@@ -53,3 +54,22 @@ def reference_detector(backbone: str, num_classes: int, prefix: str = "") -> Det
     detector = build_detector(backbone, num_classes, frozen_stages=1, norm_eval=True)
     load_openmmlab_state(detector, state)
     return detector
+
+
+def reference_head(prefix: str) -> PAAHead:
+    """Return the head of the reference case `distillation`: the student's with prefix "", the teacher's "teacher."."""
+    detector = build_detector("r18", 20, 0.25, channels=64)
+    state = to_openmmlab_state(detector)
+    fill_openmmlab_state(state, 18, 0, prefix)
+    load_openmmlab_state(detector, state)
+    return detector.head
+
+
+def reference_features(
+    case: Mapping[str, Tensor], network: str, head: PAAHead | None = None, requires_grad: bool = False
+) -> DetectorFeatures:
+    """Return a network's features of the reference case `distillation`, as copies, and what its head makes of them."""
+    head = head or reference_head("" if network == "student" else "teacher.")
+    pyramid = tuple(case[f"{network}_p{level}"].clone().requires_grad_(requires_grad) for level in range(3, 8))
+    towers = head.tower_features(pyramid)
+    return DetectorFeatures(head.predict_from_features(*towers), pyramid, *towers)

@@ -1,4 +1,4 @@
-"""The allocator keeps freed memory, so that a block that is allocated again causes no page faults; peaks are measured."""
+"""The allocator keeps freed memory, so that allocating a block again causes no page faults; peaks are measured."""
 
 import os
 import platform
