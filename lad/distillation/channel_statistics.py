@@ -1,11 +1,11 @@
 """Mean and standard deviation of each channel of features, over the images and positions of all processes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_reduce
 
 from lad.losses import world_size
 
@@ -47,4 +47,18 @@ def standardize(levels: Sequence[Tensor], mean: Tensor, std: Tensor) -> list[Ten
 
 def _sum_over_ranks(value: Tensor) -> Tensor:
     """Sum a value over all processes; the gradient of each process's value is the sum of theirs."""
-    return all_reduce(value, op=dist.ReduceOp.SUM) if world_size() > 1 else value
+    return _Sum.apply(value) if world_size() > 1 else value
+
+
+class _Sum(torch.autograd.Function):
+    """A sum over all processes, and of its gradient in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradient.contiguous())

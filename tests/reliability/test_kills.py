@@ -31,6 +31,16 @@ METHODS = {
         "workers": 2,
         "accumulate": 2,
     },
+    "PKD through an adapter, averaged weights": {
+        "method": "baseline",
+        "distill": ["pkd"],
+        "cache_teacher": False,
+        "teacher_channels": 96,
+        "ema": 0.9,
+    },
+    "LAD with CrossKD, accumulated gradients": {"distill": ["crosskd"], "cache_teacher": False, "accumulate": 2},
+    "LAD with BCKD, half of the epochs": {"distill": ["bckd"], "cache_teacher": False, "teach_until": 0.5},
+    "LAD from two cached teachers, half of the epochs": {"other_teachers": ["r50"], "teach_until": 0.5},
 }
 
 

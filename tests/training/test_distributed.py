@@ -12,6 +12,7 @@ from lightning.fabric import Fabric
 from lad.config.experiment import Parameters, make_parameters
 from lad.distillation.cost_selection import COST_SELECTIONS
 from lad.distillation.methods import METHODS
+from lad.distillation.terms import TERMS
 from lad.experiments.setup import new_detector, open_data
 from lad.models.detector import Detector
 from lad.models.student_teacher import StudentTeacherPair
@@ -25,7 +26,7 @@ RANKS = 2
 
 
 def parameters_of(method: str, **changes) -> Parameters:
-    taught = {"teacher": "r18"} if METHODS[method].needs_teacher else {}
+    taught = {"teacher": "r18"} if METHODS[method].needs_teacher or "distill" in changes else {}
     return make_parameters({"method": method, "student": "r18", "accelerator": "cpu", **taught, **changes})
 
 
@@ -92,13 +93,18 @@ def on_two_processes(work, *arguments) -> None:
     assert [process.exitcode for process in processes] == [0, 0]
 
 
-CASES = [(method, {}) for method in METHODS] + [
-    (method, {"cost_selection": cost_selection})
-    for method in METHODS
-    if METHODS[method].trains_teacher
-    for cost_selection in COST_SELECTIONS
-    if cost_selection != "std_mean"
-]
+CASES = {
+    **{method: (method, {}) for method in METHODS},
+    **{
+        f"{method} {cost_selection}": (method, {"cost_selection": cost_selection})
+        for method in METHODS
+        if METHODS[method].trains_teacher
+        for cost_selection in COST_SELECTIONS
+        if cost_selection != "std_mean"
+    },
+    **{f"baseline {term}": ("baseline", {"distill": [term]}) for term in TERMS},
+    "lad with all terms": ("lad", {"distill": list(TERMS)}),
+}
 GTS = {
     "everywhere": (2, 1, 3, 2),
     "on one process only": (3, 0, 2, 0),
@@ -110,10 +116,10 @@ GTS = {
 def write_gradients(rank: int, fabric: Fabric, folder: Path) -> None:
     """Write the gradients of all cases, in one of two processes."""
     torch.manual_seed(rank)
-    for method, changes in CASES:
+    for case, (method, changes) in CASES.items():
         for name, gts in GTS.items():
             of_half = gradients(parameters_of(method, **changes), half(four_images(gts), rank), fabric)
-            torch.save(of_half, folder / f"{method}-{changes.get('cost_selection')}-{name}-{rank}.pt")
+            torch.save(of_half, folder / f"{case}-{name}-{rank}.pt")
 
 
 @pytest.fixture(scope="module")
@@ -125,16 +131,19 @@ def of_halves(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("gts", GTS)
-@pytest.mark.parametrize(("method", "changes"), CASES, ids=lambda case: case if isinstance(case, str) else None)
-def test_two_processes_on_halves_have_the_gradients_of_one_on_the_whole(method, changes, gts, of_halves):
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_on_halves_have_the_gradients_of_one_on_the_whole(case, gts, of_halves):
+    method, changes = CASES[case]
+    # CrossKD divides by standard deviations over the four values of a 1×1 level, some almost 0: rounding counts more.
+    tolerance = 1e-3 if "crosskd" in changes.get("distill", ()) else 1e-5
     whole = gradients(parameters_of(method, **changes), four_images(GTS[gts]), Fabric(accelerator="cpu", devices=1))
     for rank in range(RANKS):
-        file = of_halves / f"{method}-{changes.get('cost_selection')}-{gts}-{rank}.pt"
+        file = of_halves / f"{case}-{gts}-{rank}.pt"
         of_half = torch.load(file, weights_only=True)
         assert of_half.keys() == whole.keys()
         size = torch.stack([gradient.norm() for gradient in whole.values()]).norm()
         for name, gradient in whole.items():
-            torch.testing.assert_close(of_half[name], gradient, rtol=0, atol=1e-5 * float(size), msg=name)
+            torch.testing.assert_close(of_half[name], gradient, rtol=0, atol=tolerance * float(size), msg=name)
 
 
 def evaluate_split(rank: int, fabric: Fabric, data: Path, folder: Path) -> None:
