@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lad.config.consistency import NO_INIT
 from lad.config.experiment import Parameters
+from lad.distillation.methods import METHODS
 from lad.experiments.runner import runs_of_other_teachers, teacher_run
 from lad.experiments.setup import build_networks, frozen_teacher
 from lad.structures import Batch
@@ -81,7 +82,9 @@ def replay(path: Path) -> Replay:
     network, teacher = build_networks(parameters, classes, trained_teacher, fabric.device)
     network.load_state_dict(state["model"])
     model = fabric.setup_module(network.train())
-    nonfinite_module, terms = _run_step(parameters, model, network, teacher, others, batch, fabric)
+    nonfinite_module, terms = _run_step(
+        parameters.in_epoch(state["epoch"]), model, network, teacher, others, batch, fabric
+    )
     names = ("cls_logits", "box_deltas", "iou_logits")
     return Replay(
         parameters,
@@ -127,7 +130,10 @@ def _run_step(
     for name, module in network.named_modules():
         if not any(module.children()):
             add_hook(name, module)
-    results = accumulate_gradients(parameters, model, batch, fabric, teacher, other_teachers=other_teachers)
+    results = accumulate_gradients(
+        parameters, model, batch, fabric, teacher,
+        other_teachers=other_teachers if METHODS[parameters.method].averages_costs else (),
+    )  # fmt: skip
     return nonfinite[0] if nonfinite else None, mean_terms(results)
 
 

@@ -221,7 +221,7 @@ def train_epoch(trainer: Trainer, batches: Iterable[Batch], progress: Progress, 
         try:
             grad_norm, overflowed = optimizer_step(parameters, trainer.optimizer, losses["loss"], fabric)
         except FloatingPointError as error:
-            failed = FailedStep(parameters, epoch, step, batch, mean_terms(results), merge_outputs(results))
+            failed = FailedStep(trainer.parameters, epoch, step, batch, mean_terms(results), merge_outputs(results))
             path = save_failed_step(trainer.folder, fabric.global_rank, trainer.model, failed)
             raise ValueError(
                 f"{error} in epoch {epoch + 1}, step {step + 1} (images {batch.image_id.tolist()}); lower lr (now "

@@ -227,3 +227,18 @@ def test_titles_are_published_names_runs_or_file_names(tmp_path):
     (tmp_path / "a-run" / "params.json").touch()
     assert checkpoint_title(str(tmp_path / "a-run" / "model_best.safetensors")) == "a-run/model_best"
     assert checkpoint_title(str(tmp_path / "a-run" / "epochs" / "0005.safetensors")) == "a-run/0005"
+
+
+def test_a_list_of_checkpoints_is_a_teacher_and_others_known_by_their_weights(folder, tmp_path):
+    first, second = folder / "mine.safetensors", tmp_path / "copy.safetensors"
+    second.write_bytes(first.read_bytes())
+    alone = make_parameters({"teacher_checkpoint": [str(first)]})
+    assert alone.other_teachers == [] and alone == make_parameters({"teacher_checkpoint": str(first)})
+    both, moved = (make_parameters({"teacher_checkpoint": [str(first), str(other)]}) for other in (first, second))
+    assert both.hash == moved.hash != alone.hash
+    assert both.other_teachers_sha256 == [both.teacher_sha256]
+    evaluations = both.of_teachers()
+    assert len(evaluations) == 2 and evaluations[0].hash == evaluations[1].hash
+    assert make_parameters({**both.model_dump()}) == both
+    with pytest.raises(ValueError, match="its weights have the hash"):
+        make_parameters({**both.model_dump(), "other_teachers_sha256": ["0" * 16]})

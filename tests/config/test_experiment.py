@@ -410,3 +410,47 @@ def test_an_invalid_file_of_parameters_raises_one_line_that_names_it(tmp_path, n
         read_parameters(tmp_path / name)
     assert str(caught.value).startswith(f"{tmp_path / name}: ") and "\n" not in str(caught.value)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"distill": ["pdk"]}, "parameter 'distill' = 'pdk' is not one of .*; did you mean 'pkd'"),
+        ({"distill": ["pkd", "pkd"]}, "names a term twice"),
+        ({"method": "soft_label", "distill": ["pkd"]}, "distill is for method 'baseline' or 'lad'; leave it out with"),
+        ({"distill": ["pkd"], "cache_teacher": True}, "with distill=.* needs the teacher's outputs, not only"),
+        ({"distill": ["pkd"], "teacher_cost": "box"}, "with distill=.* needs the teacher's class outputs"),
+        ({"distill": ["pkd"], "other_teachers": ["r18"]}, "several teachers are for method 'lad' or 'colad' without"),
+        ({"method": "solad", "other_teachers": ["r18"]}, "several teachers are for method 'lad' or 'colad'"),
+        ({"method": "baseline", "other_teachers": ["r18"]}, "several teachers are for method 'lad' or 'colad'"),
+        ({"other_teachers": ["r18"], "other_teachers_sha256": []}, "other_teachers_sha256 follows from other_teachers"),
+        ({"other_teachers": ["nowhere.pth"]}, "parameter 'other_teachers'.*nowhere.pth"),
+        ({"teacher_checkpoint": []}, "'teacher_checkpoint' is an empty list"),
+        ({"method": "solad", "teach_until": 0.5}, "teach_until is for method 'lad'; leave it out with method 'solad'"),
+        ({"teach_until": 1.5}, "teach_until.*less than or equal to 1"),
+    ],
+)
+def test_terms_and_teachers_that_do_not_fit_raise_one_line(given, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        make_parameters(given)
+    assert "\n" not in str(caught.value)
+
+
+def test_terms_name_the_run_and_give_a_baseline_a_teacher():
+    pkd = make_parameters({"method": "baseline", "distill": ["pkd"]})
+    both = make_parameters({"distill": ["pkd", "crosskd"]})
+    assert (pkd.teacher, pkd.needs_teacher, pkd.method_title) == ("r101", True, "PKD")
+    assert pkd.run_name.startswith("toy-pkd-r50-from-r101-s0-")
+    assert both.run_name.startswith("toy-lad-pkd-crosskd-r50-from-r101-s0-")
+    assert (both.method_title, both.method_name) == ("LAD + PKD + CrossKD", "lad+pkd+crosskd")
+    assert both.of_teacher() == make_parameters({}).of_teacher() and not both.of_teacher().needs_teacher
+    assert pkd.plain() == make_parameters({"method": "baseline"})
+
+
+def test_other_teachers_are_runs_like_the_teachers():
+    parameters = make_parameters({"teacher_epochs": 5, "teacher_width": 0.5, "other_teachers": ["r50", "r18"]})
+    teacher, *others = parameters.of_teachers()
+    assert [other.student for other in others] == ["r50", "r18"]
+    assert all((other.epochs, other.width, other.method) == (5, 0.5, "baseline") for other in others)
+    assert teacher == parameters.of_teacher() and parameters.teacher_title == "r101 + r50 + r18"
+    assert "-from-r101-r50-r18-" in parameters.run_name

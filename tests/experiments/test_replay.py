@@ -8,7 +8,8 @@ from lightning.fabric import Fabric
 
 from lad.config.experiment import Parameters, make_parameters
 from lad.experiments.replay import format_replay, main, replay
-from lad.experiments.setup import build_networks
+from lad.experiments.runner import runs_of_other_teachers, teacher_run
+from lad.experiments.setup import build_networks, frozen_teacher
 from lad.structures import Batch
 from lad.training.failed_step import FailedStep, read_failed_step, save_failed_step
 from lad.training.step import training_step
@@ -69,6 +70,30 @@ def test_a_step_that_is_finite_when_replayed_is_reported_as_not_reproduced(batch
     assert result.terms == pytest.approx(result.saved_terms, rel=1e-5)
     assert not result.is_reproduced and result.nonfinite_module is None
     assert "not reproduced: all values are finite now" in format_replay(result)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": "baseline", "distill": ["crosskd"], "teacher_channels": 96},
+        {"method": "lad", "other_teachers": ["r18"]},
+        {"method": "lad", "teach_until": 0.2},
+    ],
+    ids=["term", "two teachers", "untaught epoch"],
+)
+def test_a_step_with_frozen_teachers_is_replayed(changes, batch, shapes, tmp_path):
+    given = {"data": str(shapes), "teacher": "r18", "teacher_epochs": 1, "epochs": 4, "out": str(tmp_path)}
+    parameters = parameters_of(**given, **changes)
+    trained, others = teacher_run(parameters).load_detector(), runs_of_other_teachers(parameters)
+    network, teacher = build_networks(parameters, CLASSES, trained, torch.device("cpu"))
+    fabric = Fabric(accelerator="cpu", devices=1)
+    model = fabric.setup_module(network.train())
+    epoch = 2
+    frozen = [frozen_teacher(other.load_detector(), fabric.device) for other in others]
+    result = training_step(parameters.in_epoch(epoch), model, batch, fabric, teacher, other_teachers=frozen)
+    failed = FailedStep(parameters, epoch, 0, batch, result.loss.terms, result.outputs)
+    replayed = replay(save_failed_step(tmp_path, rank=0, model=model, failed=failed))
+    assert replayed.terms == pytest.approx(replayed.saved_terms, rel=1e-4)
 
 
 def test_the_command_prints_the_report_or_one_line_of_error(batch, tmp_path, capsys):

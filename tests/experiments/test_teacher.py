@@ -45,8 +45,8 @@ def classes(shapes) -> tuple[str, ...]:
     return read_annotations(find_split(shapes, "train")[1]).class_names
 
 
-def taught(shapes: Path, out: Path, checkpoint: Path, **changes) -> Parameters:
-    return tiny(shapes, out, **{"method": "lad", "seed": 3, "teacher_checkpoint": str(checkpoint), **changes})
+def taught(shapes: Path, out: Path, checkpoint: Path | list[str], **changes) -> Parameters:
+    return tiny(shapes, out, **{"method": "lad", "seed": 3, "teacher_checkpoint": checkpoint, **changes})
 
 
 def renamed(detector: Detector, names: tuple[str, ...]) -> Detector:
@@ -404,3 +404,36 @@ def test_a_published_teacher_teaches_the_classes_that_it_knows(real_data, publis
         )
     )
     assert not run.results["teacher"]["ignores_classes"] and run.results["teacher"]["title"] == "paa_r101_2x"
+
+
+def test_two_teachers_from_files_teach_together_and_are_recorded(shapes, teacher_file, classes, tmp_path):
+    second = save_foreign(tmp_path / "second.safetensors", classes)
+    runs = compare(taught(shapes, tmp_path / "runs", [str(teacher_file), str(second)], epochs=1))
+    assert list(runs) == ["plain student", "teacher", "teacher 2", "LAD student"]
+    results = runs["LAD student"].results
+    assert results["teacher"]["title"] == teacher_file.parent.name
+    assert [other["title"] for other in results["other_teachers"]] == ["second"]
+    assert results["other_teachers"][0]["AP"] == runs["teacher 2"].metrics["AP"]
+
+
+def test_the_same_teacher_twice_teaches_what_it_teaches_once(shapes, trained_runs, teacher_file, tmp_path):
+    run = run_experiment(taught(shapes, tmp_path, [str(teacher_file)] * 2))
+    assert run.weights_file().read_bytes() == trained_runs["lad"].weights_file().read_bytes()
+
+
+@pytest.mark.parametrize("term", ["pkd", "crosskd"])
+def test_a_term_reaches_a_teacher_of_another_width_through_an_adapter_that_no_export_holds(
+    term, shapes, classes, tmp_path
+):
+    file = save_foreign(tmp_path / "wide.safetensors", classes, channels=96, width=0.5)
+    run = run_experiment(
+        taught(shapes, tmp_path, file, method="baseline", distill=[term], epochs=1, save_epochs=True, ema=0.9)
+    )
+    for saved in (run.weights_file(), run.weights_file(1), run.folder / "model_raw.safetensors"):
+        assert load_detector(saved).configuration.channels == 64
+    assert all(line[name] > 0 for line in run.epochs for name in line if name.startswith(term))
+
+
+def test_a_teacher_that_is_heard_in_no_epoch_changes_nothing(shapes, trained_runs, teacher_file, tmp_path):
+    run = run_experiment(taught(shapes, tmp_path, teacher_file, teach_until=0.0, seed=1))
+    assert run.weights_file().read_bytes() == trained_runs["plain"].weights_file().read_bytes()

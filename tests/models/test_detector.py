@@ -36,6 +36,18 @@ def test_outputs_equal_the_published_detectors(golden, backbone):
         assert (tensor - expected).abs().max() < 1e-3 * expected.std(), name
 
 
+@pytest.mark.parametrize("head", HEADS)
+def test_features_on_request_do_not_change_the_outputs(head):
+    detector = build_detector("r18", 6, 0.25, channels=64, head=head).eval()
+    images = torch.randn(2, 3, 96, 160)
+    result = detector(images, with_features=True)
+    assert all(torch.equal(*pair) for pair in zip(result.outputs, detector(images), strict=True))
+    for levels in (result.pyramid, result.cls_features, result.reg_features):
+        assert [tuple(level.shape[2:]) for level in levels] == [(12, 20), (6, 10), (3, 5), (2, 3), (1, 2)]
+        assert all(level.shape[:2] == (2, 64) for level in levels)
+    assert all((level >= 0).all() for level in (*result.cls_features, *result.reg_features))  # behind a ReLU
+
+
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_a_slim_detector_has_outputs_for_every_anchor_and_gradients_for_every_parameter(backbone):
     detector = build_detector(backbone, num_classes=6, width=0.25, channels=64).train()

@@ -17,6 +17,7 @@ from lad.assigners.cost import predicted_iou
 from lad.config.experiment import make_parameters
 from lad.distillation.assignment_cache import AssignmentCache
 from lad.distillation.methods import METHODS, MethodLoss, build_method, lad_loss, register_method
+from lad.distillation.terms import TERMS
 from lad.geometry import make_anchors
 from lad.models.student_teacher import StudentTeacherPair
 from lad.structures import Batch, Targets
@@ -99,6 +100,70 @@ def test_method_options_change_the_hash_and_the_loss(batch, fabric, make_detecto
     )
     torch.testing.assert_close(after["soft_cls"], before["soft_cls"] * 5 / 2)
     assert all(torch.equal(after[name], before[name]) for name in before if name != "soft_cls")
+
+
+@pytest.mark.parametrize("method", ["baseline", "lad"])
+@pytest.mark.parametrize("term", TERMS)
+def test_a_term_adds_its_losses_and_changes_nothing_else(term, method, batch, fabric, make_detectors):
+    student, teacher = make_detectors()
+    teacher.requires_grad_(False)
+    model, taught = fabric.setup_module(student), {} if method == "baseline" else {"teacher": "r18"}
+    plain = training_step(make_parameters({"method": method, **taught}), model, batch, fabric, teacher)
+    with_term = make_parameters({"method": method, "teacher": "r18", "distill": [term]})
+    result = training_step(with_term, model, batch, fabric, teacher, with_statistics=True)
+    terms, expected = result.loss.terms, plain.loss.terms
+    added = terms.keys() - expected.keys()
+    assert added and all(terms[name] > 0 for name in added) and torch.equal(result.loss.gt_index, plain.loss.gt_index)
+    for name, value in expected.items():
+        torch.testing.assert_close(terms[name], value)
+    fabric.backward(sum(terms[name] for name in added))
+    assert any(weight.grad is not None and weight.grad.any() for weight in student.backbone.parameters())
+    assert all(weight.grad is None for weight in teacher.parameters())
+
+
+def test_terms_in_parts_of_a_batch_are_the_mean_over_the_parts(batch, fabric, make_detectors):
+    student, teacher = make_detectors()
+    model = fabric.setup_module(student)
+    parameters = make_parameters({"method": "lad", "teacher": "r18", "distill": ["bckd"], "accumulate": 2})
+    parts = accumulate_gradients(parameters, model, batch, fabric, teacher)
+    alone = [training_step(parameters, model, part, fabric, teacher).loss.terms for part in batch.split(2)]
+    expected = torch.stack([terms["bckd_cls"] for terms in alone]).mean()
+    torch.testing.assert_close(mean_terms(parts)["bckd_cls"], expected)
+
+
+def test_the_scores_of_several_teachers_are_averaged_per_candidate(batch, fabric, make_detectors):
+    student, teacher = make_detectors()
+    model, assigner = fabric.setup_module(student), build_assigner("paa")
+    parameters = make_parameters({"method": "lad", "teacher": "r18", "other_teachers": ["r18"]})
+    both = training_step(parameters, model, batch, fabric, teacher, other_teachers=[student]).loss
+    context, outputs = context_of(batch, assigner), (teacher(batch.images), student(batch.images))
+    costs = torch.stack([assigner.score(network, context)[:, 0] for network in outputs])
+    torch.testing.assert_close(both.cost, costs.mean(dim=0), rtol=1e-4, atol=1e-5)
+    twice = training_step(parameters, model, batch, fabric, teacher, other_teachers=[teacher]).loss
+    once = training_step(make_parameters({"method": "lad", "teacher": "r18"}), model, batch, fabric, teacher).loss
+    assert torch.equal(twice.gt_index, once.gt_index)
+
+
+def test_in_co_learning_other_teachers_support_the_second_network(batch, fabric, make_detectors):
+    student, teacher = make_detectors()
+    model = fabric.setup_module(StudentTeacherPair(student, teacher))
+    given = {"method": "colad", "teacher": "r18", "cost_selection": "teacher", "other_teachers": ["r18"]}
+    loss = training_step(make_parameters(given), model, batch, fabric, other_teachers=[student]).loss
+    swapped = training_step(
+        make_parameters(given), fabric.setup_module(StudentTeacherPair(teacher, student)), batch, fabric,
+        other_teachers=[teacher],
+    ).loss  # fmt: skip
+    torch.testing.assert_close(loss.cost, swapped.cost)  # the mean of the same two networks
+
+
+def test_once_the_student_assigns_for_itself_a_step_of_lad_is_one_of_the_baseline(batch, fabric, make_detectors):
+    student, teacher = make_detectors()
+    model = fabric.setup_module(student)
+    parameters = make_parameters({"method": "lad", "teacher": "r18", "epochs": 4, "teach_until": 0.5})
+    assert [parameters.in_epoch(epoch).method for epoch in range(4)] == ["lad", "lad", "baseline", "baseline"]
+    later = training_step(parameters.in_epoch(2), model, batch, fabric, teacher)
+    expected = training_step(make_parameters({"method": "baseline"}), model, batch, fabric)
+    assert later.loss.terms == expected.loss.terms and "teacher" not in later.outputs
 
 
 def test_a_cached_assignment_gives_the_same_losses_without_costs(batch, fabric, tmp_path, make_detectors):
