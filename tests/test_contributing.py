@@ -13,7 +13,7 @@ from lad.config.experiment import make_parameters
 from lad.data.annotations import read_annotations
 from lad.data.coco import find_split
 from lad.data.importing.coco_folder import write_coco_folder
-from lad.distillation import METHODS
+from lad.distillation import TERMS
 from lad.geometry import make_anchors
 from lad.models.backbones import BACKBONES
 from lad.models.detector import build_detector
@@ -27,7 +27,7 @@ TARGETS = Targets(torch.tensor([[10.0, 10, 50, 60]]), torch.tensor([1]), torch.t
 @pytest.fixture
 def recipes() -> dict[str, dict]:
     """The variables of each recipe's code by the recipe's heading; what it registers is forgotten afterwards."""
-    with mock.patch.dict(ASSIGNERS), mock.patch.dict(METHODS), mock.patch.dict(HEADS), mock.patch.dict(BACKBONES):
+    with mock.patch.dict(ASSIGNERS), mock.patch.dict(TERMS), mock.patch.dict(HEADS), mock.patch.dict(BACKBONES):
         variables = {}
         for section in re.split(r"^## ", PAGE, flags=re.MULTILINE):
             for code in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
@@ -38,14 +38,15 @@ def recipes() -> dict[str, dict]:
 
 
 def test_there_are_five_recipes(recipes):
-    names = ["An assigner", "A distillation method or term", "A head", "A backbone", "A data format"]
+    names = ["An assigner", "A distillation term", "A head", "A backbone", "A data format"]
     assert list(recipes) == names
 
 
 def test_what_they_register_can_be_used_by_name(recipes):
-    given = {"student": "mobilenet_v3", "head": "foreground", "method": "lad_mse", "method_options": {"weight": 2}}
+    given = {"student": "mobilenet_v3", "head": "foreground", "distill": ["cls_mse"]}
+    given["method_options"] = {"cls_mse_weight": 2}
     parameters = make_parameters({**given, "assigner": "lowest_cost", "assigner_options": {"topk": 5}})
-    assert parameters.method_options == {"weight": 2.0} and parameters.assigner_options == {"topk": 5}
+    assert parameters.method_options == {"cls_mse_weight": 2.0} and parameters.assigner_options == {"topk": 5}
     with pytest.raises(ValueError, match="topk"):
         make_parameters({"assigner": "lowest_cost", "assigner_options": {"topk": 0}})
 
