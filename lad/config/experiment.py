@@ -123,15 +123,13 @@ class Parameters(ExperimentParameters):
 
     @property
     def method_name(self) -> str:
-        """Return the names of method and terms: "pkd" for a baseline with it, "lad+pkd" for LAD with it."""
-        own = [] if self.method == "baseline" and self.distill else [self.method]
-        return "+".join(own + self.distill)
+        """Return the names of method and distillation terms: "lad", "baseline+pkd"."""
+        return "+".join((self.method, *self.distill))
 
     @property
     def method_title(self) -> str:
-        """Return the name of method and terms for figures and tables: "PKD", "LAD + PKD"."""
-        own = [] if self.method == "baseline" and self.distill else [METHODS[self.method].title]
-        return " + ".join(own + [TERMS[term].title for term in self.distill])
+        """Return the name of method and distillation terms for figures and tables: "LAD", "plain + PKD"."""
+        return " + ".join((METHODS[self.method].title, *(TERMS[term].title for term in self.distill)))
 
     @property
     def needs_teacher(self) -> bool:

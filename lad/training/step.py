@@ -73,7 +73,6 @@ def training_step(
         other_teachers: Further frozen teachers, whose costs are averaged with the teacher's.
     """
     assigner = build_assigner(parameters.assigner, parameters.assigner_options)
-    teacher_assigner = build_teacher_assigner(parameters)
     # Candidates are found on the host: on the device, reading their number would cause a synchronization.
     host_anchors = make_anchors(host_batch.padded_hw)
     context = None
@@ -82,27 +81,22 @@ def training_step(
         candidates = assigner.find_candidates(host_anchors, host_batch.targets).to(fabric.device)
         context = AssignmentContext(candidates, anchors, batch.targets)
     images = batch.images.contiguous(memory_format=torch.channels_last)
-    with_features = bool(features_of_terms(parameters.distill))
     taught: DetectorFeatures | None = None
     if METHODS[parameters.method].trains_teacher:
         student, taught = map(DetectorFeatures, model(images))
     else:
-        student = _forward(model, images, with_features)
+        student = _forward(model, images, _needs_features(parameters))
     if cache is not None and teacher is not None:
-        gt_index = cache.get(
-            host_batch, host_anchors, teacher_assignment(parameters, (teacher, *other_teachers), fabric)
-        )
-        gt_index = to_device(gt_index, fabric.device)
+        assign = teacher_assignment(parameters, (teacher, *other_teachers), fabric)
+        gt_index = to_device(cache.get(host_batch, host_anchors, assign), fabric.device)
         loss = MethodLoss(given_assignment_loss(student.outputs, gt_index, anchors, batch.targets), gt_index)
     else:
         assert context is not None
         if teacher is not None and parameters.needs_teacher:
-            taught = teacher_forward(teacher, images, fabric, with_features)
+            taught = teacher_forward(teacher, images, fabric, _needs_features(parameters))
         others = [teacher_forward(other, images, fabric).outputs for other in other_teachers]
-        method = build_method(parameters.method, teacher_assigner, parameters.method_options, parameters.cost_selection)
-        given = {"other_teachers": others} if others else {}
-        loss = method(student.outputs, None if taught is None else taught.outputs, context, **given)
-        if parameters.distill and taught is not None and teacher is not None:
+        loss = _method_loss(parameters, student, taught, others, context)
+        if parameters.distill and teacher is not None and taught is not None:
             inputs = TermInputs(student, taught, _head(teacher), loss.gt_index, context)
             with fabric.autocast():  # CrossKD runs layers of the teacher
                 terms = term_losses(parameters.distill, parameters.method_options, inputs)
@@ -111,6 +105,19 @@ def training_step(
     if not with_statistics or context is None:
         return StepResult(loss, outputs)
     return StepResult(loss, outputs, assignment_statistics(loss, student.outputs, context, assigner))
+
+
+def _method_loss(
+    parameters: Parameters,
+    student: DetectorFeatures,
+    teacher: DetectorFeatures | None,
+    other_teachers: Sequence[HeadOutputs],
+    context: AssignmentContext,
+) -> MethodLoss:
+    assigner = build_teacher_assigner(parameters)
+    method = build_method(parameters.method, assigner, parameters.method_options, parameters.cost_selection)
+    others = {"other_teachers": other_teachers} if other_teachers else {}
+    return method(student.outputs, None if teacher is None else teacher.outputs, context, **others)
 
 
 def accumulate_gradients(
@@ -211,6 +218,10 @@ def teacher_forward(
 
 def _forward(network: nn.Module, images: Tensor, with_features: bool) -> DetectorFeatures:
     return network(images, with_features=True) if with_features else DetectorFeatures(network(images))
+
+
+def _needs_features(parameters: Parameters) -> bool:
+    return bool(features_of_terms(parameters.distill))
 
 
 def _head(network: nn.Module) -> nn.Module:

@@ -1,29 +1,26 @@
 """One training run, from the data loader to the weights: epochs, evaluations, checkpoints."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lad.config.experiment import Parameters
-from lad.config.groups import RuntimeParameters
 from lad.data.coco import CocoDataset
 from lad.distillation.assignment_cache import AssignmentCache
 from lad.distillation.methods import METHODS
-from lad.evaluation.coco_eval import evaluate
-from lad.models.student_teacher import TrainedNetwork, detectors_of
-from lad.models.transfer import has_classes
+from lad.models.student_teacher import TrainedNetwork
 from lad.structures import Batch
 from lad.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lad.training.ema import start_average, update_average
+from lad.training.evaluation import evaluate_networks
 from lad.training.failed_step import FailedStep, save_failed_step
 from lad.training.interrupt import Interrupt, defer_signals, stop_on_interrupt
 from lad.training.loaders import evaluation_batches, load_batches, training_sampler
@@ -170,7 +167,7 @@ def train(
             line["train_seconds"] = time.perf_counter() - started
             if is_evaluated:
                 batches = partial(_batches_until_interrupt, val_batches, f"{title} · evaluation", interrupt)
-                metrics = _evaluate(trainer.evaluated, batches, val_set, fabric, parameters)
+                metrics = evaluate_networks(trainer.evaluated, batches, val_set, fabric, parameters)
                 line |= metrics
             line["seconds"] = time.perf_counter() - started
             progress = Progress(epoch + 1)
@@ -184,7 +181,7 @@ def train(
                 log(f"{title} · loss {line['loss']:.3f}{ap} · {line['seconds']:.0f} s{left}")
             trainer.save_checkpoint(progress)
             fabric.barrier()
-    metrics = metrics or _evaluate(trainer.evaluated, lambda: val_batches, val_set, fabric, parameters)
+    metrics = metrics or evaluate_networks(trainer.evaluated, lambda: val_batches, val_set, fabric, parameters)
     return trainer.evaluated, metrics
 
 
@@ -284,39 +281,6 @@ def _epoch_means(sums: Mapping[str, Tensor], steps: int) -> dict[str, float]:
         **{name.removeprefix(STATISTIC): value for name, value in statistics.items()},
         **counts,
     }
-
-
-def _evaluate(
-    network: TrainedNetwork,
-    batches: Callable[[], Iterable[Batch]],
-    val_set: CocoDataset,
-    fabric: Fabric,
-    parameters: RuntimeParameters,
-) -> dict[str, float]:
-    """Compute the COCO metrics of the network, or of both networks of a pair; every device gets them.
-
-    Classes are ignored if the network has others than the data. `batches` is called for each network: an iterator would
-    be empty for the second one.
-    """
-    if fabric.world_size > 1:
-        for buffer in network.buffers():  # BatchNorm statistics differ between devices since the last step
-            dist.broadcast(buffer, src=0)
-    compute = partial(
-        evaluate,
-        annotations=val_set.annotations,
-        fabric=fabric,
-        evaluator=parameters.evaluator,
-        max_detections=parameters.max_detections,
-    )
-    metrics: dict[str, float] = {}
-    for name, detector in detectors_of(network).items():
-        is_foreign = not has_classes(detector.configuration, val_set.annotations.class_names)
-        prefix = "" if name == "student" else f"{name}_"
-        metrics |= {
-            f"{prefix}{metric}": value
-            for metric, value in compute(detector, batches(), class_agnostic=is_foreign).items()
-        }
-    return metrics
 
 
 def _batches_until_interrupt(batches: Iterable[Batch], title: str, interrupt: Interrupt) -> Iterable[Batch]:

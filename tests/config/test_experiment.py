@@ -439,8 +439,8 @@ def test_terms_and_teachers_that_do_not_fit_raise_one_line(given, message):
 def test_terms_name_the_run_and_give_a_baseline_a_teacher():
     pkd = make_parameters({"method": "baseline", "distill": ["pkd"]})
     both = make_parameters({"distill": ["pkd", "crosskd"]})
-    assert (pkd.teacher, pkd.needs_teacher, pkd.method_title) == ("r101", True, "PKD")
-    assert pkd.run_name.startswith("toy-pkd-r50-from-r101-s0-")
+    assert (pkd.teacher, pkd.needs_teacher, pkd.method_title) == ("r101", True, "plain + PKD")
+    assert pkd.run_name.startswith("toy-baseline-pkd-r50-from-r101-s0-")
     assert both.run_name.startswith("toy-lad-pkd-crosskd-r50-from-r101-s0-")
     assert (both.method_title, both.method_name) == ("LAD + PKD + CrossKD", "lad+pkd+crosskd")
     assert both.of_teacher() == make_parameters({}).of_teacher() and not both.of_teacher().needs_teacher

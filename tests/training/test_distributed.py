@@ -17,9 +17,9 @@ from lad.experiments.setup import new_detector, open_data
 from lad.models.detector import Detector
 from lad.models.student_teacher import StudentTeacherPair
 from lad.structures import Batch, Targets
+from lad.training.evaluation import evaluate_networks
 from lad.training.loaders import evaluation_batches, load_batches
 from lad.training.step import training_step
-from lad.training.trainer import _evaluate
 
 CLASSES = ("circle", "square", "triangle")
 RANKS = 2
@@ -157,7 +157,7 @@ def evaluate_split(rank: int, fabric: Fabric, data: Path, folder: Path) -> None:
             buffer += rank
     order = evaluation_batches(val_set, parameters, fabric)
     batches = load_batches(val_set, order, parameters, fabric)
-    metrics = _evaluate(network, lambda: batches, val_set, fabric, parameters)
+    metrics = evaluate_networks(network, lambda: batches, val_set, fabric, parameters)
     torch.save({"metrics": metrics, "images": [image for batch in order for image in batch]}, folder / f"{rank}.pt")
 
 
@@ -171,7 +171,7 @@ def test_each_image_is_evaluated_once_and_the_metrics_are_those_of_one_process(s
     _, val_set = open_data(parameters)
     network, _ = networks(parameters)
     batches = load_batches(val_set, evaluation_batches(val_set, parameters, fabric), parameters, fabric)
-    alone = _evaluate(network, lambda: batches, val_set, fabric, parameters)
+    alone = evaluate_networks(network, lambda: batches, val_set, fabric, parameters)
     assert alone["AR100"] > 0
     for part in parts:
         assert part["metrics"] == pytest.approx(alone, abs=1e-9, nan_ok=True)

@@ -18,7 +18,7 @@ from lad.experiments.runner import run_experiment
 from lad.models.serialization import load_detector
 from lad.models.student_teacher import StudentTeacherPair
 from lad.structures import Batch
-from lad.training import trainer as trainer_module
+from lad.training import evaluation
 from lad.training.checkpoint import Progress, checkpoints, load_checkpoint
 from lad.training.ema import start_average
 from lad.training.failed_step import read_failed_step
@@ -147,7 +147,7 @@ def test_in_co_learning_both_networks_are_evaluated_on_all_images(shapes, tmp_pa
     def count_images(_network, batches, *_arguments, **_options):
         return dict.fromkeys(METRICS, float(sum(len(batch.images) for batch in batches)))
 
-    monkeypatch.setattr(trainer_module, "evaluate", count_images)
+    monkeypatch.setattr(evaluation, "evaluate", count_images)
     run = run_experiment(tiny(shapes, tmp_path, method="colad", teacher="r18", epochs=1))
     assert run.metrics["AP"] == run.teacher_network().metrics["AP"] == run.results["validation_images"]
 
