@@ -25,22 +25,31 @@ from lad.assigners import PAA, AssignmentContext, gmm
 from lad.assigners.gmm import fit_mixture
 from lad.assigners.paa import select_positives
 from lad.distillation.methods import METHODS, build_method
+from lad.distillation.terms import TERMS, TermInputs
 from lad.geometry import make_anchors
 from lad.inference.postprocess import detect
 from lad.models.detector import build_detector
 from lad.models.student_teacher import StudentTeacherPair
-from lad.structures import Detections, HeadOutputs
+from lad.structures import BACKGROUND, IGNORED, Detections, HeadOutputs
 from lad.training.step import training_step
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 sys.path.insert(0, str(GOLDEN))
-from reference import label_map, reference_context, reference_detector, reference_outputs  # noqa: E402
+from reference import (  # noqa: E402
+    label_map,
+    reference_context,
+    reference_detector,
+    reference_features,
+    reference_head,
+    reference_outputs,
+)
 
 RELATIVE = 1e-4  # of losses and gradients, as in tests/golden/README.md
 MIN_SPREAD = 1e-3  # of a row's costs; with less, its mixture is decided by rounding
 MAX_PIXELS, MAX_SCORE = 1e-2, 1e-5  # between equal detections
 OF_STD = 1e-3  # of a network's outputs, in their standard deviation
 DENSITY = 1e-6  # of log-densities, in the median
+TERM_GRADIENTS = 1e-3  # relative, of the distillation terms
 GRADIENTS = ("grad_cls", "grad_box", "grad_iou")
 SYNCHRONIZES = "called a synchronizing CUDA operation"  # torch's message
 
@@ -51,7 +60,7 @@ def run(settings: Settings, save: Save, left: Left) -> None:
     """Run all checks; a failed one does not stop the others."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     rows: list[Row] = []
-    for check in (check_methods, check_mixture, check_detections, check_networks):
+    for check in (check_methods, check_terms, check_mixture, check_detections, check_networks):
         try:
             rows += check(settings.device)
         except Exception as error:
@@ -122,6 +131,27 @@ def run_method(method: str, device: str) -> tuple[Tensor, dict[str, Tensor], lis
     torch.stack(list(loss.terms.values())).sum().backward()
     terms = {name: term.detach().cpu() for name, term in loss.terms.items()}
     return loss.gt_index.cpu(), terms, [field.grad.cpu() for field in student]
+
+
+def check_terms(device: str) -> Iterator[Row]:
+    """Compare losses and gradients of PKD, CrossKD and BCKD with the published code's."""
+    case = {name: value.to(device) for name, value in golden("distillation").items()}
+    head = reference_head("teacher.").to(device).requires_grad_(False)
+    anchors = make_anchors(tuple(case["padded_hw"].tolist()), device)
+    gt_index = torch.where(case["is_positive"], 0, torch.where(case["ignored"], IGNORED, BACKGROUND))
+    for name in ("pkd", "crosskd", "bckd"):
+        student = reference_features(case, "student", reference_head("").to(device), requires_grad=True)
+        teacher = reference_features(case, "teacher", head)
+        inputs = TermInputs(student, teacher, head, gt_index, AssignmentContext(None, anchors, None))
+        losses = TERMS[name].loss(inputs, TERMS[name].options())
+        published = {"pkd": case["pkd_per_level"].sum()} if name == "pkd" else case
+        error = max(relative(loss.detach(), published[title]) for title, loss in losses.items())
+        yield compared(f"{name}: losses, relative to the published", error, RELATIVE)
+        if name != "bckd":
+            gradients = torch.autograd.grad(sum(losses.values()), student.pyramid)
+            expected = [case[f"{name}_grad_p{level}"] for level in range(3, 8)]
+            error = max(map(relative, gradients, expected))
+            yield compared(f"{name}: gradients, relative to the published", error, TERM_GRADIENTS)
 
 
 def relative(value: Tensor, reference: Tensor) -> float:
@@ -218,13 +248,13 @@ def check_synchronizations(device: str) -> dict[str, Any]:
     batch = random_batch(2, (256, 320), gts=8).pin_memory()
     given = SimpleNamespace(student="r18", teacher="r18", precision="bf16-mixed")
     found = {}
-    for method, needs in METHODS.items():
+    for method, distill in [*((method, ()) for method in METHODS), *(("baseline", (term,)) for term in TERMS)]:
+        parameters = parameters_of(given, method, cached=False, distill=distill)
         network = build_detector("r18", CLASSES)
-        teacher = build_detector("r18", CLASSES).to(fabric.device) if needs.needs_teacher else None
-        if needs.trains_teacher:
+        teacher = build_detector("r18", CLASSES).to(fabric.device) if parameters.needs_teacher else None
+        if METHODS[method].trains_teacher:
             network, teacher = StudentTeacherPair(network, teacher), None
         model = fabric.setup_module(network.to(memory_format=torch.channels_last))
-        parameters = parameters_of(given, method, cached=False)
 
         def step(parameters=parameters, model=model, teacher=teacher) -> object:
             return training_step(parameters, model, batch, fabric, teacher)
@@ -233,7 +263,7 @@ def check_synchronizations(device: str) -> dict[str, Any]:
         torch.cuda.synchronize()
         where, error = synchronizations(step), error_of_another_synchronization(step)
         holds = error is None and len(where) == 1 and where[0].startswith("gmm.py")
-        found[method] = {"where": where, "error": error, "holds": holds}
+        found[parameters.method_name] = {"where": where, "error": error, "holds": holds}
     return found
 
 

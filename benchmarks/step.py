@@ -1,6 +1,7 @@
 """The time of a training step of each method, of the network alone, and of assignment and loss alone.
 
     python benchmarks/step.py                                       # PAA-R50, two images of 256 x 320, on the CPU
+    python benchmarks/step.py --terms                               # all methods and distillation terms
     python benchmarks/step.py --compile --plain                     # with torch.compile
     python benchmarks/step.py --device cuda --batch 8 --height 800 --width 1344 --precision bf16-mixed [--student r101]
 
@@ -15,7 +16,7 @@ import argparse
 import functools
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ from lad.assigners import PAA, AssignmentContext
 from lad.config.experiment import Parameters, make_parameters
 from lad.distillation.assignment_cache import AssignmentCache
 from lad.distillation.methods import baseline_loss
+from lad.distillation.terms import TERMS
 from lad.geometry import make_anchors
 from lad.models.detector import build_detector
 from lad.models.fuse_batchnorm import fuse_batchnorm
@@ -70,18 +72,36 @@ def step_builders(
     }
     if given.plain:
         return builders
-    return builders | {
+    builders |= {
         "LAD": functools.partial(trained, "lad"),
         "LAD, teacher cached": functools.partial(trained, "lad", folder),
         "CoLAD": functools.partial(trained, "colad"),
     }
+    if not given.terms:
+        return builders
+    return {
+        "baseline": builders["baseline"],
+        "soft label": functools.partial(trained, "soft_label"),
+        "LAD": builders["LAD"],
+        "SoLAD": functools.partial(trained, "solad"),
+        **{
+            f"baseline + {entry.title}": functools.partial(trained, "baseline", distill=(name,))
+            for name, entry in TERMS.items()
+        },
+        **{f"LAD + {entry.title}": functools.partial(trained, "lad", distill=(name,)) for name, entry in TERMS.items()},
+    }
 
 
 def training_task(
-    given: argparse.Namespace, batch: Batch, fabric: Fabric, method: str, cache_folder: Path | None = None
+    given: argparse.Namespace,
+    batch: Batch,
+    fabric: Fabric,
+    method: str,
+    cache_folder: Path | None = None,
+    distill: Sequence[str] = (),
 ) -> Callable[[], object]:
     """Return a training step of a method; with a folder, its teacher's assignments are cached there."""
-    parameters = parameters_of(given, method, cache_folder is not None)
+    parameters = parameters_of(given, method, cache_folder is not None, distill)
     network = build_detector(given.student, CLASSES, **PAPER)
     if method == "colad":
         network = StudentTeacherPair(network, build_detector(given.teacher, CLASSES, **PAPER))
@@ -91,7 +111,7 @@ def training_task(
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     model, optimizer = fabric.setup(network, build_optimizer(parameters, weights))
     teacher = None
-    if method == "lad":
+    if parameters.needs_teacher and method != "colad":
         teacher = fuse_batchnorm(build_detector(given.teacher, CLASSES))
         teacher.to(fabric.device, memory_format=torch.channels_last)
     cache = None if cache_folder is None else AssignmentCache(cache_folder, {})
@@ -106,12 +126,11 @@ def training_task(
     return step
 
 
-def parameters_of(given: argparse.Namespace, method: str, cached: bool) -> Parameters:
+def parameters_of(given: argparse.Namespace, method: str, cached: bool, distill: Sequence[str] = ()) -> Parameters:
     """Return the parameters of a method under the paper's recipe."""
-    teacher = {} if method == "baseline" else {"teacher": given.teacher, "cache_teacher": cached}
-    return make_parameters(
-        {"profile": "coco_1x", "student": given.student, "method": method, "precision": given.precision, **teacher}
-    )
+    teacher = {"teacher": given.teacher, "cache_teacher": cached} if method != "baseline" or distill else {}
+    network = {"student": given.student, "precision": given.precision}
+    return make_parameters({"profile": "coco_1x", "method": method, "distill": list(distill), **network, **teacher})
 
 
 def bare(given: argparse.Namespace, batch: Batch, fabric: Fabric) -> Callable[[], object]:
@@ -168,6 +187,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gts", type=int, default=8, help="per image")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--plain", action="store_true", help="the baseline alone, no method with a teacher")
+    parser.add_argument("--terms", action="store_true", help="every method with a frozen teacher, and every term")
     parser.add_argument("--rounds", type=int, default=7)
 
 
@@ -190,12 +210,14 @@ def main() -> None:
         f"{given.height} x {given.width}, {given.gts} gts each, {given.precision}{compiled}; "
         f"medians of {given.rounds} rounds.\n"
     )
-    print("| step | ms | images/s | of the bare network | of the baseline's step |")
-    print("|---|---:|---:|---:|---:|")
+    references = {"bare network": "of the bare network", "baseline": "of the baseline's step"}
+    references = {name: title for name, title in references.items() if name in seconds}
+    print(f"| step | ms | images/s | {' | '.join(references.values())} |")
+    print("|---|---:|---:|" + "---:|" * len(references))
     for name, times in seconds.items():
         median = statistics.median(times)
-        of_bare, of_baseline = (median_ratio(times, seconds[other]) for other in ("bare network", "baseline"))
-        print(f"| {name} | {1000 * median:.0f} | {given.batch / median:.2f} | {of_bare:.3f} | {of_baseline:.3f} |")
+        ratios = " | ".join(f"{median_ratio(times, seconds[other]):.3f}" for other in references)
+        print(f"| {name} | {1000 * median:.0f} | {given.batch / median:.2f} | {ratios} |")
 
 
 if __name__ == "__main__":

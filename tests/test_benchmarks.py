@@ -41,6 +41,12 @@ def test_step_measures_every_method(precision, rows):
     ]  # fmt: skip
 
 
+def test_step_measures_every_distillation_term(rows):
+    small = ("--student", "r18", "--teacher", "r18", "--height", "64", "--width", "64", "--batch", "1", "--rounds", "1")
+    measured = rows("step", *small, "--terms")
+    assert measured[:4] == ["baseline", "soft label", "LAD", "SoLAD"] and len(measured) == 4 + 2 * len(TERMS)
+
+
 def test_epoch_measures_epochs_whose_losses_are_equal_with_and_without_the_cache(rows):
     """The benchmark itself compares the losses bit by bit."""
     small = ("--student", "r18", "--teacher", "r18", "--images", "16", "--rounds", "1")

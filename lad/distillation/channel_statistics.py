@@ -24,8 +24,9 @@ def channel_statistics(levels: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor
     Returns:
         mean [L, C]; std [L, C], 0 where a level has a single value; count [L], values per channel.
     """
-    count = torch.tensor([level.numel() / level.shape[1] for level in levels], device=levels[0].device)
     sums = torch.stack([level.sum(dim=(0, 2, 3)) for level in levels])  # [L, C]
+    # Filled on the device: copying numbers from the host would cause a synchronization.
+    count = torch.stack([sums.new_full((), level.numel() / level.shape[1]) for level in levels])
     total = _sum_over_ranks(torch.cat([sums, count[:, None]], dim=1))
     count = total[:, -1].detach()
     mean = total[:, :-1] / count[:, None]

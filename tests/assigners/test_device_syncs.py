@@ -13,8 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lad.assigners import AssignmentContext, build_assigner, gmm
 from lad.distillation.methods import METHODS, build_method
-from lad.geometry import make_anchors
-from lad.structures import HeadOutputs
+from lad.distillation.terms import TERMS, TermInputs
+from lad.geometry import level_sizes, make_anchors
+from lad.models.heads.paa import PAAHead
+from lad.structures import DetectorFeatures, HeadOutputs
 
 SYNCHRONIZATIONS = (DynamicOutputShapeException, DataDependentOutputException)
 
@@ -71,6 +73,27 @@ def test_neither_do_the_options_of_paa_cause_another(separation, targets, monkey
 @pytest.mark.parametrize("assigner", ["tal", "simota", "atss"])
 def test_assigners_without_a_mixture_need_no_synchronization(assigner, targets):
     compute_loss("baseline", targets, assigner)
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_distillation_terms_need_no_synchronization(name, targets):
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        anchors = make_anchors.__wrapped__((96, 128), "cuda")
+        with torch.device("cuda"):
+            head = PAAHead(64, 3)
+        student, teacher = (
+            [torch.empty(2, 64, *hw, device="cuda", requires_grad=is_student) for hw in level_sizes((96, 128))]
+            for is_student in (True, False)
+        )
+        networks = []
+        for pyramid in (student, teacher):
+            towers = head.tower_features(pyramid)
+            networks.append(DetectorFeatures(head.predict_from_features(*towers), tuple(pyramid), *towers))
+        gt_index = torch.zeros(2, len(anchors.boxes), dtype=torch.long, device="cuda")
+        on_device = dataclasses.replace(targets, **{key: value.to("cuda") for key, value in vars(targets).items()})
+        inputs = TermInputs(*networks, head, gt_index, AssignmentContext(None, anchors, on_device))
+        with NoCopies():
+            assert TERMS[name].loss(inputs, TERMS[name].options())
 
 
 def test_any_other_synchronization_would_fail_this_test(targets, monkeypatch):
