@@ -9,8 +9,11 @@ from torch import Tensor, nn
 from lad.assigners import PAA, Assigner, AssignmentContext, assign_by_predictions
 from lad.assigners.gmm import Mixture, fit_mixture, fit_normalized_mixture
 from lad.assigners.paa import DEFAULT_ASSIGNER, select_ignored, select_positives, topk_per_level
-from lad.data.coco import CocoDataset
+from lad.config.experiment import Parameters
+from lad.data.coco import CocoDataset, open_splits
 from lad.data.collate import collate
+from lad.data.synthetic.shapes import data_folder
+from lad.data.transforms import eval_transform
 from lad.distillation.statistics import jaccard
 from lad.geometry import STRIDES, Anchors, make_anchors
 from lad.inference.postprocess import detect
@@ -129,6 +132,14 @@ def first_images(dataset: CocoDataset, count: int, instead: CocoDataset | None =
     if not chosen:
         raise ValueError(f"{dataset.annotations.path}: no image has a ground-truth box; give other data")
     return collate([dataset[index] for index in chosen])
+
+
+def open_validation_set(parameters: Parameters) -> CocoDataset:
+    """Open a run's validation set; unlike `lad.experiments.setup.open_data`, it decodes no image in advance."""
+    folder = data_folder(parameters.data)
+    _, val_set = open_splits(folder, ("train", "val"), parameters.images, parameters.val_share)
+    val_set.transform = eval_transform(parameters.test_short_side, parameters.long_side)
+    return val_set
 
 
 def load_image_batch(dataset: CocoDataset, index: int) -> tuple[Batch, Anchors]:

@@ -11,12 +11,9 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from lad import figures
-from lad.analysis.assignment import agreement_summary, analyze, first_images
+from lad.analysis.assignment import agreement_summary, analyze, first_images, open_validation_set
 from lad.config.experiment import Parameters
 from lad.config.identity import NOT_HASHED
-from lad.data.coco import CocoDataset, open_splits
-from lad.data.synthetic.shapes import data_folder
-from lad.data.transforms import eval_transform
 from lad.distillation.methods import METHODS
 from lad.experiments.leaderboard import results_table
 from lad.experiments.run_store import Run, code_labels, finished_runs, latest_run, teacher_of
@@ -189,7 +186,7 @@ def draw_newest_assignments(runs: Mapping[str, Run]) -> Figure | None:
     run = with_teacher[-1]
     networks, reference = _networks(run), _teacher_title(run)
     try:
-        validation_set = _validation_set(run.parameters)
+        validation_set = open_validation_set(run.parameters)
         drawn, counted = (first_images(validation_set, count) for count in (DRAWN_IMAGES, COUNTED_IMAGES))
     except (ValueError, OSError) as error:
         print(f"No assignments to draw: the images of {run.name} cannot be read: {error}")
@@ -265,11 +262,3 @@ def _networks(run: Run) -> dict[str, Run]:
     if teacher is None:
         return student
     return {**({"plain student": plain} if plain else {}), "teacher": teacher, **student}
-
-
-def _validation_set(parameters: Parameters) -> CocoDataset:
-    """Open a run's validation set; unlike `lad.experiments.setup.open_data`, it decodes no image in advance."""
-    folder = data_folder(parameters.data)
-    _, val_set = open_splits(folder, ("train", "val"), parameters.images, parameters.val_share)
-    val_set.transform = eval_transform(parameters.test_short_side, parameters.long_side)
-    return val_set
