@@ -7,7 +7,8 @@ Nothing is measured. The operations of a run are computed from its parameters,
     images × epochs × 2 × multiply-adds × (3 for each trained network: a forward pass and a backward pass of twice that,
                                            1 for a frozen teacher)
 
-and divided by SUSTAINED operations per second, an assumption. Evaluation, frozen stages and image loading are left out.
+and divided by SUSTAINED operations per second, an assumption. Evaluation, distillation terms, frozen stages and image loading are
+left out, and so is what a cache of the teacher's assignment saves.
 The multiply-adds are those of `backbones.py` at the profile's image size.
 """
 
@@ -17,7 +18,7 @@ from backbones import cost
 
 from lad.config.experiment import Parameters
 from lad.distillation.methods import METHODS
-from lad.paper.published import TABLES, Table
+from lad.paper.definitions import TABLES, Table
 from lad.paper.tables import open_table
 
 SUSTAINED = 10e12  # operations per second of one data-center GPU when training a detector in mixed precision
@@ -38,7 +39,7 @@ def gpu_hours(parameters: Parameters) -> float:
     if parameters.needs_teacher:
         passes = 3 if METHODS[parameters.method].trains_teacher else 1
         teacher, *others = map(forward, parameters.of_teachers())
-        per_image += passes * teacher + sum(others)
+        per_image += parameters.teach_until * (passes * teacher + sum(others))
     return IMAGES[parameters.profile] * parameters.epochs * per_image / SUSTAINED / 3600
 
 

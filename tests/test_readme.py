@@ -14,7 +14,7 @@ from lad.config.evaluation import EvaluationConfig
 from lad.config.experiment import Parameters
 from lad.models.detector import build_detector
 from lad.models.serialization import save_openmmlab
-from lad.paper.published import TABLES
+from lad.paper.definitions import TABLES
 
 PROJECT = Path(__file__).parents[1]
 PAGES = [

@@ -29,8 +29,9 @@ from lad.experiments.leaderboard import format_table
 from lad.experiments.processes import fit_side_by_side
 from lad.experiments.run_store import find_run, folder_to_train, is_training
 from lad.experiments.runner import versions, write_json
-from lad.paper.published import TABLES
-from lad.paper.tables import Experiments, Results, conclusions, open_table, summary, to_json, to_markdown
+from lad.paper.definitions import TABLES
+from lad.paper.output import to_json, to_markdown
+from lad.paper.tables import Experiments, Results, conclusions, open_table, summary
 from lad.training.devices import available_cores
 from lad.utils.atomic_io import atomic_write, write_text
 from lad.utils.paths import ensure_writable, project_folder

@@ -1,9 +1,8 @@
 """Tables of the paper from runs: means over seeds and differences to the baseline, beside the published results.
 
-A table is `lad.paper.published.TABLES[name]`; the parameters of its rows are in params/<table>/<row>.yaml.
+A table is `lad.paper.definitions.TABLES[name]`; the parameters of its rows are in params/<table>/<row>.yaml.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +14,16 @@ from lad.config.profiles import PROFILES
 from lad.config.yaml_file import read_values
 from lad.distillation.methods import METHODS
 from lad.experiments.leaderboard import COLUMNS, HEADINGS, describe_network
-from lad.experiments.run_store import Run, code_labels, describe_code, find_run, latest_run
+from lad.experiments.run_store import Run, describe_code, find_run, latest_run
 from lad.experiments.runner import run_experiment
-from lad.paper.published import PUBLISHED, TABLES, Row, Table, format_published, published_gain
+from lad.paper.definitions import TABLES, Row, Table, format_published, published_gain
+from lad.paper.published import PUBLISHED, Published
 from lad.paper.statistics import (
     Difference,
     describe_difference,
     format_difference,
     format_mean,
     format_mean_and_std,
-    mean_and_std,
     paired_difference,
 )
 from lad.utils.messages import format_value, given_values, invalid_choice_message
@@ -101,11 +100,11 @@ class Results:
 
     def run(self, title: str, seed: int = 0) -> Run | None:
         """Return the run of a row and seed, or None if it is not finished."""
-        return self._runs_of(title).get(seed)
+        return self.runs_of(title).get(seed)
 
     def values(self, title: str, metric: str = "AP") -> dict[int, float]:
         """Return a metric of a row in percent, by seed, without runs whose data set has no such objects."""
-        numbers = {seed: run.metrics[metric] for seed, run in self._runs_of(title).items()}
+        numbers = {seed: run.metrics[metric] for seed, run in self.runs_of(title).items()}
         return {seed: 100 * number for seed, number in numbers.items() if number is not None}
 
     def ap_by_row(self) -> dict[str, list[float]]:
@@ -117,7 +116,8 @@ class Results:
         chosen = {row.title: runs for row, runs in self.runs.items() if not titles or row.title in titles}
         return {title: runs[seed].epochs for title, runs in chosen.items() if seed in runs}
 
-    def _runs_of(self, title: str) -> Mapping[int, Run]:
+    def runs_of(self, title: str) -> Mapping[int, Run]:
+        """Return the finished runs of a row by seed."""
         (runs,) = (runs for row, runs in self.runs.items() if row.title == title)
         return runs
 
@@ -191,11 +191,16 @@ def _read_row(table: Table, row: Row, profile: str, seeds: int, changes: Mapping
         raise ValueError(f"row '{row.title}' ({path.name}): {error}") from None
 
 
-def difference(results: Results, row: Row, metric: str = "AP") -> Difference | None:
-    """Return the difference of a row to its baseline; None without a baseline or without runs of a common seed."""
-    if row.against is None:
+def difference(results: Results, row: Row, against: str | None = None) -> Difference | None:
+    """Return the difference in AP of a row to its baseline, or to the row with the title `against`.
+
+    Returns:
+        The difference; None without a baseline or without runs of a common seed.
+    """
+    reference = against or row.against
+    if reference is None:
         return None
-    return paired_difference(results.values(row.title, metric), results.values(row.against, metric))
+    return paired_difference(results.values(row.title), results.values(reference))
 
 
 def gains(results: Results) -> dict[str, tuple[float | None, tuple[float, float, float] | None]]:
@@ -253,17 +258,26 @@ def published_table(table: Table) -> pd.DataFrame:
             for column, value in zip(COLUMNS, metrics, strict=True)
         }
         origin = {"schedule": result.schedule or "–", "COCO": result.split, "source": result.source}
-        lines.append({"": title, **numbers, **origin})
-    return pd.DataFrame(lines).set_index("") if lines else pd.DataFrame()
+        lines.append({"": title, **numbers, **_other_head(result), **origin})
+    return pd.DataFrame(lines).fillna("–").set_index("") if lines else pd.DataFrame()
+
+
+def _other_head(result: Published) -> dict[str, str]:
+    """Return the columns of a result with another head; none for others, so that most tables do not have them."""
+    if not result.head:
+        return {}
+    alone = format_mean([] if result.alone is None else [result.alone])
+    return {"AP alone": alone, "head": f"{result.head}, not PAA's", "teacher": result.teacher or "–"}
 
 
 def conclusions(results: Results) -> str:
-    """Return one sentence on the difference of each row to its baseline, or a line that there is none yet."""
+    """Return one sentence on each difference of a row to a row that it is compared with, or that there is none yet."""
     sentences = []
     for row in results.table.rows:
-        change = difference(results, row)
-        if row.against is not None and change is not None:
-            sentences.append(describe_difference(row.title, row.against, change))
+        for against in row.compared_with:
+            change = difference(results, row, against)
+            if change is not None:
+                sentences.append(describe_difference(row.title, against, change))
     return "\n".join(sentences) or "No runs to compare yet."
 
 
@@ -280,57 +294,3 @@ def agreement_summary(tables: Iterable[Results]) -> str:
         text = f"{same} of {len(pairs)} gains have the published sign" if pairs else "no run has a published gain"
         lines.append(f"{results.table.name}: {text}")
     return "\n".join(lines)
-
-
-def to_json(results: Results) -> dict[str, Any]:
-    """Return the table's runs and statistics for a JSON file, without times: equal runs give an equal file.
-
-    For each row, and for each seed the run's name, its code, its twelve COCO metrics and the SHA-256 of its weights;
-    "code" counts the runs of each version of the code: more than one, and the table mixes them.
-    """
-    rows = []
-    for row, runs in results.runs.items():
-        change = difference(results, row)
-        mean, std = mean_and_std(list(results.values(row.title).values()))
-        rows.append(
-            {
-                "title": row.title,
-                "parameters": f"params/{results.table.name}/{row.file}.yaml",
-                "network": describe_network(next(iter(runs.values()))) if runs else None,
-                "AP_mean": mean,
-                "AP_standard_deviation": std,
-                "against": row.against,
-                "difference": None if change is None else vars(change),
-                "published": {key: vars(PUBLISHED[key]) for key in row.published},
-                "runs": [
-                    {
-                        "seed": seed,
-                        "name": run.name,
-                        "code": run.code.digest if run.code else None,
-                        "epochs": run.parameters.epochs,
-                        "metrics": run.metrics,
-                        "weights_sha256": run.results["weights_sha256"],
-                    }
-                    for seed, run in runs.items()
-                ],
-            }
-        )
-    return {
-        "table": results.table.name,
-        "question": results.table.question,
-        "profile": results.profile,
-        "code": Counter(code_labels(results.all_runs())),
-        "rows": rows,
-    }
-
-
-def to_markdown(table: pd.DataFrame) -> str:
-    """Return a table of text in Markdown, under its title if it has one."""
-    heading = ["", *map(str, table.columns)]
-    lines = [
-        heading,
-        ["---"] * len(heading),
-        *([str(name), *map(str, row)] for name, row in zip(table.index, table.values, strict=True)),
-    ]
-    title = f"{table.attrs['title']}\n\n" if table.attrs.get("title") else ""
-    return title + "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"

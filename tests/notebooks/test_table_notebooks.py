@@ -10,7 +10,8 @@ import pytest
 import yaml
 from tiny_runs import fabricate
 
-from lad.paper.published import PUBLISHED, TABLES
+from lad.paper.definitions import TABLES
+from lad.paper.published import PUBLISHED
 from lad.paper.tables import Experiments, open_table
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"

@@ -10,7 +10,7 @@ import pytest
 from lad.config.experiment import make_parameters
 from lad.experiments.evaluate import resolve_evaluation_config
 from lad.explorer.config import make_explorer_config
-from lad.paper.published import TABLES
+from lad.paper.definitions import TABLES
 from lad.paper.tables import notebook_table, notebook_tables
 from lad.report.compare_runs import report_folder
 

@@ -159,6 +159,24 @@ def test_every_run_is_one_task_after_its_teacher():
     assert sum(len(task.teachers) for task in tasks.values()) == 9
 
 
+@pytest.mark.parametrize(
+    ("table", "rows", "teachers"), [("distillation_methods", 12, 0), ("assigners", 8, 3), ("teacher_quality", 12, 7)]
+)
+def test_a_comparison_trains_each_row_once_and_the_teachers_that_are_no_rows(table, rows, teachers):
+    experiments = open_table(table)
+    tasks = plan_tasks(experiments)
+    own = {parameters.run_name for (parameters,) in experiments.parameters.values()}
+    assert (len(own), len(tasks.keys() - own)) == (rows, teachers) and own <= tasks.keys()
+    for task in tasks.values():
+        assert bool(task.teachers) == task.parameters.needs_teacher and set(task.teachers) <= tasks.keys()
+
+
+def test_the_methods_of_a_student_wait_for_one_teacher():
+    tasks = plan_tasks(open_table("distillation_methods"))
+    (teacher,) = {teacher for task in tasks.values() for teacher in task.teachers}
+    assert tasks[teacher].parameters.student == "r101" and tasks[teacher].parameters.epochs == 8
+
+
 def test_co_learning_depends_on_another_run_only_if_it_starts_from_a_trained_teacher():
     assert not any(task.teachers for task in plan_tasks(open_table("co_learning")).values())
     strongest = plan_tasks(open_table("sota_r101_x101", "coco_2x_ms"))

@@ -1,0 +1,70 @@
+"""A table of runs as JSON and as Markdown."""
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from lad.experiments.leaderboard import describe_network
+from lad.experiments.run_store import code_labels
+from lad.paper.published import PUBLISHED
+from lad.paper.statistics import Difference, mean_and_std
+from lad.paper.tables import Results, difference
+
+
+def to_json(results: Results) -> dict[str, Any]:
+    """Return the table's runs and statistics for a JSON file, without times: equal runs give an equal file.
+
+    For each row, and for each seed the run's name, its code, its twelve COCO metrics and the SHA-256 of its weights;
+    "code" counts the runs of each version of the code: more than one, and the table mixes them.
+    """
+    rows = []
+    for row, runs in results.runs.items():
+        mean, std = mean_and_std(list(results.values(row.title).values()))
+        rows.append(
+            {
+                "title": row.title,
+                "parameters": f"params/{results.table.name}/{row.file}.yaml",
+                "network": describe_network(next(iter(runs.values()))) if runs else None,
+                "AP_mean": mean,
+                "AP_standard_deviation": std,
+                "against": row.against,
+                "difference": _to_dict(difference(results, row)),
+                "also_against": {title: _to_dict(difference(results, row, title)) for title in row.also_against},
+                "published": {key: vars(PUBLISHED[key]) for key in row.published},
+                "runs": [
+                    {
+                        "seed": seed,
+                        "name": run.name,
+                        "code": run.code.digest if run.code else None,
+                        "epochs": run.parameters.epochs,
+                        "metrics": run.metrics,
+                        "weights_sha256": run.results["weights_sha256"],
+                    }
+                    for seed, run in runs.items()
+                ],
+            }
+        )
+    return {
+        "table": results.table.name,
+        "question": results.table.question,
+        "profile": results.profile,
+        "code": Counter(code_labels(results.all_runs())),
+        "rows": rows,
+    }
+
+
+def _to_dict(change: Difference | None) -> dict[str, Any] | None:
+    return None if change is None else vars(change)
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Return a table of text in Markdown, under its title if it has one."""
+    heading = ["", *map(str, table.columns)]
+    lines = [
+        heading,
+        ["---"] * len(heading),
+        *([str(name), *map(str, row)] for name, row in zip(table.index, table.values, strict=True)),
+    ]
+    title = f"{table.attrs['title']}\n\n" if table.attrs.get("title") else ""
+    return title + "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"

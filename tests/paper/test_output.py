@@ -1,0 +1,58 @@
+"""A table as JSON and Markdown holds every run, and says if different code made them."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from finished_tables import APS, TABLE_2, finish
+
+from lad.experiments.fingerprint import Fingerprint
+from lad.paper.output import to_json, to_markdown
+from lad.paper.tables import Results, open_table, summary
+
+
+def test_json_has_every_run_and_no_times(results):
+    content = to_json(results)
+    row = content["rows"][3]
+    assert (row["title"], row["parameters"]) == ("LAD", f"params/{TABLE_2}/lad.yaml")
+    assert [run["seed"] for run in row["runs"]] == [0, 1, 2]
+    assert set(row["runs"][0]) == {"seed", "name", "code", "epochs", "metrics", "weights_sha256"}
+    assert row["AP_mean"] == pytest.approx(66.0) and row["difference"]["low"] == pytest.approx(2.516, abs=1e-3)
+    assert row["published"]["paper_lad_r50_from_r101_1x"]["source"] == "paper, Table 2"
+    assert json.loads(json.dumps(content)) == content
+
+
+def test_a_table_of_runs_of_different_code_says_so_in_title_json_and_markdown(results):
+    """The same table of runs of one code says nothing."""
+    (row, runs), *rest = results.runs.items()
+    losses = {"lad.losses": {"detection_loss": "0"}}
+    codes = [Fingerprint(losses), Fingerprint({"lad.losses": {"detection_loss": "1"}})]
+    for digests, is_mixed in (([0, 0, 0], False), ([0, 0, 1], True)):
+        made = {
+            seed: replace(run, results={**run.results, "code": codes[place].to_json()})
+            for (seed, run), place in zip(runs.items(), digests, strict=True)
+        }
+        table = Results(results.table, results.profile, {row: made, **{other: {} for other, _ in rest}})
+        note = f"made by different code: {codes[0].digest} (2), {codes[1].digest} (1)"
+        assert (note in str(table)) == is_mixed == (note == summary(table).attrs["title"])
+        assert to_markdown(summary(table)).startswith(note) == is_mixed
+        assert len(to_json(table)["code"]) == 1 + is_mixed
+
+
+def test_markdown_has_a_line_per_row(results):
+    lines = to_markdown(summary(results)).splitlines()
+    assert len(lines) == 2 + len(APS) and lines[1].startswith("| --- |")
+    assert lines[5].startswith("| LAD | r50 ← r101 | 66.0 ± 1.0 |")
+
+
+def test_json_has_the_differences_to_further_rows(tmp_path):
+    experiments = open_table("distillation_methods", changes={"out": str(tmp_path)})
+    content = to_json(finish(experiments, {"baseline": [0.60], "LAD + PKD": [0.65], "PKD": [0.64]}))
+    row = next(row for row in content["rows"] if row["title"] == "LAD + PKD")
+    assert row["difference"]["mean"] == pytest.approx(5.0)
+    assert row["also_against"]["LAD"] is None and row["also_against"]["PKD"]["mean"] == pytest.approx(1.0)
+
+
+def test_json_of_a_table_without_runs_has_no_number(tmp_path):
+    content = to_json(open_table(TABLE_2, seeds=3, changes={"out": str(tmp_path)}).finished())
+    assert all(row["AP_mean"] is None and row["runs"] == [] for row in content["rows"])
