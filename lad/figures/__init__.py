@@ -5,6 +5,7 @@ from lad.figures.detection import draw_detections, draw_errors, draw_evaluated, 
 from lad.figures.explorer import draw_anchors, draw_cost_maps, draw_positives
 from lad.figures.history import draw_history, save_animation
 from lad.figures.style import BOTH, DISTILLED, GT, NEITHER, STUDENT, TEACHER, denormalize, network_color, to_svg
+from lad.figures.teacher_quality import draw_teacher_quality
 from lad.figures.training import draw_comparison, draw_gains, draw_training
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "draw_mixtures",
     "draw_positives",
     "draw_precision_recall",
+    "draw_teacher_quality",
     "draw_training",
     "network_color",
     "save_animation",
