@@ -2,6 +2,7 @@
 
 from lad.figures.assignment import draw_assignments, draw_levels, draw_mixtures
 from lad.figures.detection import draw_detections, draw_errors, draw_evaluated, draw_precision_recall
+from lad.figures.distillation import draw_distillation
 from lad.figures.explorer import draw_anchors, draw_cost_maps, draw_positives
 from lad.figures.history import draw_history, save_animation
 from lad.figures.style import BOTH, DISTILLED, GT, NEITHER, STUDENT, TEACHER, denormalize, network_color, to_svg
@@ -21,6 +22,7 @@ __all__ = [
     "draw_comparison",
     "draw_cost_maps",
     "draw_detections",
+    "draw_distillation",
     "draw_errors",
     "draw_evaluated",
     "draw_gains",
