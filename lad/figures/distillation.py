@@ -157,6 +157,7 @@ def _draw_map(ax: Axes, image: Tensor, targets: Targets, shown: _Map) -> None:
     scale.set_yticks([])
     scale.set_xticks([low, high], [f"{low:.2g}", f"{high:.2g}"], fontsize=CAPTION)
     scale.tick_params(length=0, pad=2)
-    for label, alignment in zip(scale.get_xticklabels(), ("left", "right"), strict=True):
-        label.set_horizontalalignment(alignment)
+    first, last = scale.get_xticklabels()
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
     ax.annotate(shown.scale, (0.43, -0.15 / inches), xycoords="axes fraction", fontsize=CAPTION, va="center")
