@@ -7,8 +7,8 @@ Nothing is measured. The operations of a run are computed from its parameters,
     images × epochs × 2 × multiply-adds × (3 for each trained network: a forward pass and a backward pass of twice that,
                                            1 for a frozen teacher)
 
-and divided by SUSTAINED operations per second, an assumption. Evaluation, distillation terms, frozen stages and image loading are
-left out, and so is what a cache of the teacher's assignment saves.
+and divided by SUSTAINED operations per second, an assumption. Evaluation, distillation terms, frozen stages and image
+loading are left out, and so is what a cache of the teacher's assignment saves.
 The multiply-adds are those of `backbones.py` at the profile's image size.
 """
 

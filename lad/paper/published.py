@@ -14,7 +14,7 @@ CROSSKD = "Wang et al., CrossKD, CVPR 2024"
 PKD = "Cao et al., PKD, NeurIPS 2022"
 BCKD = "Yang et al., BCKD, ICCV 2023"
 LD = "Zheng et al., LD, CVPR 2022"
-FGD = "README of the authors of FGD (Yang et al., CVPR 2022)"
+FGD = "README of the authors of FGD (CVPR 2022)"
 TOOD = "Feng et al., TOOD, ICCV 2021"
 ZOO_TOOD = "OpenMMLab model zoo, configs/tood"
 

@@ -22,7 +22,7 @@ TINY = {
     },
 }  # fmt: skip
 TRAINED = "table2_soft_label_vs_lad"
-FIGURES = {"sota_r101_x101": 3, "swin_teacher": 3}
+FIGURES = {"sota_r101_x101": 3, "swin_teacher": 3, "distillation_methods": 3, "teacher_quality": 3}
 
 
 def executed(name: str, given: dict) -> list[dict]:
@@ -58,6 +58,11 @@ def experiments_of(name: str, given: dict) -> Experiments:
     return open_table(name, changes=changes | given["settings"])
 
 
+def names_of_runs(name: str, given: dict) -> dict[str, str]:
+    """Return the names of a table's runs by the titles of their rows."""
+    return {row.title: of_row[0].run_name for row, of_row in experiments_of(name, given).parameters.items()}
+
+
 @pytest.fixture(scope="module")
 def notebooks(given) -> dict[str, list[dict]]:
     """The outputs of every table's notebook: one trains its rows, the others load finished runs."""
@@ -72,13 +77,14 @@ def notebooks(given) -> dict[str, list[dict]]:
 @pytest.mark.parametrize("name", TABLES)
 def test_the_notebook_of_a_table_shows_its_table_and_figures(notebooks, name):
     outputs, table = notebooks[name], TABLES[name]
-    summary, published = tables_in(outputs)
+    summary, *costs, published = tables_in(outputs)
     assert all(f"<th>{row.title}</th>" in summary for row in table.rows)
     assert summary.count("<td>1</td>") == len(table.rows)  # one seed of each
     assert all(str(PUBLISHED[key].ap) in published for row in table.rows for key in row.published)
     assert figures_in(outputs) == FIGURES.get(name, 2)
-    against = [row for row in table.rows if row.against]
-    assert text_in(outputs).count(", from one seed: ") == len(against)
+    assert all(PUBLISHED[key].source in published for key in table.not_trained)
+    assert text_in(outputs).count(", from one seed: ") == sum(len(row.compared_with) for row in table.rows)
+    assert len(costs) == (name == "distillation_methods")
 
 
 def test_the_notebook_of_a_table_trains_missing_runs(notebooks):
@@ -94,15 +100,25 @@ def test_paper_tables_shows_complete_tables_if_all_runs_are_finished(notebooks, 
 
 
 def test_paper_tables_shows_only_the_finished_runs(notebooks, given, tmp_path):
-    """Two rows of Table 2: the baseline and LAD."""
-    for row, (parameters,) in experiments_of("table2_soft_label_vs_lad", given).parameters.items():
-        if row.title in ("baseline", "LAD"):
-            name = parameters.run_name
-            shutil.copytree(Path(given["out"]) / name, tmp_path / "runs" / name)
+    """Two rows of Table 2, the baseline and LAD, which other tables have, too."""
+    of_table = {name: names_of_runs(name, given) for name in TABLES}
+    finished = {of_table[TRAINED]["baseline"], of_table[TRAINED]["LAD"]}
+    for name in finished:
+        shutil.copytree(Path(given["out"]) / name, tmp_path / "runs" / name)
     text = text_in(executed("paper_tables", {**given, "out": str(tmp_path / "runs")}))
     assert "table2_soft_label_vs_lad, toy: 2 of 5 rows were run" in text
     assert "swin_teacher, toy: 1 of 5 rows were run" in text  # its plain R50 is the same run
-    assert text.count(", from one seed: ") == 1 and text.count("No runs to compare yet.") == len(TABLES) - 1
+    compared = {
+        name: sum(
+            {of_table[name][row.title], of_table[name][against]} <= finished
+            for row in table.rows
+            for against in row.compared_with
+        )
+        for name, table in TABLES.items()
+    }
+    assert compared[TRAINED] == compared["distillation_methods"] == compared["assigners"] == 1
+    assert text.count(", from one seed: ") == sum(compared.values())
+    assert text.count("No runs to compare yet.") == list(compared.values()).count(0)
 
 
 def test_paper_tables_shows_empty_tables_without_runs(given, tmp_path):
