@@ -169,7 +169,8 @@ each of them?""",
 Time per step and peak memory beside the baseline's of the same seed, averaged over the seeds, and the Jaccard index
 between the assignments that the trained student and the teacher make on 64 validation images (seed 0). LAD alone can
 cache the teacher's assignment: then most steps do not run the teacher. Compare times only of runs on the same machine
-with nothing beside them. On a CPU, memory is that of the whole process.""",
+with nothing beside them. On a CPU, memory is that of the whole process: compare runs of `lad table`, which trains each
+in a process of its own, while a notebook keeps memory of the runs before.""",
                 """\
 from lad.paper.costs import costs
 
@@ -211,7 +212,8 @@ below for comparison.""",
 A ResNet-50 learns the assignment of teachers of different **quality**: a ResNet-101 that was trained for an eighth of
 the usual epochs up to one and a half times as many, a ResNet-50 like itself, a wider network, and two teachers whose
 costs are averaged. And for different **times**: with “R101 until 50 %” the teacher assigns in the first half of the
-epochs only, and the student itself in the rest. “R101 until 0 %” is a control: the teacher never assigns.
+epochs only, and the student itself in the rest. “R101 until 0 %” is a control: the teacher never assigns, and with the
+same seed the weights are those of “R50 alone”.
 
 The wider teacher is a ResNet-101 of twice the width. There are no ImageNet weights of it, so that on COCO it is a
 ResNeXt-101 64x4d. A value of `epochs` below is also that of all teachers: the rows of a shorter or longer teacher are

@@ -123,7 +123,7 @@ PUBLISHED = {
     "GFL-R50, LD": _other_head("GFL", 42.1, 40.1, LD),
     "GFL-R50, FGD": _other_head("GFL", 43.5, 40.2, FGD, teacher=""),
     "ATSS-R50, CrossKD": _other_head("ATSS", 41.8, 39.4, CROSSKD, teacher="R101, 1x"),
-    "RetinaNet-R50, PKD": _other_head("RetinaNet", 40.3, 36.5, PKD, teacher=""),
+    "RetinaNet-R50, PKD": _other_head("RetinaNet", 40.3, 36.5, PKD, teacher="FCOS-X101"),
     "TOOD-R50": _other_head("TOOD", 42.5, None, TOOD, teacher=""),
     "TOOD-R50 of OpenMMLab": _other_head("TOOD", 42.4, None, ZOO_TOOD, teacher=""),
 }
