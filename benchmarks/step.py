@@ -79,16 +79,17 @@ def step_builders(
     }
     if not given.terms:
         return builders
+    with_terms = {
+        f"{title} + {entry.title}": functools.partial(trained, method, distill=(name,))
+        for title, method in (("baseline", "baseline"), ("LAD", "lad"))
+        for name, entry in TERMS.items()
+    }
     return {
         "baseline": builders["baseline"],
         "soft label": functools.partial(trained, "soft_label"),
         "LAD": builders["LAD"],
         "SoLAD": functools.partial(trained, "solad"),
-        **{
-            f"baseline + {entry.title}": functools.partial(trained, "baseline", distill=(name,))
-            for name, entry in TERMS.items()
-        },
-        **{f"LAD + {entry.title}": functools.partial(trained, "lad", distill=(name,)) for name, entry in TERMS.items()},
+        **with_terms,
     }
 
 

@@ -14,6 +14,8 @@ import pytest
 import torch
 from tiny_runs import tiny
 
+from lad.distillation.terms import TERMS
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
