@@ -57,15 +57,7 @@ def draw_teacher_quality(points: Mapping[str, tuple[float, Sequence[float]]], al
     teachers = [teacher for teacher, _, _ in shown]
     means = [statistics.fmean(values) for _, values, _ in shown]
     _set_limits(ax, teachers, [value for _, values, _ in shown for value in values], alone)
-    labels: list[tuple[float, float, str, str]] = []  # x, y, text, color
-    if alone:
-        ax.axhspan(min(alone), max(alone), color=STUDENT, alpha=0.18, lw=0)
-        ax.axhline(statistics.fmean(alone), color=STUDENT, lw=1.5)
-        labels.append((ax.get_xlim()[1], statistics.fmean(alone), "student alone", STUDENT))
-    ends = [max(ax.get_xlim()[0], ax.get_ylim()[0]), min(ax.get_xlim()[1], ax.get_ylim()[1])]
-    if ends[0] < ends[1]:
-        ax.plot(ends, ends, color=TEACHER, lw=1.2, ls="--")
-        labels.append((ends[1], ends[1], "as good as\nits teacher", TEACHER))
+    labels = _draw_references(ax, alone)
     ax.plot(teachers, means, color=DISTILLED, lw=1.2, alpha=0.6)
     for teacher, values, _ in shown:
         if len(values) > 1:
@@ -78,6 +70,20 @@ def draw_teacher_quality(points: Mapping[str, tuple[float, Sequence[float]]], al
     titles = [wrapped(drawable(title), LABEL_WIDTH) for _, _, title in shown]
     draw_point_labels(ax, [*labels, *zip(teachers, means, titles, [TEXT] * len(shown), strict=True)])
     return figure
+
+
+def _draw_references(ax: Axes, alone: Sequence[float]) -> list[tuple[float, float, str, str]]:
+    """Draw the student alone and the diagonal, and return their labels: x, y, text and color."""
+    labels = []
+    if alone:
+        ax.axhspan(min(alone), max(alone), color=STUDENT, alpha=0.18, lw=0)
+        ax.axhline(statistics.fmean(alone), color=STUDENT, lw=1.5)
+        labels.append((ax.get_xlim()[1], statistics.fmean(alone), "student alone", STUDENT))
+    ends = [max(ax.get_xlim()[0], ax.get_ylim()[0]), min(ax.get_xlim()[1], ax.get_ylim()[1])]
+    if ends[0] < ends[1]:
+        ax.plot(ends, ends, color=TEACHER, lw=1.2, ls="--")
+        labels.append((ends[1], ends[1], "as good as\nits teacher", TEACHER))
+    return labels
 
 
 def _set_limits(ax: Axes, teachers: Sequence[float], students: Sequence[float], alone: Sequence[float]) -> None:
