@@ -22,6 +22,7 @@ from lad.analysis.assignment import (  # fmt: skip
     load_image_batch,
     positives_per_level,
 )
+from lad.analysis.distillation import compare_networks
 from lad.config.evaluation import make_evaluation_config
 from lad.config.experiment import make_parameters
 from lad.data.coco import CocoDataset
@@ -46,9 +47,12 @@ PARAMETERS = make_parameters({"teacher": "r101"})
 ASSIGNMENT_IMAGES = (118, 195)  # with small and large objects that overlap, few of them in a network's color
 DETECTION_IMAGES = (98, 174)  # with few detections, and one mistake of a student in each
 EVALUATED_IMAGES = (72, 107, 27, 63)  # with four types of errors
+DISTILLATION_IMAGE = 118
 # An image of the validation set and an object of it
 ANCHOR_EXAMPLE = (188, 1)  # too large for P3, too small for P5
 EXPLORER_EXAMPLE = (118, 0)  # positives of the student, the teacher and both, with clearly lower costs
+TEACHER_EPOCHS = (2, 4, 8)  # of three teachers, the last of which is that of the other figures
+STUDENT_EPOCHS = 2
 
 RESOLUTION = 144  # dots per inch
 COLORS = 255  # of an image; a palette makes its file a third as large
@@ -111,6 +115,14 @@ def draw_anchors() -> Figure:
     return figures.draw_anchors(batch.images[0], batch.targets, anchors, gt, levels=range(3), margin=0.6)
 
 
+def draw_distillation() -> Figure:
+    """Draw what each distillation method passes on."""
+    batch, _ = load_image_batch(validation_set(), DISTILLATION_IMAGE)
+    assigner = runs()["LAD student"].assigner
+    view = compare_networks(detector("plain student"), detector("teacher"), batch, assigner)
+    return figures.draw_distillation(batch.images[0], batch.targets, view)
+
+
 def draw_history() -> Figure:
     """Draw the positives after each epoch."""
     view = explorer().view
@@ -166,6 +178,23 @@ def draw_gains() -> Figure:
     return figures.draw_gains(gains)
 
 
+def draw_teacher_quality() -> Figure:
+    """Draw teachers that trained for more and more epochs, and their LAD students of a few epochs."""
+    points, alone = {}, []
+    for epochs in TEACHER_EPOCHS:
+        of_teacher = {"teacher": "r101", "epochs": STUDENT_EPOCHS, "teacher_epochs": epochs}
+        trained = compare(make_parameters(of_teacher))
+        points[f"teacher of {epochs} epochs"] = (percent(trained["teacher"]), [percent(trained["LAD student"])])
+        alone = [percent(trained["plain student"])]  # the same each time
+    return figures.draw_teacher_quality(points, alone)
+
+
+def percent(run: Run) -> float:
+    """Return a run's AP in percent."""
+    assert run.metrics["AP"] is not None  # the toy set has gts
+    return 100 * run.metrics["AP"]
+
+
 DRAWN: dict[str, Callable[[], Figure]] = {
     "draw_anchors": draw_anchors,
     "draw_assignments": draw_assignments,
@@ -173,6 +202,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "draw_comparison": draw_comparison,
     "draw_cost_maps": lambda: explorer().figures()["costs"],
     "draw_detections": draw_detections,
+    "draw_distillation": draw_distillation,
     "draw_errors": draw_errors,
     "draw_gains": draw_gains,
     "draw_history": draw_history,
@@ -180,6 +210,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "draw_levels": draw_levels,
     "draw_mixtures": lambda: explorer().figures()["teacher mixture"],
     "draw_precision_recall": draw_precision_recall,
+    "draw_teacher_quality": draw_teacher_quality,
     "draw_training": draw_training,
 }
 
