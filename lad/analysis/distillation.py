@@ -65,20 +65,19 @@ def _feature_difference(student: DetectorFeatures, teacher: DetectorFeatures) ->
     """Compute the mean |difference| over the channels of the first image's standardized pyramids, each [h, w]."""
     normalized = []
     for network in (student, teacher):
-        mean, std, counts = channel_statistics(network.pyramid)
-        normalized.append(standardize(network.pyramid, mean, std))
-    pairs = zip(*normalized, counts.tolist(), strict=True)
-    return [(own - other)[0].abs().mean(dim=0) for own, other, count in pairs if count > 1]
+        normalized.append(standardize(network.pyramid, *channel_statistics(network.pyramid)))
+    pairs = zip(*normalized, strict=True)
+    return [(own - other)[0].abs().mean(dim=0) for own, other in pairs if own[:, 0].numel() > 1]
 
 
 def _cross_difference(
     student: DetectorFeatures, teacher: DetectorFeatures, network: Detector, anchors: Anchors
 ) -> list[Tensor]:
     """Compute the highest |difference| of the first image's class probabilities at each location, each [h, w]."""
-    outputs, counts = cross_outputs(student, teacher, network.head)
+    outputs = cross_outputs(student, teacher, network.head)
     difference = outputs.cls_logits[0].sigmoid() - teacher.outputs.cls_logits[0].sigmoid()
     levels = _by_level(difference.abs().amax(dim=-1), anchors)
-    return [level for level, count in zip(levels, counts.tolist(), strict=True) if count > 1]
+    return [level for level in levels if len(outputs.cls_logits) * level.numel() > 1]
 
 
 def _by_level(values: Tensor, anchors: Anchors) -> list[Tensor]:

@@ -5,9 +5,12 @@ from pydantic import Field
 from torch import Tensor
 
 from lad.distillation.crosskd import box_loss_per_anchor, imitation_per_anchor
-from lad.distillation.terms import TermInputs, TermOptions, register_term
-from lad.structures import IGNORED
+from lad.distillation.terms import TermInputs, TermOptions, count_positives, register_term
+from lad.geometry import Anchors
+from lad.structures import IGNORED, HeadOutputs, Targets
 from lad.utils.options import OPTIONS
+
+BOX_WEIGHT = 4.0
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=OPTIONS)
@@ -18,22 +21,47 @@ class BCKDOptions(TermOptions):
         box_weight: Factor on the box loss, beside `weight`.
     """
 
-    box_weight: float = Field(default=4.0, ge=0, le=1000)
+    box_weight: float = Field(default=BOX_WEIGHT, ge=0, le=1000)
 
 
 @register_term("bckd", "BCKD", options=BCKDOptions)
-def bckd_loss(inputs: TermInputs, options: BCKDOptions) -> dict[str, Tensor]:
+def bckd_term(inputs: TermInputs, options: BCKDOptions) -> dict[str, Tensor]:
+    """Compute `bckd_loss` of the outputs of student and teacher."""
+    student, teacher, context = inputs.student.outputs, inputs.teacher.outputs, inputs.context
+    return bckd_loss(student, teacher, inputs.gt_index, context.anchors, context.targets, options.box_weight)
+
+
+def bckd_loss(
+    student_outputs: HeadOutputs,
+    teacher_outputs: HeadOutputs,
+    gt_index: Tensor,
+    anchors: Anchors,
+    targets: Targets,
+    box_weight: float = BOX_WEIGHT,
+) -> dict[str, Tensor]:
     """Compute BCKD's losses over the anchors that are not ignored, divided by the number of positives.
 
     The box loss of an anchor is weighted by the largest difference of its class probabilities, without gradient.
     Differs from the published code, which leaves out levels without positives.
 
     Source: BCKD (Yang et al., ICCV 2023).
+
+    Args:
+        student_outputs: Outputs of the student, with gradients.
+        teacher_outputs: Outputs of the teacher, without gradients.
+        gt_index: [N, A], the assignment that the student learns.
+        anchors: The A anchors of the batch.
+        targets: The gts of the batch; not read, since the teacher's outputs are the targets.
+        box_weight: Factor on the box loss.
+
+    Returns:
+        Scalars "bckd_cls" and "bckd_box".
     """
-    is_used, num_positive = inputs.gt_index != IGNORED, inputs.num_positive()
-    student, teacher = inputs.student.outputs, inputs.teacher.outputs
-    cls = imitation_per_anchor(student.cls_logits, teacher.cls_logits) * is_used
-    difference = (student.cls_logits.detach().float().sigmoid() - teacher.cls_logits.float().sigmoid()).abs()
-    weight = difference.amax(dim=-1) * is_used
-    box = weight * box_loss_per_anchor(student, teacher, inputs.context.anchors)
-    return {"bckd_cls": cls.sum() / num_positive, "bckd_box": options.box_weight * box.sum() / num_positive}
+    is_used, num_positive = gt_index != IGNORED, count_positives(gt_index)
+    cls = imitation_per_anchor(student_outputs.cls_logits, teacher_outputs.cls_logits) * is_used
+    probability, target = (
+        outputs.cls_logits.detach().float().sigmoid() for outputs in (student_outputs, teacher_outputs)
+    )
+    weight = (probability - target).abs().amax(dim=-1) * is_used
+    box = weight * box_loss_per_anchor(student_outputs, teacher_outputs, anchors)
+    return {"bckd_cls": cls.sum() / num_positive, "bckd_box": box_weight * box.sum() / num_positive}

@@ -12,7 +12,7 @@ from lad.losses import world_size
 EPS = 1e-6  # of the published PKD and CrossKD
 
 
-def channel_statistics(levels: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+def channel_statistics(levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Compute mean and unbiased standard deviation of each channel and level.
 
     Differs from the published code, which takes the statistics of each process by themselves: with those of all
@@ -22,7 +22,7 @@ def channel_statistics(levels: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor
         levels: L features, each [N, C, h, w].
 
     Returns:
-        mean [L, C]; std [L, C], 0 where a level has a single value; count [L], values per channel.
+        mean [L, C]; std [L, C], 0 where a level has a single value.
     """
     sums = torch.stack([level.sum(dim=(0, 2, 3)) for level in levels])  # [L, C]
     # Filled on the device: copying numbers from the host would cause a synchronization.
@@ -35,7 +35,7 @@ def channel_statistics(levels: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor
     )
     variance = _sum_over_ranks(squares) / (count - 1).clamp(min=1)[:, None]
     is_constant = variance == 0  # its square root has no gradient
-    return mean, variance.masked_fill(is_constant, 1).sqrt().masked_fill(is_constant, 0), count
+    return mean, variance.masked_fill(is_constant, 1).sqrt().masked_fill(is_constant, 0)
 
 
 def standardize(levels: Sequence[Tensor], mean: Tensor, std: Tensor) -> list[Tensor]:

@@ -36,9 +36,10 @@ class TermInputs:
     gt_index: Tensor
     context: AssignmentContext
 
-    def num_positive(self) -> Tensor:
-        """Return the number of positives, at least 1 in all processes together, averaged over them."""
-        return mean_over_ranks((self.gt_index >= 0).sum().float()).clamp(min=1 / world_size())
+
+def count_positives(gt_index: Tensor) -> Tensor:
+    """Return the number of positives, at least 1 in all processes together, averaged over them."""
+    return mean_over_ranks((gt_index >= 0).sum().float()).clamp(min=1 / world_size())
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=OPTIONS)
