@@ -83,7 +83,7 @@ def test_a_copy_of_the_teacher_has_nothing_to_learn(batch, networks):
     assert view.cross.max() < 1e-4  # the features are rescaled to their own statistics, up to rounding
     student = compare_networks(*networks, batch, PAA())
     assert student.features.max() > 0.1 and student.cross.max() > 1e-4
-    assert pkd_per_level(*(network(batch.images, with_features=True) for network in networks)).sum() > 0
+    assert pkd_per_level(*(network(batch.images, with_features=True).pyramid for network in networks)).sum() > 0
 
 
 def test_networks_of_different_width_have_no_common_features(batch, networks):
