@@ -249,6 +249,7 @@ def summary(results: Results) -> pd.DataFrame:
 def published_table(table: Table) -> pd.DataFrame:
     """Return all published results of a table with their sources, including those that are not trained here."""
     keys = [(row.title, key) for row in table.rows for key in row.published] + [(key, key) for key in table.not_trained]
+    has_other_heads = any(PUBLISHED[key].head for _, key in keys)
     lines = []
     for title, key in keys:
         result = PUBLISHED[key]
@@ -258,15 +259,16 @@ def published_table(table: Table) -> pd.DataFrame:
             for column, value in zip(COLUMNS, metrics, strict=True)
         }
         origin = {"schedule": result.schedule or "–", "COCO": result.split, "source": result.source}
-        lines.append({"": title, **numbers, **_other_head(result), **origin})
-    return pd.DataFrame(lines).fillna("–").set_index("") if lines else pd.DataFrame()
+        others = _other_head(result) if has_other_heads else {}
+        lines.append({"": title, "AP": numbers["AP"], **others, **origin, **numbers})
+    return pd.DataFrame(lines).set_index("") if lines else pd.DataFrame()
 
 
 def _other_head(result: Published) -> dict[str, str]:
-    """Return the columns of a result with another head; none for others, so that most tables do not have them."""
-    if not result.head:
-        return {}
+    """Return the columns that a table has only if it holds results with another head."""
     alone = format_mean([] if result.alone is None else [result.alone])
+    if not result.head:
+        return {"AP alone": alone, "head": "PAA", "teacher": "as in its row"}
     return {"AP alone": alone, "head": f"{result.head}, not PAA's", "teacher": result.teacher or "–"}
 
 
