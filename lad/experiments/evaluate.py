@@ -17,7 +17,7 @@ from lad.config.evaluation import EvaluationConfig, existing_path, make_evaluati
 from lad.config.identity import without_added
 from lad.data.coco import CocoDataset, open_splits
 from lad.data.synthetic.shapes import DIFFICULTIES, data_folder
-from lad.evaluation.coco_eval import class_metrics, coco_results, run_coco_eval, summary_metrics
+from lad.evaluation.coco_eval import class_metrics, run_coco_eval, summary_metrics
 from lad.evaluation.detection_limit import FULL_IMAGES, count_full_images, describe_crowded_images, describe_full_images
 from lad.evaluation.error_analysis import (
     BOX_KINDS,
@@ -27,6 +27,7 @@ from lad.evaluation.error_analysis import (
     count_errors,
     delta_ap,
 )
+from lad.evaluation.evaluate import coco_results
 from lad.evaluation.submission import MAX_DETECTIONS_PER_IMAGE, write_submission
 from lad.experiments.run_store import WEIGHTS_FILE, Run, finished_runs, open_run
 from lad.experiments.runner import versions, write_json

@@ -8,7 +8,7 @@ from lightning.fabric import Fabric
 
 from lad.config.groups import RuntimeParameters
 from lad.data.coco import CocoDataset
-from lad.evaluation.coco_eval import evaluate
+from lad.evaluation.evaluate import evaluate
 from lad.models.student_teacher import TrainedNetwork, detectors_of
 from lad.models.transfer import has_classes
 from lad.structures import Batch

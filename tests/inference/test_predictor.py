@@ -120,7 +120,7 @@ def test_predictions_equal_those_of_an_evaluation(detector, tmp_path):
 
     from lad.data.collate import collate
     from lad.data.transforms import eval_transform
-    from lad.evaluation.coco_eval import coco_results, predict_batches
+    from lad.evaluation.evaluate import coco_results, predict_batches
 
     write_shapes(tmp_path / "shapes", "toy", {"train": 1, "val": 4})
     images, path = find_split(tmp_path / "shapes", "val")

@@ -19,7 +19,8 @@ from lad.data.collate import batches_of_one_size, padded_hw
 from lad.data.records import ImageRecords
 from lad.data.transforms import eval_transform, resized_hw
 from lad.distillation.methods import METHODS
-from lad.evaluation.coco_eval import class_metrics, predict_batches, run_coco_eval, summary_metrics
+from lad.evaluation.coco_eval import class_metrics, run_coco_eval, summary_metrics
+from lad.evaluation.evaluate import predict_batches
 from lad.experiments.run_store import (
     PARAMETERS_FILE,
     RESULTS_FILE,
