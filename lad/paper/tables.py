@@ -247,7 +247,10 @@ def summary(results: Results) -> pd.DataFrame:
 
 
 def published_table(table: Table) -> pd.DataFrame:
-    """Return all published results of a table with their sources, including those that are not trained here."""
+    """Return all published results of a table with their sources, including those that are not trained here.
+
+    A column without any number is left out.
+    """
     keys = [(row.title, key) for row in table.rows for key in row.published] + [(key, key) for key in table.not_trained]
     has_other_heads = any(PUBLISHED[key].head for _, key in keys)
     lines = []
@@ -261,7 +264,8 @@ def published_table(table: Table) -> pd.DataFrame:
         origin = {"schedule": result.schedule or "–", "COCO": result.split, "source": result.source}
         others = _other_head(result) if has_other_heads else {}
         lines.append({"": title, "AP": numbers["AP"], **others, **origin, **numbers})
-    return pd.DataFrame(lines).set_index("") if lines else pd.DataFrame()
+    frame = pd.DataFrame(lines).set_index("") if lines else pd.DataFrame()
+    return frame.loc[:, (frame != "–").any()]
 
 
 def _other_head(result: Published) -> dict[str, str]:
