@@ -26,7 +26,8 @@ from lad.experiments.leaderboard import results_table, style_table
 from lad.experiments.run_store import Run, finished_runs, open_run
 from lad.experiments.runner import run_experiment
 from lad.explorer.config import make_explorer_config
-from lad.explorer.session import open_session, render_view
+from lad.explorer.session import open_session
+from lad.explorer.view import render_view
 from lad.models.serialization import load_detector
 from lad.report.cli import write_report
 from lad.report.compare_runs import differences_table, environments_table

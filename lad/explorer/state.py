@@ -12,17 +12,9 @@ from torch import Tensor
 from lad.analysis.history import epoch_title
 from lad.analysis.positives import OWN_PAA, Positives, candidate_table, cost_map, find_positives, predicted_boxes
 from lad.explorer.config import LEVELS, ExplorerConfig, make_explorer_config
-from lad.explorer.session import (
-    ExplorerSession,
-    ExplorerView,
-    Photo,
-    UserBox,
-    assignments_for,
-    gt_names,
-    open_photo,
-    open_session,
-    render_view,
-)
+from lad.explorer.photo import Photo, UserBox, open_photo
+from lad.explorer.session import ExplorerSession, open_session
+from lad.explorer.view import ExplorerView, assignments_for, gt_names, render_view
 from lad.figures.assignment import draw_mixtures
 from lad.figures.explorer import draw_cost_maps, draw_positives
 from lad.figures.history import save_animation

@@ -3,52 +3,27 @@
 import functools
 import html
 import io
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as widgets
-import numpy as np
-import pandas as pd
-from PIL import Image
 
 from lad.data.coco import CocoDataset
 from lad.experiments.run_store import Run, finished_runs
 from lad.explorer.config import LEVELS, UNTRAINED
-from lad.explorer.session import Photo, UserBox, assignments_for, gt_names, open_photo
+from lad.explorer.markup import STYLE, table_html, thumbnail
+from lad.explorer.photo import Photo, UserBox, open_photo
 from lad.explorer.state import CURRENT_WEIGHTS, Explorer
+from lad.explorer.view import assignments_for, gt_names
 from lad.figures.style import to_svg
 from lad.report.compare_runs import run_titles
 
 THUMBNAILS = 8  # per page
-THUMBNAIL_SIDE = 60  # pixels
 RUN_WIDTH, ASSIGNMENT_WIDTH = "320px", "345px"  # dropdowns of run titles and of assignment titles
 MIN_BOX_SIDE = 0.02  # of the user's box, as a fraction of the image
 NO_EPOCH = -1  # the epoch slider's value for a network without saved epochs: a slider cannot hold None
 OWN_TEACHER = "own teacher, if any"
 PANELS = ("picture", "costs", "student mixture", "teacher mixture")
-STYLE = f"""<style>
-.lad-explorer .lad-column {{ flex: 1 1 380px; max-width: 450px; min-width: 0; margin: 0 14px 0 0; }}
-.lad-explorer .lad-column .widget-html, .lad-explorer .lad-column .widget-html-content {{
-  width: 100%; height: auto; margin: 0; }}
-.lad-explorer .lad-column .widget-html-content {{ line-height: normal; }}
-.lad-explorer .lad-table {{
-  width: 100%; margin: 0; height: auto; max-height: 22em; overflow: auto; container-type: inline-size; }}
-.lad-explorer table {{ border-collapse: collapse; font-size: 12px; line-height: 1.5; }}
-.lad-explorer th, .lad-explorer td {{
-  padding: 1px 9px; text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }}
-.lad-explorer th {{ border-bottom: 1px solid currentColor; font-weight: 600; }}
-.lad-explorer tr.lad-positive td {{ font-weight: 600; }}
-@container (max-width: 720px) {{
-  .lad-explorer table {{ font-size: 11px; line-height: 1.45; }}
-  .lad-explorer th, .lad-explorer td {{ padding: 1px 4px; }}
-  .lad-explorer th {{ white-space: normal; vertical-align: bottom; line-height: 1.2; }} }}
-.lad-explorer .lad-message {{ color: #D55E00; font-weight: 600; }}
-.lad-explorer button.lad-thumbnail {{
-  width: {THUMBNAIL_SIDE}px; height: {THUMBNAIL_SIDE}px; padding: 0; background-size: contain;
-  background-position: center; background-repeat: no-repeat; border: 2px solid transparent; }}
-.lad-explorer button.lad-chosen {{ border-color: #0072B2; }}
-</style>"""
 
 
 class Controls:
@@ -192,7 +167,7 @@ class Controls:
         for name, panel in self.panels.items():
             panel.value = to_svg(figures[name]) if name in figures else ""
             panel.layout.display = None if name in figures else "none"
-        self.table.value = _table_html(self.explorer.table())
+        self.table.value = table_html(self.explorer.table())
 
     def _connect(self) -> None:
         """Connect each control to what it changes in the explorer."""
@@ -207,8 +182,8 @@ class Controls:
         for widget in (self.box_x, self.box_y, self.box_class):
             self._on_value(widget, lambda _: {"box": self._selected_box()})
         self._on_value(self.upload, lambda files: {"photo": self._read_upload(files[0]), "gt": 0} if files else {})
-        for place, thumbnail in enumerate(self.thumbnails):
-            thumbnail.on_click(
+        for place, button in enumerate(self.thumbnails):
+            button.on_click(
                 lambda _, place=place: self._change(lambda: {"image": self.first_thumbnail + place, "gt": None})
             )
         self.previous.on_click(lambda _: self._turn_page(-THUMBNAILS))
@@ -259,7 +234,7 @@ class Controls:
             button.layout.display = None if index < len(dataset) else "none"
             if index < len(dataset):
                 button.tooltip = f"image {index}"
-                url = f"data:image/jpeg;base64,{_thumbnail(dataset.pixels(index))}"
+                url = f"data:image/jpeg;base64,{thumbnail(dataset.pixels(index))}"
                 rules.append(f".lad-explorer button.lad-thumbnail-{place} {{ background-image: url({url}); }}")
         self.thumbnail_style.value = f"<style>{' '.join(rules)}</style>"
 
@@ -316,22 +291,3 @@ def _column(*children: widgets.Widget) -> widgets.VBox:
     column = widgets.VBox(children)
     column.add_class("lad-column")
     return column
-
-
-def _thumbnail(pixels: np.ndarray) -> str:
-    """Return a small JPEG in base64."""
-    image, jpeg = Image.fromarray(pixels), io.BytesIO()
-    image.thumbnail((2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))
-    image.save(jpeg, format="jpeg")
-    return b64encode(jpeg.getvalue()).decode()
-
-
-def _table_html(table: pd.DataFrame) -> str:
-    """Return a table of candidates as HTML, the positives in bold."""
-    head = "".join(f"<th>{name}</th>" for name in table.columns)
-    rows = []
-    for row in table.itertuples(index=False):
-        cells = (f"{cell:.3f}" if isinstance(cell, float) else html.escape(str(cell)) for cell in row)
-        emphasis = ' class="lad-positive"' if row[table.columns.get_loc("positive")] else ""
-        rows.append(f"<tr{emphasis}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

@@ -17,8 +17,9 @@ from lad.data.synthetic.shapes import write_shapes
 from lad.experiments.run_store import finished_runs
 from lad.explorer.app import GAP, PIXEL_RATIO, compose_sheet, explore
 from lad.explorer.config import make_explorer_config
-from lad.explorer.session import UserBox, assignments_for, open_photo
+from lad.explorer.photo import UserBox, open_photo
 from lad.explorer.state import CURRENT_WEIGHTS, MIXTURE_NOT_USED
+from lad.explorer.view import assignments_for
 from lad.figures.style import DPI
 
 WIDGET_TYPE = "application/vnd.jupyter.widget-view+json"

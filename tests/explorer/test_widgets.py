@@ -14,10 +14,10 @@ from lad.analysis.positives import ASSIGNMENTS, NEED_TEACHER
 from lad.data.synthetic.shapes import write_shapes
 from lad.experiments.run_store import finished_runs, open_run
 from lad.experiments.runner import run_experiment
-from lad.explorer import session as session_module
+from lad.explorer import photo as photo_module
 from lad.explorer.app import explore
 from lad.explorer.config import make_explorer_config
-from lad.explorer.session import UserBox
+from lad.explorer.photo import UserBox
 from lad.explorer.widgets import NO_EPOCH, OWN_TEACHER, PANELS, THUMBNAILS, Controls
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -366,7 +366,7 @@ def test_a_box_keeps_a_minimum_size_within_the_image(controls, side):
 
 
 def test_a_detection_can_be_chosen_and_stays_chosen_while_the_box_moves(controls, monkeypatch):
-    monkeypatch.setattr(session_module, "SCORE_THRESHOLD", 0.0)
+    monkeypatch.setattr(photo_module, "SCORE_THRESHOLD", 0.0)
     upload(controls, image_file())
     assert len(controls.gt.options) == 6
     controls.gt.value = 3
