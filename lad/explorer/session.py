@@ -72,6 +72,9 @@ def open_session(config: ExplorerConfig) -> ExplorerSession:
     if "teacher" in runs and "student" in runs and runs["teacher"].results.get("ignores_classes"):
         log(f"{runs['teacher'].name}: has other classes than the data, and is left out")
         del runs["teacher"]
+    if not config.compare_with and "teacher" in runs and runs["student"].parameters.other_teachers:
+        teachers = runs["student"].parameters.teacher_title
+        log(f"{runs['student'].name}: learned from the mean cost of {teachers}; the teacher shown is the first of them")
     detectors = {name: run.load_detector() for name, run in runs.items()}
     if "student" not in runs:
         detectors["student"] = _untrained_detector(data, annotations.class_names)

@@ -5,10 +5,13 @@ import shutil
 
 import pytest
 import torch
+from tiny_runs import fabricate, tiny
 
+from lad.analysis.positives import ASSIGNMENTS
 from lad.experiments.runner import run_experiment
 from lad.explorer.config import make_explorer_config
 from lad.explorer.session import find_runs, open_session
+from lad.explorer.state import Explorer
 
 
 def same_weights(first, second) -> bool:
@@ -55,6 +58,26 @@ def test_a_run_whose_teacher_was_deleted_opens_alone(runs, tmp_path):
     parameters = json.loads((folder / "params.json").read_text())
     (folder / "params.json").write_text(json.dumps({**parameters, "out": str(tmp_path)}))
     assert list(open_session(make_explorer_config({"out": tmp_path})).detectors) == ["student"]
+
+
+SPECIAL = {
+    "a distillation term": {"method": "baseline", "distill": ["pkd"]},
+    "several teachers": {"method": "lad", "other_teachers": ["r18"]},
+    "a teacher for half the epochs": {"method": "lad", "teach_until": 0.5},
+}
+
+
+@pytest.mark.parametrize("given", SPECIAL.values(), ids=SPECIAL)
+def test_a_run_with_a_teacher_of_any_use_is_shown_with_it(given, runs, tmp_path, capsys):
+    data = runs["plain"].parameters.data
+    run = fabricate(tiny(data, tmp_path, teacher="r18", save_epochs=True, **given))
+    capsys.readouterr()
+    explorer = Explorer(make_explorer_config({"out": tmp_path, "run": run.name}))
+    notes = capsys.readouterr().out
+    assert ("r18 + r18; the teacher shown is the first" in notes) == ("other_teachers" in given)
+    assert set(explorer.figures()) == {"picture", "costs", "student mixture", "teacher mixture"}
+    assert len(explorer.positives_by_epoch()) == 3 and len(explorer.table())
+    assert set(explorer.positives_by_assignment()) == set(ASSIGNMENTS.values())
 
 
 def test_an_untrained_network_is_the_same_every_time_and_has_no_epochs(runs, config_for):

@@ -5,6 +5,7 @@ import re
 import shutil
 
 import pytest
+from tiny_runs import fabricate
 
 from lad.experiments.run_store import (
     finished_runs,
@@ -107,6 +108,22 @@ def test_a_co_trained_pair_is_two_rows_and_a_comparison(tiny, copy_run, one_run,
     assert "1 run in 2 settings" in headline(runs)
     assert draw_newest_assignments(runs) is not None
     assert "CoLAD student: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "title"),
+    [
+        ({"method": "baseline", "distill": ["pkd"]}, "r18 ← r18, plain + PKD"),
+        ({"method": "lad", "other_teachers": ["r18"]}, "r18 ← r18 + r18, LAD"),
+        ({"method": "lad", "teach_until": 0.5, "epochs": 2}, "r18 ← r18, LAD"),
+    ],
+)
+def test_a_run_with_a_teacher_of_any_use_is_compared(given, title, tiny, one_run, tmp_path, capsys):
+    run = fabricate(tiny(one_run.parameters.data, tmp_path, teacher="r18", **given))
+    runs = open_runs(tmp_path)
+    assert title in group_by_setting(runs) and run.name in differences_table(runs).index
+    assert draw_newest_assignments(runs) is not None
+    assert f"{run.parameters.method_title} student: " in capsys.readouterr().out
 
 
 def test_the_folder_is_the_reports_only_parameter(trained, tmp_path):

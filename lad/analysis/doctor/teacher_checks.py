@@ -96,8 +96,11 @@ def run_ignores_classes(run: Evidence) -> Finding | None:
 
 def assignments_agree_too_much(run: Evidence) -> Finding | None:
     """Check that the assignment from the teacher is not the student's own, nor unrelated to it."""
-    value, method = run.last("agreement"), METHODS[run.parameters.method]
-    if value is None or not method.learns_assignment or len(run.epochs) < SETTLED_AFTER:
+    # After the share `teach_until` of the epochs, the student's own assignment is learned, which agrees with itself.
+    in_epochs = [run.parameters.in_epoch(epoch) for epoch in range(len(run.epochs))]
+    taught = [line for line, own in zip(run.epochs, in_epochs, strict=True) if METHODS[own.method].learns_assignment]
+    value = taught[-1].get("agreement") if taught else None
+    if value is None or len(taught) < SETTLED_AFTER:
         return None
     if value > SAME_ASSIGNMENT:
         return Finding(

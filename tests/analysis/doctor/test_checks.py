@@ -182,3 +182,11 @@ def test_objects_that_need_far_larger_images_call_for_tiles():
 def test_a_network_that_knows_not_even_its_training_images_has_learned_nothing():
     findings = run_checks(replace(sound(), train_ap=0.0, val_ap=0.0))
     assert "not even learned" in findings["network_overfits"].why
+
+
+def test_epochs_in_which_the_student_assigns_for_itself_are_no_sign_of_agreement():
+    agreement = [0.6] * 3 + [1.0] * 4
+    run = replace(sound(teach_until=0.4, epochs=7), epochs=with_epochs(loss=LOSSES, agreement=agreement))
+    assert "assignments_agree_too_much" not in run_checks(run)
+    run = replace(run, epochs=with_epochs(loss=LOSSES, agreement=[0.99] * 7))
+    assert "99%" in run_checks(run)["assignments_agree_too_much"].seen
