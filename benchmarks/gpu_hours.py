@@ -64,7 +64,7 @@ def lines(table: Table) -> list[str]:
     for file in dict.fromkeys(row.file for row in table.rows):
         rows = [row for row in table.rows if row.file == file]
         hours = [format_hours(gpu_hours(experiments[profile][rows[0]][0])) for profile in IMAGES]
-        listed.append(f"| `{file}.yaml` | {'; '.join(row.title for row in rows)} | {' | '.join(hours)} |")
+        listed.append(f"| `{file}` | {'; '.join(row.title for row in rows)} | {' | '.join(hours)} |")
     totals = []
     for profile in IMAGES:
         runs = {name: run for of_row in experiments[profile].values() for name, run in runs_of(of_row[0]).items()}

@@ -1,4 +1,4 @@
-"""Write the notebooks of the tables, which differ only in what `table_notebooks.py` has for each.
+"""Write the notebooks of the tables and that of any table, which differ only in what `table_notebooks.py` has for each.
 
 python scripts/make_notebooks.py    # or: make notebooks
 """
@@ -7,11 +7,12 @@ from pathlib import Path
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from table_notebooks import TABLE_NOTEBOOKS, Section
+from table_notebooks import OWN_TABLE, TABLE_NOTEBOOKS, Section, TableNotebook
 
 from lad.paper.definitions import TABLES
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+OWN_NOTEBOOK = "my_table"
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -38,6 +39,26 @@ accelerator: str = None  # auto, cpu or cuda
 devices: int = None  # number of devices
 out: str = None  # folder of the runs; None is runs/ of this project
 settings: dict = None  # any other parameter of every run by name, for instance {{"width": 0.5}}"""
+
+OWN_HOW = """\
+Write the table as a YAML file ([how](../docs/own_tables.md)), give its path below and run all cells. To train several
+runs in parallel, use the command line; it resumes after an interruption, and continues with the other rows if one
+fails:
+
+    lad table mine.yaml --profile toy --seeds 5 --jobs 2
+
+The teacher of a row is a run of its own and is trained first. Finished runs are loaded, not trained again."""
+
+OWN_PARAMETERS = """\
+table: str = "table2_soft_label_vs_lad"  # path of the table's .yaml file, or the name of a table of this project
+"""
+
+OWN_SETUP = """\
+from lad.paper.tables import notebook_own_table
+from lad.report.notebook import setup_notebook
+
+experiments = setup_notebook(globals(), notebook_own_table, switches=["train"])
+print(experiments.table.question)"""
 
 SETUP = """\
 from functools import partial
@@ -102,13 +123,23 @@ print(conclusions(results))""",
 
 
 def make_notebook(name: str) -> nbformat.NotebookNode:
-    """Return the notebook of a table, without outputs; the ids of its cells do not depend on their order."""
-    notebook = TABLE_NOTEBOOKS[name]
+    """Return the notebook of a table of the project, without outputs."""
+    question = f"# {TABLES[name].question}"
+    return _make(question, HOW.format(name=name), PARAMETERS.format(), SETUP.format(name=name), TABLE_NOTEBOOKS[name])
+
+
+def make_own_notebook() -> nbformat.NotebookNode:
+    """Return the notebook of any table, whose file is a parameter."""
+    return _make("# A table of your own", OWN_HOW, OWN_PARAMETERS + PARAMETERS.format(), OWN_SETUP, OWN_TABLE)
+
+
+def _make(question: str, how: str, parameters: str, setup: str, notebook: TableNotebook) -> nbformat.NotebookNode:
+    """Return a notebook of these first cells and those that all have; the ids of cells do not depend on their order."""
     cells = [
-        new_markdown_cell(f"# {TABLES[name].question}\n\n{notebook.introduction}", id="question"),
-        new_markdown_cell(HOW.format(name=name), id="how"),
-        new_code_cell(PARAMETERS.format(), id="parameters", metadata={"tags": ["parameters"]}),
-        new_code_cell(SETUP.format(name=name), id="setup"),
+        new_markdown_cell(f"{question}\n\n{notebook.introduction}", id="question"),
+        new_markdown_cell(how, id="how"),
+        new_code_cell(parameters, id="parameters", metadata={"tags": ["parameters"]}),
+        new_code_cell(setup, id="setup"),
         new_code_cell(RUNS, id="runs"),
     ]
     for section in (TABLE, SEEDS, *notebook.extra, notebook.training, PUBLISHED, ANSWER):
@@ -119,9 +150,9 @@ def make_notebook(name: str) -> nbformat.NotebookNode:
 
 def main() -> None:
     """Write all notebooks of tables."""
-    for name in TABLE_NOTEBOOKS:
-        path = NOTEBOOKS / f"{name}.ipynb"
-        path.write_text(nbformat.writes(make_notebook(name)) + "\n", encoding="utf-8")
+    notebooks = {name: make_notebook(name) for name in TABLE_NOTEBOOKS} | {OWN_NOTEBOOK: make_own_notebook()}
+    for name, notebook in notebooks.items():
+        (NOTEBOOKS / f"{name}.ipynb").write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

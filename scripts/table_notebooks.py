@@ -235,3 +235,11 @@ figures.draw_teacher_quality(teacher_quality(results), list(results.values("R50 
         ),
     ),
 }
+
+OWN_TABLE = TableNotebook(
+    """\
+Which of several detectors is better, and is the difference more than chance? A **table** has a row for each, says which
+row each is to beat, and runs all of them with the same seeds. A difference is **paired**: that of two runs of one seed,
+averaged over the seeds.""",
+    training_curves(),
+)

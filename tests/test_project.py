@@ -62,7 +62,7 @@ def test_every_notebook_parameter_exists_and_has_a_type_and_a_comment(path):
         else Parameters
     )
     own = {"settings", *re.findall(r'switches=\[\\"(\w+)\\"\]', source)} | (
-        {"seeds"} if "lad.paper.tables" in source else set()
+        {"seeds", "table"} if "lad.paper.tables" in source else set()
     )
     first = next(cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code")
     lines = [line.rstrip("\n") for line in first["source"]]

@@ -1,29 +1,60 @@
-"""The tables, row by row: those of the paper, and further comparisons of its methods with others."""
+"""The tables, row by row: those of the paper, further comparisons of its methods with others, and those of one's own.
 
-from dataclasses import dataclass
+A table is a YAML file; docs/own_tables.md explains it. The project's are params/<table>/table.yaml.
+"""
 
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+from lad.config.yaml_file import read_values
+from lad.paper.fields import Line, Title, Titles
 from lad.paper.published import PUBLISHED, Published
+from lad.utils.messages import (
+    format_path,
+    format_validation_error,
+    format_value,
+    invalid_choice_message,
+    refuse_unknown_names,
+)
+from lad.utils.options import OPTIONS
+from lad.utils.paths import absolute_path, project_folder
+
+T = TypeVar("T")
+KEYS = ("question", "rows", "published", "not_trained")  # of a table's file
+SUFFIXES = (".yaml", ".yml")
+NAMES = (
+    "table2_soft_label_vs_lad", "table3_small_teacher", "co_learning", "sota_r101_x101", "swin_teacher",
+    "auxiliary_heads", "distillation_methods", "assigners", "teacher_quality",
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class Row:
     """A row of a table.
 
     Attributes:
         title: Name of the row.
-        file: Parameters of its runs: params/<table>/<file>.yaml.
+        file: File with the parameters of its runs, relative to that of the table; None if `parameters` has them.
         against: Title of the row that it is compared with, its baseline.
-        published: Keys of `PUBLISHED`, the result that is reproduced first.
+        published: Names of published results, the result that is reproduced first.
         is_teacher_network: Whether the row is the teacher, the second network, of a co-learning run.
         also_against: Titles of further rows that it is compared with in the conclusions.
+        parameters: Parameters of its runs, if they are not in a file.
     """
 
-    title: str
-    file: str
-    against: str | None = None
-    published: tuple[str, ...] = ()
-    is_teacher_network: bool = False
-    also_against: tuple[str, ...] = ()
+    title: Title
+    file: Line | None = None
+    against: Title | None = None
+    published: Titles = ()
+    is_teacher_network: Annotated[bool, Field(strict=True)] = False
+    also_against: Titles = ()
+    parameters: dict[str, Any] | None = field(default=None, hash=False)
 
     @property
     def compared_with(self) -> tuple[str, ...]:
@@ -31,174 +62,170 @@ class Row:
         return () if self.against is None else (self.against, *self.also_against)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class Table:
-    """A table of the paper.
+    """A table.
 
     Attributes:
-        name: Name of its notebook and of its folder in params/.
+        name: Name of its results, and of its notebook if it is a table of the project.
         question: Question that the table answers, its heading.
         rows: Rows, in order.
-        not_trained: Keys of `PUBLISHED` of results that the paper compares with and that are not trained here.
+        not_trained: Names of published results to compare with that are not trained here.
+        published: The table's own published results by name, beside `PUBLISHED`.
+        path: Its file.
     """
 
-    name: str
-    question: str
-    rows: tuple[Row, ...]
-    not_trained: tuple[str, ...] = ()
+    name: Title
+    question: Title
+    rows: Annotated[tuple[Row, ...], Field(min_length=1)]
+    not_trained: Titles = ()
+    published: dict[Title, Published] = field(default_factory=dict)
+    path: Path = Path()
+
+    def published_result(self, name: str) -> Published:
+        """Return the published result with this name."""
+        return self.published.get(name) or PUBLISHED[name]
+
+    def file_of(self, row: Row) -> Path:
+        """Return the file of a row's parameters; that of the table itself if it has them."""
+        return self.path if row.file is None else self.path.parent / row.file
 
 
-LAD_R50 = ("paper_lad_r50_from_r101_1x", "lad_r50_from_r101_1x", "lad_r50_from_r101_1x_retrained")
-ALONE = "R50 alone"
-OTHER_HEADS = (
-    "GFL-R50, CrossKD", "GFL-R50, CrossKD + PKD", "GFL-R50, BCKD", "GFL-R50, LD", "GFL-R50, FGD", "ATSS-R50, CrossKD",
-    "RetinaNet-R50, PKD",
-)  # fmt: skip
-_TERMS = (("PKD", "pkd"), ("CrossKD", "crosskd"), ("BCKD", "bckd"))
-_AUXILIARY = (("IoU + IOP", "iou_iop"), ("IoU + COP", "iou_cop"), ("IOP", "iop"), ("COP", "cop"))
+class _ProjectTables(Mapping[str, Table]):
+    """The project's tables by name; a table's file is read each time that the table is asked for."""
 
-TABLES = {
-    table.name: table
-    for table in (
-        Table(
-            "table2_soft_label_vs_lad",
-            "Soft labels, label assignment, or both: what should a student learn from its teacher?",
-            (
-                Row("teacher", "teacher", None, ("paa_r101_1x",)),
-                Row("baseline", "baseline", None, ("paa_r50_1x",)),
-                Row("soft label", "soft_label", "baseline", ("paper_soft_label_r50_from_r101_1x",)),
-                Row("LAD", "lad", "baseline", LAD_R50),
-                Row("SoLAD", "solad", "baseline", ("paper_solad_r50_from_r101_1x",)),
-            ),
-        ),
-        Table(
-            "table3_small_teacher",
-            "Can a smaller teacher make a larger student better?",
-            (
-                Row("teacher", "teacher", None, ("paa_r50_1x",)),
-                Row("baseline", "baseline", None, ("paa_r101_1x",)),
-                Row("baseline, twice as long", "baseline_2x", "baseline", ("paa_r101_2x",)),
-                Row("soft label", "soft_label", "baseline", ("paper_soft_label_r101_from_r50_1x",)),
-                Row("LAD", "lad", "baseline", ("paper_lad_r101_from_r50_1x", "lad_r101_from_r50_1x")),
-            ),
-        ),
-        Table(
-            "co_learning",
-            "Two networks that teach each other: is each better than alone, and who should decide?",
-            (
-                Row("R50 alone", "r50", None, ("paa_r50_1x",)),
-                Row("R50, CoLAD by std/mean", "colad_std_mean", "R50 alone"),
-                Row("R50, CoLAD by Fisher", "colad_fisher", "R50 alone"),
-                Row("R50, always R50 decides", "colad_student", "R50 alone"),
-                Row("R50, always R101 decides", "colad_teacher", "R50 alone"),
-                Row("R101 alone", "r101", None, ("paa_r101_1x",)),
-                Row("R101, CoLAD by std/mean", "colad_std_mean", "R101 alone", is_teacher_network=True),
-                Row("R101, CoLAD by Fisher", "colad_fisher", "R101 alone", is_teacher_network=True),
-                Row("R101, always R50 decides", "colad_student", "R101 alone", is_teacher_network=True),
-                Row("R101, always R101 decides", "colad_teacher", "R101 alone", is_teacher_network=True),
-            ),
-        ),
-        Table(
-            "sota_r101_x101",
-            "How far does co-learning carry the largest networks?",
-            (
-                Row(
-                    "PAA R101",
-                    "paa_r101",
-                    None,
-                    ("paa_r101", "paa_r101_2x_ms_of_authors_test_dev", "paa_r101_2x_ms_of_authors"),
-                ),
-                Row("CoLAD R101", "colad_r101", "PAA R101", ("colad_r101",)),
-                Row(
-                    "PAA X101",
-                    "paa_x101",
-                    None,
-                    ("paa_x101_2x_ms_of_authors_test_dev", "paa_x101_2x_ms_of_authors"),
-                ),
-                Row("CoLAD X101", "colad_x101", "PAA X101", ("colad_x101",)),
-            ),
-            ("OTA", "IQDet", "AutoAssign", "ATSS", "MAL", "SAPD", "FreeAnchor", "NoisyAnchor", "FCOS"),
-        ),
-        Table(
-            "swin_teacher",
-            "Can a transformer teach a convolutional network where to look?",
-            (
-                Row("Swin-B, the teacher", "teacher"),
-                Row("R50", "r50", None, ("paa_r50_1x",)),
-                Row("R50 taught by Swin-B", "r50_from_swin_b", "R50", ("lad_r50_from_swin_b_1x",)),
-                Row("R101", "r101", None, ("paa_r101_1x",)),
-                Row("R101 taught by Swin-B", "r101_from_swin_b", "R101", ("lad_r101_from_swin_b",)),
-            ),
-        ),
-        Table(
-            "auxiliary_heads",
-            "Beside the class, what should a head predict: overlap, objectness (IOP) or conditional objectness (COP)?",
-            (
-                Row("R18, IoU", "r18_iou", None, ("paa_r18_1x",)),
-                *(
-                    Row(f"R18, {title}", f"r18_{file}", "R18, IoU", (f"paper_{file}_r18_1x",))
-                    for title, file in _AUXILIARY
-                ),
-                Row("R50, IoU", "r50_iou", None, ("paa_r50_1x",)),
-                *(
-                    Row(f"R50, {title}", f"r50_{file}", "R50, IoU", (f"paper_{file}_r50_1x",))
-                    for title, file in _AUXILIARY
-                ),
-            ),
-        ),
-        Table(
-            "distillation_methods",
-            "What should a student learn from its teacher: outputs, features, or the assignment?",
-            (
-                Row("teacher", "teacher", None, ("paa_r101_1x",)),
-                Row("baseline", "baseline", None, ("paa_r50_1x",)),
-                Row("soft label", "soft_label", "baseline", ("paper_soft_label_r50_from_r101_1x",)),
-                Row("baseline + soft label", "baseline_soft_label", "baseline", also_against=("soft label",)),
-                Row("LAD", "lad", "baseline", LAD_R50),
-                Row("SoLAD", "solad", "baseline", ("paper_solad_r50_from_r101_1x",), also_against=("LAD",)),
-                *(Row(title, file, "baseline") for title, file in _TERMS),
-                *(
-                    Row(f"LAD + {title}", f"lad_{file}", "baseline", also_against=("LAD", title))
-                    for title, file in _TERMS
-                ),
-            ),
-            OTHER_HEADS,
-        ),
-        Table(
-            "assigners",
-            "Does a teacher still help a modern assigner?",
-            (
-                Row("PAA", "paa", None, ("paa_r50_1x",)),
-                Row("PAA, LAD", "paa_lad", "PAA", LAD_R50),
-                Row("TAL", "tal"),
-                Row("TAL, LAD", "tal_lad", "TAL"),
-                Row("SimOTA", "simota"),
-                Row("SimOTA, LAD", "simota_lad", "SimOTA"),
-                Row("ATSS", "atss"),
-                Row("fixed IoU", "fixed_iou"),
-            ),
-            ("TOOD-R50", "TOOD-R50 of OpenMMLab"),
-        ),
-        Table(
-            "teacher_quality",
-            "How good must a teacher be, and how long should a student listen?",
-            (
-                Row(ALONE, "alone", None, ("paa_r50_1x",)),
-                Row("R101, 1/8 as long", "r101_eighth", ALONE),
-                Row("R101, 1/4 as long", "r101_quarter", ALONE),
-                Row("R101, half as long", "r101_half", ALONE),
-                Row("R101", "r101", ALONE, LAD_R50),
-                Row("R101, 3/2 as long", "r101_longer", ALONE),
-                Row("R50, itself trained before", "r50", ALONE, also_against=("R101",)),
-                Row("a wider teacher", "wider", ALONE, also_against=("R101",)),
-                Row("mean of R101 and R50", "two_teachers", ALONE, also_against=("R101",)),
-                Row("R101 until 0 %", "until_0", ALONE, also_against=("R101",)),
-                Row("R101 until 50 %", "until_50", ALONE, also_against=("R101",)),
-                Row("R101 until 80 %", "until_80", ALONE, also_against=("R101",)),
-            ),
-        ),
-    )
-}
+    def __getitem__(self, name: str) -> Table:
+        if name not in NAMES:
+            raise KeyError(name)
+        return read_table(project_folder() / "params" / name / "table.yaml")
+
+    def __contains__(self, name: object) -> bool:
+        return name in NAMES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        return len(NAMES)
+
+
+TABLES = _ProjectTables()
+
+
+def find_table(name: Any) -> Table:
+    """Return a table of the project by its name, or one's own by the path of its file.
+
+    Raises:
+        ValueError: There is no such table, or its file is invalid; one line that names it.
+    """
+    if isinstance(name, str | Path) and str(name).endswith(SUFFIXES):
+        return read_table(absolute_path("table", name))
+    if isinstance(name, str) and name in TABLES:
+        return TABLES[name]
+    message = invalid_choice_message("table", name, TABLES)
+    raise ValueError(f"{message}; for a table of your own, give the path of its .yaml file")
+
+
+def read_table(path: Path) -> Table:
+    """Read a table from its file.
+
+    The parameters of its rows are read and checked later, by `lad.paper.tables.open_table`: they depend on the profile.
+
+    Raises:
+        ValueError: The file cannot be read, or something in it is wrong; one line that names file, row and field.
+    """
+    given = read_values(path)
+    try:
+        refuse_unknown_names(given, KEYS)
+        results = _mapping("parameter 'published'", given.get("published") or {})
+        own = {name: _build(Published, values, f"published '{name}'") for name, values in results.items()}
+        rows = given.get("rows")
+        if not isinstance(rows, list) or not rows:
+            raise ValueError(f"parameter 'rows' = {format_value(rows)} must be a list of rows, each with a title")
+        name = path.parent.name if path.stem == "table" else path.stem
+        built = tuple(_build(Row, values, _name_of_row(values, place)) for place, values in enumerate(rows, start=1))
+        table = _build(Table, {**given, "name": name, "rows": built, "published": own, "path": path})
+        _check_published("not_trained", table.not_trained, table)
+        _check_rows(table)
+    except ValueError as error:
+        raise ValueError(f"{format_path(path)}: {error}") from None
+    return table
+
+
+def _build(model: type[T], given: Any, owner: str = "") -> T:
+    """Build a pydantic dataclass from the given values; None means "not given"."""
+    prefix = f"{owner}: " if owner else ""
+    known = {name: value for name, value in _mapping(owner, given).items() if value is not None}
+    try:
+        refuse_unknown_names(known, model.__dataclass_fields__)  # type: ignore[attr-defined]  # a dataclass
+        return model(**known)
+    except ValidationError as error:
+        raise ValueError(f"{prefix}{format_validation_error(error)}") from None
+    except ValueError as error:
+        raise ValueError(f"{prefix}{error}") from None
+
+
+def _mapping(owner: str, given: Any) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{owner} = {format_value(given)} must map names to values; write lines of name: value")
+    return given
+
+
+def _name_of_row(values: Any, place: int) -> str:
+    title = values.get("title") if isinstance(values, Mapping) else None
+    return f"row {format_value(title)}" if isinstance(title, str) else f"row {place}"
+
+
+def _check_rows(table: Table) -> None:
+    """Check what a row says of other rows, of published results and of its file."""
+    places: dict[str, int] = {}
+    for place, row in enumerate(table.rows, start=1):
+        first = places.setdefault(row.title, place)
+        if first != place:
+            raise ValueError(f"rows {first} and {place} have the same title, {format_value(row.title)}; change one")
+    for row in table.rows:
+        try:
+            _check_comparisons(row, [title for title in places if title != row.title])
+            _check_published("published", row.published, table)
+            _check_file(row, table)
+        except ValueError as error:
+            raise ValueError(f"row {format_value(row.title)}: {error}") from None
+
+
+def _check_comparisons(row: Row, others: list[str]) -> None:
+    named = [("against", row.against)] if row.against is not None else []
+    for parameter, title in (*named, *(("also_against", title) for title in row.also_against)):
+        if title not in others:
+            raise ValueError(invalid_choice_message(parameter, title, others or ["(no other row)"]))
+    if row.also_against and row.against is None:
+        raise ValueError("parameter 'also_against' needs 'against', the row's baseline")
+    if len({row.against, *row.also_against}) <= len(row.also_against):
+        raise ValueError("parameter 'also_against' names a row twice, or the one that 'against' names")
+
+
+def _check_published(parameter: str, names: tuple[str, ...], table: Table) -> None:
+    known = {*table.published, *PUBLISHED}
+    for name in names:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+            raise ValueError(
+                f"parameter '{parameter}': there is no result {format_value(name)}; {hint}Give it below 'published' of "
+                "the table, or choose one of lad/paper/published.py"
+            )
+
+
+def _check_file(row: Row, table: Table) -> None:
+    if (row.file is None) == (row.parameters is None):
+        raise ValueError("give either 'file', the file of its parameters, or 'parameters'")
+    if row.file is None:
+        return
+    path = absolute_path("file", table.file_of(row))
+    if not path.is_file():
+        names = sorted(other.name for suffix in SUFFIXES for other in path.parent.glob(f"*{suffix}"))
+        nearest = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+        hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+        raise ValueError(f"parameter 'file' = {format_value(row.file)}: no file {format_path(path)}{hint}")
 
 
 def published_gain(table: Table, row: Row) -> float | None:
@@ -206,14 +233,14 @@ def published_gain(table: Table, row: Row) -> float | None:
     (baseline,) = (candidate for candidate in table.rows if candidate.title == row.against)
     if not row.published or not baseline.published:
         return None
-    result, reference = PUBLISHED[row.published[0]], PUBLISHED[baseline.published[0]]
+    result, reference = (table.published_result(of.published[0]) for of in (row, baseline))
     is_comparable = result.split == reference.split != "unknown" and result.head == reference.head == ""
     return result.ap - reference.ap if is_comparable else None
 
 
-def format_published(row: Row) -> str:
+def format_published(table: Table, row: Row) -> str:
     """Format the published APs of a row with split and schedule; "–" if there is none."""
-    results = [PUBLISHED[key] for key in row.published]
+    results = [table.published_result(name) for name in row.published]
     return "; ".join(f"{result.ap} ({', '.join(_origin(result))})" for result in results) or "–"
 
 

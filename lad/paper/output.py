@@ -1,5 +1,6 @@
 """A table of runs as JSON and as Markdown."""
 
+import dataclasses
 from collections import Counter
 from typing import Any
 
@@ -7,9 +8,10 @@ import pandas as pd
 
 from lad.experiments.leaderboard import describe_network
 from lad.experiments.run_store import code_labels
-from lad.paper.published import PUBLISHED
+from lad.paper.definitions import Row, Table
 from lad.paper.statistics import Difference, mean_and_std
 from lad.paper.tables import Results, difference
+from lad.utils.paths import project_folder
 
 
 def to_json(results: Results) -> dict[str, Any]:
@@ -24,14 +26,14 @@ def to_json(results: Results) -> dict[str, Any]:
         rows.append(
             {
                 "title": row.title,
-                "parameters": f"params/{results.table.name}/{row.file}.yaml",
+                "parameters": _origin(results.table, row),
                 "network": describe_network(next(iter(runs.values()))) if runs else None,
                 "AP_mean": mean,
                 "AP_standard_deviation": std,
                 "against": row.against,
                 "difference": _to_dict(difference(results, row)),
                 "also_against": {title: _to_dict(difference(results, row, title)) for title in row.also_against},
-                "published": {key: vars(PUBLISHED[key]) for key in row.published},
+                "published": {name: dataclasses.asdict(results.table.published_result(name)) for name in row.published},
                 "runs": [
                     {
                         "seed": seed,
@@ -54,6 +56,14 @@ def to_json(results: Results) -> dict[str, Any]:
     }
 
 
+def _origin(table: Table, row: Row) -> str | dict[str, Any]:
+    """Return the file of a row's parameters, relative to the project or else to the table's; or the parameters."""
+    if row.parameters is not None:
+        return row.parameters
+    path = table.file_of(row)
+    return path.relative_to(project_folder()).as_posix() if path.is_relative_to(project_folder()) else str(row.file)
+
+
 def _to_dict(change: Difference | None) -> dict[str, Any] | None:
     return None if change is None else vars(change)
 
@@ -67,4 +77,9 @@ def to_markdown(table: pd.DataFrame) -> str:
         *([str(name), *map(str, row)] for name, row in zip(table.index, table.values, strict=True)),
     ]
     title = f"{table.attrs['title']}\n\n" if table.attrs.get("title") else ""
-    return title + "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+    return title + "".join(_markdown_line(cells) for cells in lines)
+
+
+def _markdown_line(cells: list[str]) -> str:
+    escaped = [cell.replace("|", r"\|") for cell in cells]
+    return f"| {' | '.join(escaped)} |\n"

@@ -1,9 +1,14 @@
 """Published results: every number with its source.
 
-Numbers are percent, as printed; none of them comes from runs of this code.
+Numbers are percent, as printed; none of them comes from runs of this code. A table's own file can give further ones.
 """
 
-from dataclasses import dataclass
+from typing import Literal
+
+from pydantic.dataclasses import dataclass
+
+from lad.paper.fields import Line, Percent, Title
+from lad.utils.options import OPTIONS
 
 PAPER = "Nguyen et al., Improving Object Detection by Label Assignment Distillation, WACV 2022"
 ZOO_PAA = "OpenMMLab model zoo, configs/paa"
@@ -19,7 +24,7 @@ TOOD = "Feng et al., TOOD, ICCV 2021"
 ZOO_TOOD = "OpenMMLab model zoo, configs/tood"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class Published:
     """A published result on COCO.
 
@@ -38,18 +43,18 @@ class Published:
         alone: AP in percent of the same student without a teacher, in the same source.
     """
 
-    ap: float
-    source: str
-    schedule: str
-    split: str = "val"
-    ap50: float | None = None
-    ap75: float | None = None
-    ap_small: float | None = None
-    ap_medium: float | None = None
-    ap_large: float | None = None
-    head: str = ""
-    teacher: str = ""
-    alone: float | None = None
+    ap: Percent
+    source: Title
+    schedule: Line = ""
+    split: Literal["val", "test-dev", "unknown"] = "val"
+    ap50: Percent | None = None
+    ap75: Percent | None = None
+    ap_small: Percent | None = None
+    ap_medium: Percent | None = None
+    ap_large: Percent | None = None
+    head: Line = ""
+    teacher: Line = ""
+    alone: Percent | None = None
 
 
 def _test_dev(*numbers: float, schedule: str = "2x ms") -> Published:

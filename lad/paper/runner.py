@@ -1,6 +1,7 @@
-"""Run all experiments of a table of the paper: every row, every seed and the teachers they need.
+"""Run all experiments of a table of the paper, or of one's own: every row, every seed and the teachers they need.
 
     lad table table2_soft_label_vs_lad --profile toy --seeds 3 --jobs 2
+    lad table mine.yaml --profile toy --seeds 5
 
 Each run is a notebook executed by papermill in a process of its own. Finished runs are skipped, interrupted runs resume
 from their last checkpoint, and a failed run does not stop the others: run the same command again to do the rest.
@@ -158,7 +159,7 @@ def write_results(results: Results, folder: Path, command: str) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command `lad table`; return 1 if a run failed, else 0."""
     parser = argparse.ArgumentParser(prog="lad table", description=__doc__.split("\n\n")[0])
-    parser.add_argument("table", choices=TABLES, metavar="TABLE", help=", ".join(TABLES))
+    parser.add_argument("table", metavar="TABLE", help=f"{', '.join(TABLES)}, or the .yaml file of a table of your own")
     parser.add_argument("--profile", default="toy", choices=PROFILES, help="profile of all runs (default: toy)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run seeds 0 … N − 1 of every row")
     parser.add_argument(

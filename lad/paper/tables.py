@@ -1,6 +1,6 @@
 """Tables of the paper from runs: means over seeds and differences to the baseline, beside the published results.
 
-A table is `lad.paper.definitions.TABLES[name]`; the parameters of its rows are in params/<table>/<row>.yaml.
+A table is `lad.paper.definitions.TABLES[name]`, or a file of one's own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +16,8 @@ from lad.distillation.methods import METHODS
 from lad.experiments.leaderboard import COLUMNS, HEADINGS, describe_network
 from lad.experiments.run_store import Run, describe_code, find_run, latest_run
 from lad.experiments.runner import run_experiment
-from lad.paper.definitions import TABLES, Row, Table, format_published, published_gain
-from lad.paper.published import PUBLISHED, Published
+from lad.paper.definitions import TABLES, Row, Table, find_table, format_published, published_gain
+from lad.paper.published import Published
 from lad.paper.statistics import (
     Difference,
     describe_difference,
@@ -27,7 +27,6 @@ from lad.paper.statistics import (
     paired_difference,
 )
 from lad.utils.messages import format_value, given_values, invalid_choice_message
-from lad.utils.paths import project_folder
 
 MAX_SEEDS = 1000
 
@@ -133,7 +132,7 @@ def notebook_table(name: str, given: Mapping[str, Any]) -> Experiments:
     """Return the experiments of a table from the parameters of a notebook; for `lad.report.notebook.setup_notebook`.
 
     Args:
-        name: Table, a key of `TABLES`.
+        name: Table, a key of `TABLES` or the path of a YAML file.
         given: `profile` and `seeds` (their number) select the runs; every other parameter changes all of them.
 
     Raises:
@@ -141,6 +140,12 @@ def notebook_table(name: str, given: Mapping[str, Any]) -> Experiments:
     """
     changes = dict(given)
     return open_table(name, changes.pop("profile", "toy"), changes.pop("seeds", 1), changes)
+
+
+def notebook_own_table(given: Mapping[str, Any]) -> Experiments:
+    """Return the experiments of the table that the parameter `table` of a notebook names; see `notebook_table`."""
+    changes = dict(given)
+    return notebook_table(changes.pop("table", None), changes)
 
 
 def notebook_tables(given: Mapping[str, Any]) -> PaperTables:
@@ -154,7 +159,7 @@ def open_table(
     """Return the experiments of a table for seeds 0 … seeds − 1.
 
     Args:
-        name: Table, a key of `TABLES`.
+        name: Table, a key of `TABLES` or the path of a YAML file.
         profile: Profile of all runs.
         seeds: Number of seeds.
         changes: Parameters of all runs, which replace those of the rows' files.
@@ -162,8 +167,6 @@ def open_table(
     Raises:
         ValueError: If the table, the profile or a parameter is unknown or invalid; one line that names it.
     """
-    if not isinstance(name, str) or name not in TABLES:
-        raise ValueError(invalid_choice_message("table", name, TABLES))
     if not isinstance(profile, str) or profile not in PROFILES:
         raise ValueError(invalid_choice_message("profile", profile, PROFILES))
     if not isinstance(seeds, int) or isinstance(seeds, bool) or not 1 <= seeds <= MAX_SEEDS:
@@ -173,22 +176,32 @@ def open_table(
         raise ValueError(
             "parameter 'seed' cannot be set for a table, which runs seeds 0, 1, …; set their number with 'seeds'"
         )
-    table = TABLES[name]
+    table = find_table(name)
     return Experiments(table, profile, {row: _read_row(table, row, profile, seeds, changes) for row in table.rows})
 
 
 def _read_row(table: Table, row: Row, profile: str, seeds: int, changes: Mapping[str, Any]) -> list[Parameters]:
-    path = project_folder() / "params" / table.name / f"{row.file}.yaml"
-    given = read_values(path)
+    path = table.file_of(row)
     try:
+        given = read_values(path) if row.parameters is None else row.parameters
+        for name in ("profile", "seed"):
+            if name in given:
+                raise ValueError(f"parameter '{name}' is that of the whole table, given when it is run; remove it")
         given = merge_profile_values({**given, "profile": profile})
         if "epochs" in changes:
             given.pop("teacher_epochs", None)  # the teacher trains as long as all others
-        if not METHODS[given.get("method", "lad")].needs_teacher and not given.get("distill"):
+        if not _has_teacher(given):
             changes = {name: value for name, value in changes.items() if not name.startswith("teacher")}
         return [make_parameters({**given, **changes, "seed": seed}) for seed in range(seeds)]
     except ValueError as error:
         raise ValueError(f"row '{row.title}' ({path.name}): {error}") from None
+
+
+def _has_teacher(given: Mapping[str, Any]) -> bool:
+    """Return whether a row has a teacher; True if its method is unknown, which is refused later."""
+    method = given.get("method", "lad")
+    is_known = isinstance(method, str) and method in METHODS
+    return not is_known or METHODS[method].needs_teacher or bool(given.get("distill"))
 
 
 def difference(results: Results, row: Row, against: str | None = None) -> Difference | None:
@@ -239,7 +252,7 @@ def summary(results: Results) -> pd.DataFrame:
             **{HEADINGS.get(column, column): format_mean(values[column]) for column in COLUMNS[1:]},
             "seeds": str(len(runs)),
             "difference [95 %]": format_difference(difference(results, row)),
-            "published, COCO": format_published(row),
+            "published, COCO": format_published(results.table, row),
         }
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.attrs["title"] = results.code_note()
@@ -255,7 +268,7 @@ def published_table(table: Table) -> pd.DataFrame:
     has_other_heads = any(PUBLISHED[key].head for _, key in keys)
     lines = []
     for title, key in keys:
-        result = PUBLISHED[key]
+        result = table.published_result(key)
         metrics = (result.ap, result.ap50, result.ap75, result.ap_small, result.ap_medium, result.ap_large)
         numbers = {
             HEADINGS.get(column, column): format_mean([] if value is None else [value])

@@ -2,7 +2,7 @@
 
 import difflib
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
@@ -22,14 +22,19 @@ def given_values(given: Mapping[str, Any], model: type[BaseModel]) -> dict[str, 
     Raises:
         ValueError: A name is not a field of `model`; names the nearest field. Or a text field has a number or boolean.
     """
-    unknown = [name for name in given if name not in model.model_fields]
-    if unknown:
-        errors = [_unknown_name_message(name, model.model_fields) for name in unknown[:MAX_LISTED_ERRORS]]
-        raise ValueError(_join_errors(errors, len(unknown)))
+    refuse_unknown_names(given, model.model_fields)
     for name, value in given.items():
         if isinstance(value, bool | int | float) and is_text_field(model, name):
             raise ValueError(_not_text_message(name, value))
     return {name: value for name, value in given.items() if value is not None}
+
+
+def refuse_unknown_names(given: Iterable[Any], names: Collection[str]) -> None:
+    """Raise ValueError for names that are not among `names`; the message gives the nearest of them."""
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        errors = [_unknown_name_message(name, names) for name in unknown[:MAX_LISTED_ERRORS]]
+        raise ValueError(_join_errors(errors, len(unknown)))
 
 
 def is_text_field(model: type[BaseModel], name: str) -> bool:

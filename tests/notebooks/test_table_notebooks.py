@@ -91,6 +91,22 @@ def test_the_notebook_of_a_table_trains_missing_runs(notebooks):
     assert text_in(notebooks[TRAINED]).count("epoch 1/1 · loss") == len(TABLES[TRAINED].rows)
 
 
+def test_the_notebook_of_any_table_trains_and_shows_the_table_of_a_file(given, tmp_path):
+    text = """
+        question: Is a student of r18 better?
+        rows:
+          - {title: alone, parameters: {method: baseline, student: r18}}
+          - {title: taught, parameters: {method: lad, student: r18, teacher: r18}, against: alone}
+        """
+    (tmp_path / "mine.yaml").write_text(text)
+    outputs = executed("my_table", {**given, "table": str(tmp_path / "mine.yaml"), "out": str(tmp_path / "runs")})
+    summary, *_published = tables_in(outputs)
+    assert "<th>alone</th>" in summary and "<td>r18 ← r18</td>" in summary and figures_in(outputs) == 2
+    text = text_in(outputs)
+    assert "Is a student of r18 better?" in text and text.count("epoch 1/1 · loss") == 2
+    assert "vs. alone, from one seed: " in text
+
+
 def test_paper_tables_shows_complete_tables_if_all_runs_are_finished(notebooks, given):
     outputs = executed("paper_tables", given)
     assert len(tables_in(outputs)) == len(TABLES) + 1 and figures_in(outputs) == 1

@@ -11,7 +11,7 @@ from lad.config.experiment import make_parameters
 from lad.experiments.evaluate import resolve_evaluation_config
 from lad.explorer.config import make_explorer_config
 from lad.paper.definitions import TABLES
-from lad.paper.tables import notebook_table, notebook_tables
+from lad.paper.tables import notebook_own_table, notebook_table, notebook_tables
 from lad.report.compare_runs import report_folder
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -23,9 +23,10 @@ MAKERS = {
     "explore_assignments": make_explorer_config,
     "report": report_folder,
     "paper_tables": notebook_tables,
+    "my_table": lambda given: notebook_own_table({"table": "co_learning", **given}),
     **{name: partial(notebook_table, name) for name in TABLES},
 }
-CHOICES = {"profile", "split", "part", "views", "accelerator", "table_of"}  # their message lists the choices
+CHOICES = {"profile", "split", "part", "views", "accelerator", "table_of", "table"}  # their message lists the choices
 
 
 def text_parameters(notebook: Path) -> list[str]:

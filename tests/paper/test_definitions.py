@@ -9,11 +9,10 @@ import yaml
 from lad.config.experiment import Parameters, make_parameters
 from lad.config.profiles import PROFILES
 from lad.paper.definitions import TABLES, Row, Table, format_published, published_gain
-from lad.paper.published import PUBLISHED
 from lad.paper.tables import open_table
 
 PROJECT = Path(__file__).parents[2]
-FILES = [PROJECT / "params" / table.name / f"{row.file}.yaml" for table in TABLES.values() for row in table.rows]
+FILES = [table.file_of(row) for table in TABLES.values() for row in table.rows]
 
 
 @pytest.mark.parametrize("path", sorted(set(FILES)), ids=lambda path: "-".join(path.with_suffix("").parts[-2:]))
@@ -26,9 +25,7 @@ def test_every_file_of_a_row_is_valid_under_every_profile_and_has_a_title(path):
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
 def test_a_table_has_one_file_for_each_row_and_a_notebook(table):
     files = {path.name for path in (PROJECT / "params" / table.name).iterdir()}
-    assert files == {f"{row.file}.yaml" for row in table.rows}
-    assert {title for row in table.rows for title in row.compared_with} <= {row.title for row in table.rows}
-    assert len({row.title for row in table.rows}) == len(table.rows)
+    assert files == {"table.yaml", *(row.file for row in table.rows)}
     assert (PROJECT / "notebooks" / f"{table.name}.ipynb").is_file()
 
 
@@ -123,12 +120,6 @@ def test_teachers_of_different_quality_have_one_student(profile):
     assert all(rows[f"R101 until {share} %"].of_teacher() == usual for share in (0, 50, 80))
 
 
-def test_every_published_result_of_a_table_exists():
-    for table in TABLES.values():
-        keys = {*table.not_trained, *(key for row in table.rows for key in row.published)}
-        assert keys <= PUBLISHED.keys(), table.name
-
-
 def test_published_gains_need_both_results_on_one_split():
     gains = {
         row.title: published_gain(table, row)
@@ -142,13 +133,13 @@ def test_published_gains_need_both_results_on_one_split():
 
 
 def test_published_results_are_formatted_with_split_and_schedule():
-    rows = {row.title: row for row in TABLES["swin_teacher"].rows}
-    assert format_published(rows["R50"]) == "40.4 (val, 1x)"
-    assert format_published(rows["R101 taught by Swin-B"]) == "47.9 (split unknown)"
-    assert format_published(rows["Swin-B, the teacher"]) == "–"
+    table = TABLES["swin_teacher"]
+    texts = {row.title: format_published(table, row) for row in table.rows}
+    assert texts["R50"] == "40.4 (val, 1x)" and texts["Swin-B, the teacher"] == "–"
+    assert texts["R101 taught by Swin-B"] == "47.9 (split unknown)"
 
 
 def test_a_result_of_another_head_is_never_a_published_gain():
-    row = Row("CrossKD", "crosskd", "baseline", ("GFL-R50, CrossKD",))
+    row = Row("CrossKD", "crosskd.yaml", "baseline", ("GFL-R50, CrossKD",))
     table = replace(TABLES["distillation_methods"], rows=(*TABLES["distillation_methods"].rows[:2], row))
     assert published_gain(table, row) is None

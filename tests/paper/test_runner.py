@@ -204,7 +204,7 @@ def test_concurrent_runs_share_the_cores_or_the_devices(monkeypatch):
         ([TABLE_2, "-p", "lr", ".nan"], "parameter 'lr': line 1: .nan is not a plain decimal number"),
         ([TABLE_2, "--jobs", "0"], "--jobs 0 must be at least 1"),
         ([TABLE_2, "--seeds", "0"], "parameter 'seeds' = 0 must be a whole number from 1 to 1000"),
-        (["table_2"], "invalid choice: 'table_2'"),
+        (["table_2"], "parameter 'table' = 'table_2' is not one of table2_soft_label_vs_lad, "),
     ],
 )
 def test_invalid_arguments_are_reported_before_any_work(given, message, capsys):

@@ -158,14 +158,19 @@ def test_invalid_arguments_raise_one_line(given, message):
         ("epochs: 1\nepochs: 2\n", "teacher.yaml: line 2: duplicate key 'epochs'"),
         ("- epochs\n", "teacher.yaml: must be a mapping of parameter names to values"),
         ("epoch: 1\n", "(teacher.yaml): parameter 'epoch' is unknown; did you mean 'epochs'?"),
+        ("method: ladd\n", "(teacher.yaml): parameter 'method' = 'ladd'"),
+        ("method: [lad]\n", "(teacher.yaml): parameter 'method' = ['lad']"),
+        ("seed: 3\n", "row 'teacher' (teacher.yaml): parameter 'seed' is that of the whole table"),
+        ("profile: toy\n", "row 'teacher' (teacher.yaml): parameter 'profile' is that of the whole table"),
         ("epochs: 1000000000\n", "(teacher.yaml): parameter 'epochs' = 1000000000: input should be less than or equal"),
     ],
 )
 def test_an_invalid_file_of_a_row_raises_one_line_that_names_it(tmp_path, monkeypatch, text, line):
     folder = tmp_path / "params" / TABLE_2
     folder.mkdir(parents=True)
+    (folder / "table.yaml").write_text("question: Why?\nrows: [{title: teacher, file: teacher.yaml}]")
     (folder / "teacher.yaml").write_text(text)
-    monkeypatch.setattr("lad.paper.tables.project_folder", lambda: tmp_path)
+    monkeypatch.setattr("lad.paper.definitions.project_folder", lambda: tmp_path)
     with pytest.raises(ValueError) as caught:
         open_table(TABLE_2)
     assert line in str(caught.value) and "\n" not in str(caught.value)

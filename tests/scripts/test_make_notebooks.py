@@ -33,10 +33,15 @@ def test_the_committed_notebook_is_the_generated_one(script, name):
     assert committed == nbformat.writes(script.make_notebook(name)) + "\n"
 
 
+def test_the_committed_notebook_of_any_table_is_the_generated_one(script):
+    committed = (PROJECT / "notebooks" / "my_table.ipynb").read_text(encoding="utf-8")
+    assert committed == nbformat.writes(script.make_own_notebook()) + "\n"
+
+
 def test_the_generator_writes_every_notebook(script, tmp_path, monkeypatch):
     monkeypatch.setattr(script, "NOTEBOOKS", tmp_path)
     script.main()
-    assert {path.stem for path in tmp_path.iterdir()} == set(TABLES)
+    assert {path.stem for path in tmp_path.iterdir()} == {*TABLES, "my_table"}
 
 
 def test_the_ids_of_the_cells_are_their_names_and_unique(script):
