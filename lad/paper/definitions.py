@@ -138,7 +138,9 @@ def read_table(path: Path) -> Table:
     try:
         refuse_unknown_names(given, KEYS)
         results = _mapping("parameter 'published'", given.get("published") or {})
-        own = {name: _build(Published, values, f"published '{name}'") for name, values in results.items()}
+        own = {name: _build(Published, values, f"published {format_value(name)}") for name, values in results.items()}
+        for name in own.keys() & PUBLISHED.keys():
+            raise ValueError(f"published '{name}': lad/paper/published.py has a result of this name; choose another")
         rows = given.get("rows")
         if not isinstance(rows, list) or not rows:
             raise ValueError(f"parameter 'rows' = {format_value(rows)} must be a list of rows, each with a title")
