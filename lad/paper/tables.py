@@ -265,7 +265,7 @@ def published_table(table: Table) -> pd.DataFrame:
     A column without any number is left out.
     """
     keys = [(row.title, key) for row in table.rows for key in row.published] + [(key, key) for key in table.not_trained]
-    has_other_heads = any(PUBLISHED[key].head for _, key in keys)
+    has_other_heads = any(table.published_result(key).head for _, key in keys)
     lines = []
     for title, key in keys:
         result = table.published_result(key)
