@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from measure import alternate, machine, median_ratio
 
 from lad.config.experiment import Parameters, make_parameters

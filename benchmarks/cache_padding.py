@@ -12,7 +12,7 @@ import argparse
 import tempfile
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from measure import machine
 
 from lad.config.experiment import make_parameters

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from measure import alternate, machine, median_ratio
 from torch.utils.data import DataLoader
 

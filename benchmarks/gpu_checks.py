@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from gpu_stage import Left, Save, Settings
 from kernels import count_operations
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from scenes import CLASSES
 from step import parameters_of, random_batch
 from torch import Tensor

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from gpu_stage import UNFINISHED, Left, Save, Settings
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from measure import free_memory, measure_task
 from step import add_arguments, step_builders
 

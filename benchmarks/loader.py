@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from measure import machine
 from PIL import Image
 

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from measure import alternate, machine, peak_memory, slope
 from step import CLASSES, PAPER, on_given_outputs, parameters_of, random_batch
 

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 import torch
 from bs4 import BeautifulSoup, Tag
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from tiny_runs import tiny
 from torch import nn

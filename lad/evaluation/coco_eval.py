@@ -146,7 +146,9 @@ def find_evaluator(name: Evaluator) -> type[COCOeval]:
     try:
         from faster_coco_eval import COCOeval_faster
     except ImportError:
-        raise ValueError(f"evaluator '{name}' is not installed; pip install 'lad[fast]', or use pycocotools") from None
+        raise ValueError(
+            f"evaluator '{name}' is not installed; pip install 'lad-suite[fast]', or use pycocotools"
+        ) from None
     return COCOeval_faster
 
 

@@ -29,6 +29,7 @@ IGNORED = (
     "lad.models.safe_load", "lad.models.serialization", "lad.training.checkpoint", "lad.training.devices",
     "lad.training.failed_step", "lad.training.interrupt", "lad.experiments.run_store", "lad.experiments.fingerprint",
 )  # fmt: skip
+SAME_CODE = {"lightning_fabric": "lightning.fabric"}  # distributed alone, and as a part of Lightning
 LOADED_AT = time.time()  # seconds; a file edited after it is not the code that this process runs
 LOADED: dict[Path, dict[str, str]] = {}  # digests of the definitions that this process runs, by file
 
@@ -174,7 +175,9 @@ def _imported_names(tree: ast.AST) -> dict[str, str]:
         if isinstance(node, ast.Import):
             names |= {alias.asname: alias.name for alias in node.names if alias.asname}
         elif isinstance(node, ast.ImportFrom):
-            prefix = "" if str(node.module).split(".")[0] == "lad" else f"{node.module}."
+            package, _, module = str(node.module).partition(".")
+            library = ".".join(filter(None, (SAME_CODE.get(package, package), module)))
+            prefix = "" if package == "lad" else f"{library}."
             names |= {alias.asname or alias.name: f"{prefix}{alias.name}" for alias in node.names}
     return names
 

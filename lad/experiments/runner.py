@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch.distributed import is_torchelastic_launched
 
 import lad
@@ -69,7 +69,7 @@ from lad.utils.memory import peak_memory, reset_peak_memory
 from lad.utils.paths import ensure_writable
 from lad.utils.progress import log
 
-VERSIONS_OF = ("torch", "torchvision", "lightning", "pycocotools", "numpy")
+VERSIONS_OF = ("torch", "torchvision", "lightning-fabric", "pycocotools", "numpy")
 
 
 def run_experiment(parameters: Parameters) -> Run:

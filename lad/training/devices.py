@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch.distributed import is_torchelastic_launched
 
 from lad.config.groups import RuntimeParameters

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 import torch.distributed as dist
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 
 from lad.config.groups import RuntimeParameters
 from lad.data.coco import CocoDataset

@@ -2,7 +2,7 @@
 
 import multiprocessing
 
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
 from lad.config.experiment import Parameters

@@ -89,7 +89,9 @@ def test_evaluators_agree_when_scores_and_overlaps_tie(tmp_path, seed):
 
 def test_unknown_or_missing_evaluator_raises_a_clear_error(val_set, monkeypatch):
     monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
-    with pytest.raises(ValueError, match=r"'faster_coco_eval' is not installed; pip install 'lad\[fast\]', or use"):
+    with pytest.raises(
+        ValueError, match=r"'faster_coco_eval' is not installed; pip install 'lad-suite\[fast\]', or use"
+    ):
         coco_metrics(val_set.annotations.path, [], evaluator="faster_coco_eval")
     with pytest.raises(ValueError, match="'evaluator' = 'pycoco' is not one of pycocotools, faster_coco_eval; did you"):
         coco_metrics(val_set.annotations.path, [], evaluator="pycoco")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 
 from lad.data.coco import CocoDataset
 from lad.data.collate import collate

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 
 from lad.config.experiment import Parameters, make_parameters
 from lad.experiments.replay import format_replay, main, replay

@@ -116,7 +116,7 @@ def test_boxes_outside_the_range_of_every_view_are_not_detected():
 
 def test_predictions_equal_those_of_an_evaluation(detector, tmp_path):
     """Predicting the files of a data set gives the detections of its evaluation during training."""
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
     from lad.data.collate import collate
     from lad.data.transforms import eval_transform

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from faults import wait_until
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from tiny_runs import fabricate
 
 from lad.experiments.fingerprint import fingerprint

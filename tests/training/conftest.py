@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 
 from lad.models.detector import Detector, build_detector
 from lad.structures import Batch, Targets

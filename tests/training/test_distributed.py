@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from faults import SERVER, TIMEOUT
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 
 from lad.config.experiment import Parameters, make_parameters
 from lad.distillation.cost_selection import COST_SELECTIONS

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import pytest
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins.precision import MixedPrecision
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 

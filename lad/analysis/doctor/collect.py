@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 
 from lad.analysis.doctor.evidence import ClassRow, Evidence, ObjectSizes, Teacher
 from lad.assigners.candidates import MIN_IOU, match_candidates
