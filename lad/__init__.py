@@ -21,7 +21,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 # Large tensors on the CPU get huge pages: one page fault per 2 MiB instead of 4 KiB, a sixth of a step at 800×1344.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "compare",
     "evaluate_checkpoint",

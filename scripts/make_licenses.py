@@ -1,6 +1,6 @@
 """Write docs/licenses.md: the license of every package that this one needs, as stated by the installed packages.
 
-python scripts/make_licenses.py    # in an environment with all extras: that of `make setup`, and lad[video]
+python scripts/make_licenses.py    # in an environment with all extras: that of `make setup`, and lad-suite[video]
 """
 
 import re

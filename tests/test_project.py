@@ -26,7 +26,8 @@ def test_environment_yml_installs_this_package_with_its_extras():
     environment = yaml.safe_load((PROJECT / "environment.yml").read_text())
     assert environment["name"] == "lad"
     (pip,) = (entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
-    (install,) = pip
+    constraint, install = pip
+    assert constraint == "--constraint constraints.txt"
     extras = re.fullmatch(r"--editable \.\[(.+)\]", install).group(1).split(",")
     assert set(extras) == set(pyproject()["project"]["optional-dependencies"])
     (python,) = (entry for entry in environment["dependencies"] if str(entry).startswith("python"))

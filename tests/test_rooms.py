@@ -8,8 +8,9 @@ from pathlib import Path
 
 LAD = Path(__file__).parents[1] / "lad"
 PACKAGES = (  # a package imports itself and the packages below it in this list
-    "cli", "explorer", "report", "paper", "figures", "analysis", "experiments", "training", "config", "evaluation",
-    "distillation", "inference", "assigners", "losses", "models", "data", "geometry", "structures", "utils",
+    "cli", "suite", "explorer", "report", "paper", "figures", "analysis", "experiments", "training", "config",
+    "evaluation", "distillation", "inference", "assigners", "losses", "models", "data", "geometry", "structures",
+    "utils",
 )  # fmt: skip
 MODULES = {
     ".".join(("lad", *path.relative_to(LAD).with_suffix("").parts)).removesuffix(".__init__"): path

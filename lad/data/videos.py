@@ -1,4 +1,4 @@
-"""Video files, frame by frame. Needs OpenCV, the extra `lad[video]`."""
+"""Video files, frame by frame. Needs OpenCV, the extra `lad-suite[video]`."""
 
 import os
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def import_opencv(path: Path) -> Any:
         import cv2
     except ImportError:
         raise ValueError(
-            f"{format_path(path)}: videos need OpenCV; run: pip install 'lad[video]', or extract the frames to a "
+            f"{format_path(path)}: videos need OpenCV; run: pip install 'lad-suite[video]', or extract the frames to a "
             "folder (ffmpeg -i VIDEO FOLDER/%06d.png) and give the folder"
         ) from None
     return cv2

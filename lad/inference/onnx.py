@@ -1,4 +1,4 @@
-"""ONNX export: network and post-processing as one file. Needs the extra `lad[onnx]`."""
+"""ONNX export: network and post-processing as one file. Needs the extra `lad-suite[onnx]`."""
 
 import copy
 import dataclasses
@@ -61,7 +61,7 @@ def export_onnx(
         raise ValueError(f"padded_hw={tuple(padded_hw)} must be multiples of {SIZE_DIVISOR}")
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ValueError(f"ONNX export needs {' and '.join(missing)}; run: pip install 'lad[onnx]'")
+        raise ValueError(f"ONNX export needs {' and '.join(missing)}; run: pip install 'lad-suite[onnx]'")
     if not isinstance(detector.head, PAAHead):
         raise ValueError(f"head {type(detector.head).__name__} cannot be exported to ONNX; only PAAHead can")
     network = _EndToEnd(copy.deepcopy(detector).cpu(), padded_hw, vote).eval()

@@ -23,7 +23,7 @@ from lad.utils.messages import (
     refuse_unknown_names,
 )
 from lad.utils.options import OPTIONS
-from lad.utils.paths import absolute_path, project_folder
+from lad.utils.paths import absolute_path, project_files
 
 T = TypeVar("T")
 KEYS = ("question", "rows", "published", "not_trained")  # of a table's file
@@ -97,7 +97,7 @@ class _ProjectTables(Mapping[str, Table]):
     def __getitem__(self, name: str) -> Table:
         if name not in NAMES:
             raise KeyError(name)
-        return read_table(project_folder() / "params" / name / "table.yaml")
+        return read_table(project_files("params") / name / "table.yaml")
 
     def __contains__(self, name: object) -> bool:
         return name in NAMES

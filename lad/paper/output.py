@@ -11,7 +11,7 @@ from lad.experiments.run_store import code_labels
 from lad.paper.definitions import Row, Table
 from lad.paper.statistics import Difference, mean_and_std
 from lad.paper.tables import Results, difference
-from lad.utils.paths import project_folder
+from lad.utils.paths import project_files
 
 
 def to_json(results: Results) -> dict[str, Any]:
@@ -61,7 +61,8 @@ def _origin(table: Table, row: Row) -> str | dict[str, Any]:
     if row.parameters is not None:
         return row.parameters
     path = table.file_of(row)
-    return path.relative_to(project_folder()).as_posix() if path.is_relative_to(project_folder()) else str(row.file)
+    suite = project_files("params").parent
+    return path.relative_to(suite).as_posix() if path.is_relative_to(suite) else str(row.file)
 
 
 def _to_dict(change: Difference | None) -> dict[str, Any] | None:

@@ -35,7 +35,7 @@ from lad.paper.output import to_json, to_markdown
 from lad.paper.tables import Experiments, Results, conclusions, open_table, summary
 from lad.training.devices import available_cores
 from lad.utils.atomic_io import atomic_write, write_text
-from lad.utils.paths import ensure_writable, project_folder
+from lad.utils.paths import ensure_writable, project_files
 from lad.utils.progress import log
 
 NOTEBOOK = "run_lad.ipynb"
@@ -226,7 +226,7 @@ def _start(task: Task, slot: int, jobs: int) -> None:
     given: dict[str, Any] = {"compare": False, "settings": task.parameters.model_dump(exclude_none=True)}
     file = task.folder / "run_lad.yaml"
     file.write_text(json.dumps(given), encoding="utf-8")
-    notebook = project_folder() / "notebooks" / NOTEBOOK
+    notebook = project_files("notebooks") / NOTEBOOK
     quiet = ["--no-progress-bar", "--log-level", "ERROR", "--stdout-file", "-"]
     command = [sys.executable, "-m", "papermill", *quiet, str(notebook), str(task.folder / NOTEBOOK), "-f", str(file)]
     with open(task.folder / "log.txt", "wb") as log:

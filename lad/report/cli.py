@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lad.utils.atomic_io import write_text
-from lad.utils.paths import ensure_writable, project_folder
+from lad.utils.paths import ensure_writable, project_files, project_folder
 
 NOTEBOOK = "report.ipynb"
 PAGE_SUFFIXES = (".html", ".htm")
@@ -67,9 +67,9 @@ def report_runs(folder: Path, page: Path | None = None) -> Path:
         import papermill  # type: ignore[import-untyped]  # it has no types
     from lad.experiments.run_store import finished_runs  # imports torch, which a notebook's page does not need
 
-    source = project_folder() / "notebooks" / NOTEBOOK
+    source = project_files("notebooks") / NOTEBOOK
     if not source.is_file():
-        raise ValueError(f"{source}: no such notebook; run this command in a checkout of the project")
+        raise ValueError(f"{source}: no such notebook; `lad init FOLDER` lays out the notebooks again")
     if not finished_runs(folder):
         raise ValueError(
             f"{folder}: no finished run in this folder; train one with `make run`, or name the parent folder of the "
@@ -133,7 +133,9 @@ def _needs_notebooks_extra() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is not installed; install it with: pip install 'lad[notebooks]'") from None
+        raise ValueError(
+            f"{error.name} is not installed; install it with: pip install 'lad-suite[notebooks]'"
+        ) from None
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-RECORDED_PACKAGES = ("lad", "torch", "torchvision", "pycocotools", "papermill", "nbconvert")
+import lad
+
+RECORDED_PACKAGES = ("torch", "torchvision", "pycocotools", "papermill", "nbconvert")
 VERSIONS_TYPE = "application/vnd.lad.versions+json"  # MIME type of an output that no front end shows
 PARAMETERS_TAG, INJECTED_TAG = "parameters", "injected-parameters"  # papermill's tags
 
@@ -104,7 +106,9 @@ def execution_summary(notebook: Mapping[str, Any]) -> str:
 
 
 def _installed_versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: _version(name) for name in RECORDED_PACKAGES}}
+    return {"python": platform.python_version(), "lad": lad.__version__} | {
+        name: _version(name) for name in RECORDED_PACKAGES
+    }
 
 
 def _version(name: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 from lad.utils.messages import format_path, format_value
 
+SUITE_FOLDERS = ("notebooks", "params")  # in a checkout, in the package of a wheel, and in what `lad init` makes
+SUITE_MARKER = ".lad-suite"  # the file that marks a folder that `lad init` made
 PROBE_BYTES = 4096  # a block of most file systems: an empty file would fit on a full disk
 
 
@@ -66,9 +68,44 @@ def package_folder() -> Path:
 
 
 def project_folder() -> Path:
-    """Return the checkout that this package is installed from, else the current folder."""
-    checkout = package_folder().parent
-    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+    """Return the folder that holds runs, data and checkpoints.
+
+    That is the nearest folder, from the current one upward, that `lad init` made; else the checkout that this package
+    is imported from; else the current folder.
+    """
+    return _suite_folder() or _checkout() or Path.cwd()
+
+
+def project_files(name: str) -> Path:
+    """Return the user's folder of notebooks or parameter files: in `project_folder()`, else the package's own.
+
+    Args:
+        name: One of `SUITE_FOLDERS`.
+    """
+    folder = _suite_folder()
+    return folder / name if folder else shipped_files(name)
+
+
+def shipped_files(name: str) -> Path:
+    """Return the folder of notebooks or parameter files that came with this package; read only.
+
+    Args:
+        name: One of `SUITE_FOLDERS`.
+    """
+    return (_checkout() or package_folder() / "suite") / name
+
+
+def _suite_folder() -> Path | None:
+    """Return the nearest folder that `lad init` made; notebooks run in a folder below it."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / SUITE_MARKER).is_file()), None)
+
+
+def _checkout() -> Path | None:
+    """Return the checkout that this package is imported from; None for an installed wheel."""
+    folder = package_folder().parent
+    is_checkout = (folder / "pyproject.toml").is_file() and all((folder / name).is_dir() for name in SUITE_FOLDERS)
+    return folder if is_checkout else None
 
 
 def cache_folder() -> Path:

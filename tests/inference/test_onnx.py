@@ -90,5 +90,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path):
 
 def test_missing_packages_are_named_with_the_command_that_installs_them(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"ONNX export needs onnx and onnxscript; run: pip install 'lad\[onnx\]'"):
+    with pytest.raises(
+        ValueError, match=r"ONNX export needs onnx and onnxscript; run: pip install 'lad-suite\[onnx\]'"
+    ):
         export_onnx(detector_with_many_boxes("r18"), tmp_path / "x.onnx")

@@ -170,7 +170,7 @@ def test_an_invalid_file_of_a_row_raises_one_line_that_names_it(tmp_path, monkey
     folder.mkdir(parents=True)
     (folder / "table.yaml").write_text("question: Why?\nrows: [{title: teacher, file: teacher.yaml}]")
     (folder / "teacher.yaml").write_text(text)
-    monkeypatch.setattr("lad.paper.definitions.project_folder", lambda: tmp_path)
+    monkeypatch.setattr("lad.paper.definitions.project_files", lambda name: tmp_path / name)
     with pytest.raises(ValueError) as caught:
         open_table(TABLE_2)
     assert line in str(caught.value) and "\n" not in str(caught.value)

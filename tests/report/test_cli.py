@@ -80,7 +80,7 @@ def test_a_missing_nbconvert_is_one_clear_line(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "lad.report.html", raising=False)
     monkeypatch.setitem(sys.modules, "nbconvert", None)
     message = error_message(tmp_path / "any.ipynb")
-    assert "nbconvert is not installed; install it with: pip install 'lad[notebooks]'" in message
+    assert "nbconvert is not installed; install it with: pip install 'lad-suite[notebooks]'" in message
 
 
 @pytest.mark.notebook
