@@ -91,7 +91,7 @@ def test_the_wheel_holds_every_module_notebook_parameter_file_and_template_and_n
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     files = [path for path in (PROJECT / "lad").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     expected = {path.relative_to(PROJECT).as_posix() for path in files}
-    for pattern in ("notebooks/*.ipynb", "params/README.md", "params/*/*.yaml"):
+    for pattern in ("notebooks/*.ipynb", "params/*.md", "params/**/*.yaml"):
         expected |= {f"lad/suite/{path.relative_to(PROJECT).as_posix()}" for path in PROJECT.glob(pattern)}
     assert names == expected
 

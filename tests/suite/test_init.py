@@ -25,7 +25,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_it_holds_every_notebook_and_parameter_file_of_the_project(suite):
     expected = {
         str(path.relative_to(PROJECT))
-        for pattern in ("notebooks/*.ipynb", "params/README.md", "params/*/*.yaml")
+        for pattern in ("notebooks/*.ipynb", "params/*.md", "params/**/*.yaml")
         for path in PROJECT.glob(pattern)
     }
     laid_out = content(suite)
