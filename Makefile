@@ -23,7 +23,7 @@ setup: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one with make PYTHON=...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fast,notebooks,onnx,test]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cluster,fast,notebooks,onnx,test]'
 	@touch $@
 
 run: setup

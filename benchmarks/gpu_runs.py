@@ -36,13 +36,14 @@ def train(tasks: dict[str, Task], jobs: int, report: Callable[[Rows], object], l
     """
     waiting = [task for task in tasks.values() if find_run(task.parameters) is None]
     running: list[Task] = []
+    processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
         while (waiting or running) and left() > 0:
-            ended = [task for task in running if task.process.poll() is not None]
+            ended = [task for task in running if processes[task.name].poll() is not None]
             for task in ended:
                 running.remove(task)
                 if find_run(task.parameters) is None:
-                    task.error = _last_lines(task)
+                    task.error = _last_lines(task, processes[task.name])
             pending = {task.name for task in (*waiting, *running)}
             failed = {task.name for task in tasks.values() if task.error}
             for task in [task for task in waiting if failed.intersection(task.teachers)]:
@@ -53,28 +54,29 @@ def train(tasks: dict[str, Task], jobs: int, report: Callable[[Rows], object], l
             for task in started:
                 waiting.remove(task)
                 running.append(task)
-                _start(task)
+                processes[task.name] = _start(task)
                 log(f"training {task.name}")
             if not running:
                 break
             if ended or started:
-                report([_state(task) for task in tasks.values()])
+                report([_state(task, processes.get(task.name)) for task in tasks.values()])
             time.sleep(POLL_INTERVAL)
     finally:
-        for task in running:
-            task.process.send_signal(signal.SIGTERM)
-        for task in running:
+        unfinished = [processes[task.name] for task in running]
+        for process in unfinished:
+            process.send_signal(signal.SIGTERM)
+        for process in unfinished:
             try:
-                task.process.wait(GRACE / 2)
+                process.wait(GRACE / 2)
             except subprocess.TimeoutExpired:
-                task.process.kill()
-                task.process.wait()
-    rows = [_state(task) for task in tasks.values()]
+                process.kill()
+                process.wait()
+    rows = [_state(task, processes.get(task.name)) for task in tasks.values()]
     report(rows)
     return rows
 
 
-def _start(task: Task) -> None:
+def _start(task: Task) -> subprocess.Popen[bytes]:
     task.folder = folder_to_train(task.parameters)
     task.folder.mkdir(parents=True, exist_ok=True)
     file = task.folder / PARAMETERS_FILE
@@ -82,12 +84,12 @@ def _start(task: Task) -> None:
     command = [sys.executable, "-m", "lad.experiments.runner", str(file)]
     task.started = time.monotonic()
     with (task.folder / "log.txt").open("ab") as output:
-        task.process = subprocess.Popen(  # noqa: S603  a list of words, no shell
+        return subprocess.Popen(  # noqa: S603  a list of words, no shell
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
 
 
-def _state(task: Task) -> dict[str, Any]:
+def _state(task: Task, process: subprocess.Popen[bytes] | None) -> dict[str, Any]:
     """Return the state of a run: its status, finished epochs, and its AP or its error."""
     run = find_run(task.parameters)
     if run is not None:
@@ -95,13 +97,13 @@ def _state(task: Task) -> dict[str, Any]:
         return {"run": task.name, "status": FINISHED, "AP": run.metrics["AP"], "seconds": seconds}
     if task.error is not None:
         return {"run": task.name, "status": FAILED, "error": task.error}
-    if task.process is None:
+    if process is None:
         return {"run": task.name, "status": NOT_STARTED}
-    status = RUNNING if task.process.poll() is None else UNFINISHED
+    status = RUNNING if process.poll() is None else UNFINISHED
     return {"run": task.name, "status": status, "epochs_done": len(read_metrics(task.folder))}
 
 
-def _last_lines(task: Task) -> str:
+def _last_lines(task: Task, process: subprocess.Popen[bytes]) -> str:
     """Return the end of a run's output."""
     lines = (task.folder / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(lines[-3:]) or f"exit status {task.process.returncode} without output"
+    return "\n".join(lines[-3:]) or f"exit status {process.returncode} without output"

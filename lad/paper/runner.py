@@ -2,24 +2,22 @@
 
     lad table table2_soft_label_vs_lad --profile toy --seeds 3 --jobs 2
     lad table mine.yaml --profile toy --seeds 5
+    lad table table2_soft_label_vs_lad --profile coco_1x --engine slurm --job slurm_partition gpu
 
-Each run is a notebook executed by papermill in a process of its own. Finished runs are skipped, interrupted runs resume
-from their last checkpoint, and a failed run does not stop the others: run the same command again to do the rest.
+Each run is a notebook executed by papermill in a process of its own, on this machine or on those of a cluster. Finished
+runs are skipped, interrupted runs resume from their last checkpoint, and a failed run does not stop the others: run the
+same command again to do the rest.
 """
 
 import argparse
-import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from lad import figures
 from lad.config.experiment import Parameters
@@ -27,19 +25,21 @@ from lad.config.profiles import PROFILES
 from lad.config.reading import read_changes
 from lad.distillation.methods import METHODS
 from lad.experiments.leaderboard import format_table
-from lad.experiments.processes import fit_side_by_side
-from lad.experiments.run_store import find_run, folder_to_train, is_training
+from lad.experiments.run_store import find_run, is_training
 from lad.experiments.runner import versions, write_json
 from lad.paper.definitions import TABLES
+from lad.paper.engines.engine import LOG_FILE, Engine, Submitted
+from lad.paper.engines.execution import prepare
+from lad.paper.engines.options import add_engine_options, open_engine
 from lad.paper.output import to_json, to_markdown
 from lad.paper.tables import Experiments, Results, conclusions, open_table, summary
-from lad.training.devices import available_cores
+from lad.training.checkpoint import checkpoints
 from lad.utils.atomic_io import atomic_write, write_text
-from lad.utils.paths import ensure_writable, project_files
+from lad.utils.paths import ensure_writable
 from lad.utils.progress import log
 
-NOTEBOOK = "run_lad.ipynb"
 POLL_INTERVAL = 0.2  # seconds
+MAX_DEATHS = 3  # of workers that execute a run, without a new checkpoint in between
 INTERRUPTED = "interrupted; run the same command to resume"
 
 
@@ -50,20 +50,20 @@ class Task:
     Attributes:
         parameters: Parameters of the run.
         teachers: Names of the runs that must be finished first.
-        process: The papermill process, once started.
-        slot: Index among the processes that run at the same time.
-        started: Monotonic time of the start, in seconds.
+        started: Monotonic time when it was submitted, in seconds.
         error: Why the run failed.
-        folder: Folder of the run, once started.
+        folder: Folder of the run, once submitted.
+        checkpoint: Name of its newest checkpoint when its worker last died.
+        deaths: Number of workers that died since it last had another checkpoint.
     """
 
     parameters: Parameters
     teachers: tuple[str, ...] = ()
-    process: subprocess.Popen[bytes] | None = None
-    slot: int = 0
     started: float = 0.0
     error: str | None = None
     folder: Path = Path()
+    checkpoint: str | None = None
+    deaths: int = 0
 
     @property
     def name(self) -> str:
@@ -81,55 +81,60 @@ def plan_tasks(experiments: Experiments) -> dict[str, Task]:
     return tasks
 
 
-def run_tasks(tasks: dict[str, Task], jobs: int) -> list[Task]:
-    """Execute the unfinished runs, at most `jobs` at once, each on its own device if there are several.
+def run_tasks(tasks: dict[str, Task], engine: Engine) -> list[Task]:
+    """Execute the unfinished runs, at most as many at once as the engine takes.
+
+    A run whose worker died is submitted again, and resumes from its last checkpoint.
 
     Returns:
         The tasks that failed, or whose teacher failed.
+
+    Raises:
+        ConnectionError: The cluster does not answer any more.
     """
     waiting = [task for task in tasks.values() if _needs_training(task)]
     done = len(tasks) - len(waiting)
     log(f"{len(tasks)} runs, {done} already finished")
-    running: list[Task] = []
+    running: dict[str, Submitted] = {}
     failed: list[Task] = []
     try:
         while waiting or running:
-            for task in [task for task in running if task.process is not None and task.process.poll() is not None]:
-                running.remove(task)
-                if task.process.returncode != 0 or find_run(task.parameters) is None:  # type: ignore[union-attr]
-                    task.error = _last_line(task.folder / "log.txt")
+            for name, submitted in list(running.items()):
+                task, state = tasks[name], submitted.poll()
+                if state == "running":
+                    continue
+                del running[name]
+                if state == "lost" and _may_resume(task):
+                    log(f"{name}: its worker died; another one resumes it")
+                    waiting.insert(0, task)
+                    continue
+                if state != "finished" or find_run(task.parameters) is None:
+                    task.error = _last_line(task.folder / LOG_FILE)
                     failed.append(task)
                 done += 1
-                log(f"[{done}/{len(tasks)}] {task.name} · {_outcome(task)}")
+                log(f"[{done}/{len(tasks)}] {name} · {_outcome(task)}")
             failed_names = {task.name for task in failed}
             for task in [task for task in waiting if failed_names.intersection(task.teachers)]:
                 waiting.remove(task)
                 task.error = f"its teacher {' and '.join(failed_names.intersection(task.teachers))} failed"
                 failed.append(task)
             for task in list(waiting):
-                pending = {other.name for other in (*waiting, *running)}
-                if len(running) < jobs and pending.isdisjoint(task.teachers) and not is_training(task.parameters):
+                pending = {other.name for other in waiting} | running.keys()
+                if (
+                    len(running) < engine.capacity
+                    and pending.isdisjoint(task.teachers)
+                    and not is_training(task.parameters)
+                ):
                     waiting.remove(task)
                     if not _needs_training(task):  # finished by a process of an earlier, killed command
                         done += 1
                         continue
-                    _start(task, min(set(range(jobs)) - {other.slot for other in running}), jobs)
-                    running.append(task)
+                    running[task.name] = _submit(task, engine)
             time.sleep(POLL_INTERVAL)
     finally:
-        for task in running:  # interrupted: papermill shuts its kernel down
-            assert task.process is not None
-            task.process.terminate()
+        for submitted in running.values():  # interrupted
+            submitted.cancel()
     return failed
-
-
-def default_jobs(runs: Sequence[Parameters]) -> int:
-    """Return how many runs at a time have cores of their own; 1 for runs that use all cores or a GPU."""
-    most = max(runs, key=lambda run: run.threads * run.devices)
-    jobs = 1
-    while fit_side_by_side([most] * (jobs + 1)):
-        jobs += 1
-    return jobs if min(run.threads for run in runs) else 1
 
 
 def write_results(results: Results, folder: Path, command: str) -> Path:
@@ -162,9 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("table", metavar="TABLE", help=f"{', '.join(TABLES)}, or the .yaml file of a table of your own")
     parser.add_argument("--profile", default="toy", choices=PROFILES, help="profile of all runs (default: toy)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run seeds 0 … N − 1 of every row")
-    parser.add_argument(
-        "--jobs", type=int, metavar="N", help="number of runs at the same time (default: as many as have cores, or 1)"
-    )
+    add_engine_options(parser)
     parser.add_argument(
         "--results", type=Path, metavar="FOLDER", help="folder of the table's files (default: results/ beside the runs)"
     )
@@ -182,14 +185,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ensure_writable((given.results or out / "results") / given.profile, "--results" if given.results else "out")
     except ValueError as error:
         parser.error(str(error))
-    if given.jobs is not None and given.jobs < 1:
-        parser.error(f"--jobs {given.jobs} must be at least 1")
     command = "lad table " + subprocess.list2cmdline(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(INTERRUPTED))
-    try:
-        failed = run_tasks(tasks, given.jobs or default_jobs([task.parameters for task in tasks.values()]))
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    with ExitStack() as stack:
+        try:
+            engine = stack.enter_context(open_engine(given, out, [task.parameters for task in tasks.values()]))
+        except ValueError as error:
+            parser.error(str(error))
+        try:
+            failed = run_tasks(tasks, engine)
+        except ConnectionError as error:
+            sys.exit(f"{error}; run the same command to resume")
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
     results = experiments.finished()
     log(f"\n{format_table(summary(results))}\n\n{conclusions(results)}\n")
     try:
@@ -220,36 +228,21 @@ def _needs_training(task: Task) -> bool:
     return task.parameters.rerun == "always" or find_run(task.parameters) is None
 
 
-def _start(task: Task, slot: int, jobs: int) -> None:
-    task.folder = folder_to_train(task.parameters)
-    task.folder.mkdir(parents=True, exist_ok=True)
-    given: dict[str, Any] = {"compare": False, "settings": task.parameters.model_dump(exclude_none=True)}
-    file = task.folder / "run_lad.yaml"
-    file.write_text(json.dumps(given), encoding="utf-8")
-    notebook = project_files("notebooks") / NOTEBOOK
-    quiet = ["--no-progress-bar", "--log-level", "ERROR", "--stdout-file", "-"]
-    command = [sys.executable, "-m", "papermill", *quiet, str(notebook), str(task.folder / NOTEBOOK), "-f", str(file)]
-    with open(task.folder / "log.txt", "wb") as log:
-        environment = _environment(task.parameters, slot, jobs)
-        task.process = subprocess.Popen(  # noqa: S603  a list of words, no shell
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
-        )
-    task.slot, task.started = slot, time.monotonic()
+def _submit(task: Task, engine: Engine) -> Submitted:
+    job = prepare(task.parameters)
+    task.folder, task.started = job.folder, time.monotonic()
+    return engine.submit(job)
 
 
-def _environment(parameters: Parameters, slot: int, jobs: int) -> dict[str, str]:
-    """Return the environment of a process: concurrent runs get different devices, or equal shares of the CPU cores."""
-    environment = dict(os.environ)
-    if jobs == 1:
-        return environment
-    if parameters.accelerator != "cpu" and torch.cuda.is_available():
-        all_devices = ",".join(map(str, range(torch.cuda.device_count())))
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", all_devices).split(",")
-        chosen = [visible[(slot * parameters.devices + index) % len(visible)] for index in range(parameters.devices)]
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(dict.fromkeys(chosen))
-    else:
-        environment["OMP_NUM_THREADS"] = str(max(1, available_cores() // jobs))
-    return environment
+def _may_resume(task: Task) -> bool:
+    """Count the death of a task's worker; return whether to try again, as too many without progress are its own fault.
+
+    A run makes progress if its newest checkpoint is another one than at the previous death.
+    """
+    newest = next((path.name for path in checkpoints(task.folder)), None)
+    task.deaths = task.deaths + 1 if newest == task.checkpoint else 1
+    task.checkpoint = newest
+    return task.deaths < MAX_DEATHS
 
 
 def _outcome(task: Task) -> str:

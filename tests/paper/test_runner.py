@@ -1,22 +1,22 @@
 """Running a table by one command: finished runs are kept, failures stay local, and an interrupted table resumes."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
-from faults import wait_until
+from faults import cached_lad, wait_until
 from lightning_fabric import Fabric
 from tiny_runs import fabricate
 
 from lad.experiments.fingerprint import fingerprint
-from lad.experiments.run_store import folder_to_train
-from lad.paper import runner
-from lad.paper.runner import Task, main, plan_tasks
+from lad.paper.engines import options
+from lad.paper.engines.engine import Engine, Job, Submitted
+from lad.paper.runner import MAX_DEATHS, Task, main, plan_tasks, run_tasks
 from lad.paper.tables import Experiments, open_table
 from lad.training.checkpoint import Progress, save_checkpoint
 from lad.training.optimizer import build_optimizer
@@ -47,15 +47,19 @@ def rows_of(out: Path) -> list[dict]:
 def without_training(monkeypatch) -> None:
     """Runs finish at once, without a notebook, but those of r101, which fail."""
 
-    def start(task: Task, slot: int, jobs: int) -> None:
-        task.folder, is_failing = folder_to_train(task.parameters), task.parameters.student == "r101"
-        task.folder.mkdir(parents=True, exist_ok=True)
-        (task.folder / "log.txt").write_text("what went wrong" if is_failing else "")
-        if not is_failing:
-            fabricate(task.parameters)
-        task.process = subprocess.Popen(["false" if is_failing else "true"])
+    def submit(job: Job) -> Submitted:
+        is_failing = job.parameters.student == "r101"
+        if is_failing:
+            (job.folder / "log.txt").write_text("what went wrong")
+        else:
+            fabricate(job.parameters)
+        return Submitted(lambda: "failed" if is_failing else "finished", lambda: None)
 
-    monkeypatch.setattr(runner, "_start", start)
+    monkeypatch.setattr(options, "local_engine", lambda jobs: Engine(submit, jobs))
+
+
+def refuse(job: Job) -> Submitted:
+    pytest.fail(f"started {job.folder.name}")
 
 
 @pytest.mark.usefixtures("without_training")
@@ -70,7 +74,7 @@ def test_a_table_without_its_teacher_has_the_other_rows_and_says_why(shapes, tmp
 def test_finished_runs_of_a_table_are_not_run_again(shapes, tmp_path, capsys, monkeypatch):
     for (parameters,) in experiments(shapes, tmp_path).parameters.values():
         fabricate(parameters)
-    monkeypatch.setattr(runner, "_start", lambda task, *_: pytest.fail(f"started {task.name}"))
+    monkeypatch.setattr(options, "local_engine", lambda jobs: Engine(refuse, jobs))
     assert main(arguments(shapes, tmp_path)) == 0
     assert "5 runs, 5 already finished" in capsys.readouterr().out
     assert all(len(row["runs"]) == 1 for row in rows_of(tmp_path))
@@ -78,7 +82,7 @@ def test_finished_runs_of_a_table_are_not_run_again(shapes, tmp_path, capsys, mo
 
 
 def test_a_folder_of_results_that_cannot_be_written_is_refused_before_any_run(shapes, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(runner, "_start", lambda task, *_: pytest.fail(f"started {task.name}"))
+    monkeypatch.setattr(options, "local_engine", lambda jobs: Engine(refuse, jobs))
     (tmp_path / "file").touch()
     for name, command in {
         "--results": [*arguments(shapes, tmp_path / "runs"), "--results", str(tmp_path / "file")],
@@ -184,16 +188,52 @@ def test_co_learning_depends_on_another_run_only_if_it_starts_from_a_trained_tea
     assert len(students) == 2 and {teacher for task in students for teacher in task.teachers} <= set(strongest)
 
 
-def test_concurrent_runs_share_the_cores_or_the_devices(monkeypatch):
-    (parameters, *_) = next(iter(open_table(TABLE_2, changes={"accelerator": "cpu"}).parameters.values()))
-    shared = runner._environment(parameters, slot=0, jobs=2)
-    assert int(shared["OMP_NUM_THREADS"]) == max(1, os.cpu_count() // 2)
+@pytest.fixture
+def tasks(shapes, tmp_path) -> dict[str, Task]:
+    """A student and its teacher, which trained for an epoch before its worker died."""
+    return plan_tasks(Experiments(None, "toy", {None: [cached_lad(shapes, tmp_path)]}))  # type: ignore[dict-item]
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
-    (parameters, *_) = next(iter(open_table(TABLE_2, changes={"devices": 2, "batch_size": 8}).parameters.values()))
-    visible = [runner._environment(parameters, slot, jobs=2)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1)]
-    assert visible == ["4,5", "6,7"]
+
+def mortal_engine(deaths: int, progress: bool) -> Engine:
+    """Return an engine whose workers die `deaths` times in each run, after a checkpoint or before any."""
+    started: Counter[str] = Counter()
+
+    def submit(job: Job) -> Submitted:
+        started[job.folder.name] += 1
+        if started[job.folder.name] <= deaths:
+            if progress:
+                (job.folder / f"checkpoint-{started[job.folder.name]:05d}-00000000.pt").touch()
+            return Submitted(lambda: "lost", lambda: None)
+        for path in job.folder.glob("checkpoint-*"):
+            path.unlink()
+        fabricate(job.parameters)
+        return Submitted(lambda: "finished", lambda: None)
+
+    return Engine(submit)
+
+
+@pytest.mark.parametrize(("deaths", "progress"), [(MAX_DEATHS - 1, False), (2 * MAX_DEATHS, True)])
+def test_the_run_of_a_worker_that_died_is_given_to_another_one(tasks, capsys, deaths, progress):
+    assert run_tasks(tasks, mortal_engine(deaths, progress)) == []
+    output = capsys.readouterr().out
+    assert output.count("its worker died; another one resumes it") == deaths * len(tasks) and "[2/2]" in output
+
+
+def test_a_run_that_kills_its_workers_before_any_progress_fails(tasks, capsys):
+    teacher, student = run_tasks(tasks, mortal_engine(MAX_DEATHS, progress=False))
+    assert teacher.error == f"exited without output; see {teacher.folder}/log.txt"
+    assert student.error == f"its teacher {teacher.name} failed"
+
+
+def test_an_interrupt_cancels_the_jobs_that_are_not_finished(tasks):
+    cancelled = []
+
+    def submit(job: Job) -> Submitted:
+        return Submitted(lambda: signal.raise_signal(signal.SIGINT), lambda: cancelled.append(job.folder.name))
+
+    with pytest.raises(KeyboardInterrupt):
+        run_tasks(tasks, Engine(submit))
+    assert cancelled == [next(iter(tasks))]  # the student waited for its teacher
 
 
 @pytest.mark.parametrize(
@@ -203,6 +243,10 @@ def test_concurrent_runs_share_the_cores_or_the_devices(monkeypatch):
         ([TABLE_2, "-p", "short_sides", "[96"], "parameter 'short_sides': line 1: while parsing a flow sequence"),
         ([TABLE_2, "-p", "lr", ".nan"], "parameter 'lr': line 1: .nan is not a plain decimal number"),
         ([TABLE_2, "--jobs", "0"], "--jobs 0 must be at least 1"),
+        ([TABLE_2, "--engine", "dask"], "--engine dask needs --scheduler, the address that `dask scheduler` prints"),
+        ([TABLE_2, "--scheduler", "tcp://127.0.0.1:1"], "--scheduler needs --engine dask"),
+        ([TABLE_2, "--job", "slurm_partition", "gpu"], "--job needs --engine slurm"),
+        ([TABLE_2, "--engine", "slurm"], '--engine slurm: Could not detect "srun"'),
         ([TABLE_2, "--seeds", "0"], "parameter 'seeds' = 0 must be a whole number from 1 to 1000"),
         (["table_2"], "parameter 'table' = 'table_2' is not one of table2_soft_label_vs_lad, "),
     ],
