@@ -215,3 +215,14 @@ def test_a_run_of_gpu_that_cannot_finish_in_time_is_left_to_be_resumed(module, s
     (row,) = runs.train(tasks, jobs=1, report=lambda rows: json.dumps(rows), left=left)
     assert row["status"] == "unfinished" and 1 <= row["epochs_done"] < 1000
     assert list(tmp_path.rglob("checkpoint-*.pt"))
+
+
+def test_more_gpus_than_runs_need_do_not_shorten_a_table_below_its_longest_chain(module):
+    hours, gpu_hours = (module(name) for name in ("cluster_hours", "gpu_hours"))
+    runner, tables = (module(f"lad.paper.{name}") for name in ("runner", "tables"))
+    tasks = runner.plan_tasks(tables.open_table("table2_soft_label_vs_lad", "coco_1x"))
+    cost = {name: gpu_hours.gpu_hours(task.parameters) for name, task in tasks.items()}
+    chain = max(cost[name] + sum(cost[teacher] for teacher in task.teachers) for name, task in tasks.items())
+    assert hours.hours(tasks, gpus=1, devices=1) == pytest.approx(sum(cost.values()))
+    assert hours.hours(tasks, gpus=32, devices=1) == pytest.approx(chain)
+    assert hours.hours(tasks, gpus=32, devices=8) == pytest.approx(hours.hours(tasks, gpus=4, devices=1) / 8)

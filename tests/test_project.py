@@ -79,3 +79,11 @@ def test_the_gpu_hours_in_the_readme_are_those_that_the_script_prints(monkeypatc
     monkeypatch.setattr(sys, "argv", [str(script)])
     runpy.run_path(str(script), run_name="__main__")
     assert capsys.readouterr().out.strip() in (PROJECT / "params" / "README.md").read_text()
+
+
+def test_the_hours_on_a_cluster_in_its_docs_are_those_that_the_script_prints(monkeypatch, capsys):
+    script = PROJECT / "benchmarks" / "cluster_hours.py"
+    monkeypatch.syspath_prepend(script.parent)
+    monkeypatch.setattr(sys, "argv", [str(script), "table2_soft_label_vs_lad"])
+    runpy.run_path(str(script), run_name="__main__")
+    assert capsys.readouterr().out.strip() in (PROJECT / "docs" / "clusters.md").read_text()

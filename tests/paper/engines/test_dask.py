@@ -8,10 +8,13 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from faults import cached_lad, finish, newest_checkpoint, outcome, wait_until
+from distributed import LocalCluster
+from faults import cached_lad, finish, outcome, wait_until
+from tiny_runs import tiny
 
 from lad.experiments.run_store import find_run
 from lad.paper.engines.dask import dask_engine
+from lad.paper.engines.engine import LOG_FILE
 from lad.paper.engines.execution import prepare
 from lad.paper.runner import plan_tasks, run_tasks
 from lad.paper.tables import Experiments
@@ -75,16 +78,23 @@ def test_a_table_finishes_with_the_same_weights_though_a_worker_is_killed(shapes
     assert outcome(find_run(parameters)) == finish(whole)
 
 
-@pytest.mark.notebook
-def test_a_canceled_job_stops_its_notebook_on_the_worker(shapes, tmp_path, cluster):
-    address, workers = cluster
-    parameters = cached_lad(shapes, tmp_path, **SMALL, epochs=1000).of_teacher()
-    with dask_engine(address) as engine:
-        submitted = engine.submit(prepare(parameters))
-        wait_until(lambda: newest_checkpoint(parameters), lambda: submitted.poll() == "running")
+def test_a_canceled_job_stops_its_process_on_the_worker(shapes, tmp_path, monkeypatch):
+    sleep = ("-c", "import time; print('asleep', flush=True); time.sleep(600)")
+    monkeypatch.setattr(
+        "lad.paper.engines.execution.LEASHED_PAPERMILL", sleep
+    )  # the worker is a thread of this process
+    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, **options) as cluster,
+        dask_engine(cluster.scheduler_address) as engine,
+    ):
+        job = prepare(tiny(shapes, tmp_path))
+        submitted = engine.submit(job)
+        wait_until(lambda: "asleep" in (job.folder / LOG_FILE).read_text(), lambda: submitted.poll() == "running")
+        (asleep,) = psutil.Process().children()
         submitted.cancel()
-    wait_until(lambda: not any(psutil.Process(worker.pid).children() for worker in workers), lambda: True)
-    assert find_run(parameters) is None and newest_checkpoint(parameters)
+        wait_until(lambda: not asleep.is_running(), lambda: True)
+        assert submitted.poll() == "lost"
 
 
 def test_a_scheduler_that_does_not_answer_is_one_line(monkeypatch):

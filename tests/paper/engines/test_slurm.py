@@ -1,5 +1,7 @@
 """Jobs by submitit, whose local executor stands for Slurm: the run of a killed job resumes in another one."""
 
+import os
+
 import psutil
 import pytest
 from faults import finish, newest_checkpoint, outcome, wait_until
@@ -36,3 +38,17 @@ def test_a_killed_job_is_lost_and_another_one_resumes_its_run(shapes, tmp_path):
 def test_options_that_submitit_does_not_know_are_refused_before_any_run(tmp_path):
     with pytest.raises(ValueError, match=r"--engine slurm: .*slurm_partitoin"):
         slurm_engine(tmp_path / "jobs", {"slurm_partitoin": "gpu"}, cluster="local")
+
+
+def test_a_job_asks_slurm_for_the_devices_of_its_run(shapes, tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    for name, line in {"srun": "", "sbatch": f'cp "$1" {tmp_path}/submitted; echo Submitted batch job 1'}.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    parameters = tiny(shapes, tmp_path / "runs", accelerator="auto", devices=2, workers=3)
+    slurm_engine(tmp_path / "jobs", {"slurm_partition": "gpu", "timeout_min": 60}).submit(prepare(parameters))
+    asked = set((tmp_path / "submitted").read_text().splitlines())
+    assert {
+        f"#SBATCH --{option}" for option in ("gpus-per-node=2", "cpus-per-task=8", "time=60", "partition=gpu")
+    } <= asked
