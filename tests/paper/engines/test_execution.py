@@ -1,8 +1,10 @@
 """The execution of a job on a worker: it waits for the remains of another worker, and its process is on a leash."""
 
+import signal
 import subprocess
 import sys
 
+from faults import TIMEOUT
 from filelock import FileLock
 from tiny_runs import tiny
 
@@ -28,4 +30,4 @@ def test_papermill_ends_when_the_process_that_started_it_does():
         stdin=subprocess.PIPE,
     )  # fmt: skip
     leashed.stdin.close()  # as the system does for a process that was killed
-    assert leashed.wait(60) == -15
+    assert leashed.wait(TIMEOUT) == -signal.SIGTERM
