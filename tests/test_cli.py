@@ -1,52 +1,274 @@
-"""The command `lad`: one command with a subcommand for each task."""
+"""The command `lad`: every subcommand has its help, succeeds with status 0, and fails with one line and its status."""
 
-import importlib
+import csv
+import io
+import json
+import os
 import subprocess
 import sys
 
 import pytest
+from commands import error_line, run
+from tiny_runs import TINY
 
-from lad.cli import COMMANDS, main
+from lad.cli import COMMANDS, experiments, main, notebooks
+from lad.cli.options import join_changes, split_changes
+from lad.cli.parameters import EVALUATION_PARAMETERS, PROFILES, RUN_PARAMETERS
+from lad.config.evaluation import EvaluationConfig
+from lad.config.experiment import Parameters, make_parameters
+from lad.config.profiles import PROFILES as ALL_PROFILES
+from lad.experiments.run_store import WEIGHTS_FILE
+from lad.models.serialization import load_detector
+
+
+@pytest.fixture
+def words(trained_runs) -> list[str]:
+    """Return `-p NAME=VALUE` of the plain run, of which there is a finished one."""
+    plain = trained_runs["plain"].parameters
+    given = {**TINY, "data": plain.data, "out": plain.out, "seed": 1}
+    return [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
 
 
 def test_help_lists_every_subcommand(capsys):
     assert main(["--help"]) == main(["-h"]) == 0
     printed = capsys.readouterr()
     assert all(f"\n  {name} " in printed.out for name in COMMANDS) and printed.err == ""
+    assert printed.out.count("...") == printed.out.count("[ARGS]...") == 2, "a summary is cut off"
 
 
 def test_without_a_subcommand_the_help_is_an_error(capsys):
     assert main([]) == 2
     printed = capsys.readouterr()
-    assert printed.err.startswith("usage: lad COMMAND") and printed.out == ""
+    assert printed.err.startswith("Usage: lad ") and printed.out == ""
 
 
-@pytest.mark.parametrize(("word", "hint"), [("reslts", "; did you mean 'results'?"), ("x", "")])
+@pytest.mark.parametrize(("word", "hint"), [("reslts", " Did you mean 'results'?"), ("x", "")])
 def test_an_unknown_subcommand_is_one_line_with_the_nearest(word, hint, capsys):
-    assert main([word]) == 2
-    expected = f"lad: error: unknown command '{word}': choose from {', '.join(COMMANDS)}{hint}\n"
-    assert capsys.readouterr().err == expected
+    assert error_line(capsys, word, status=2) == f"lad: error: No such command '{word}'.{hint}"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_of_a_subcommand_shows_its_full_name(name, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main([name, "--help"])
-    assert not stop.value.code
-    assert capsys.readouterr().out.startswith(f"usage: lad {name} ")
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "table"])
+def test_the_help_of_a_subcommand_shows_its_full_name_and_its_options(name, capsys):
+    run(name, "--help")
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"Usage: lad {name} ") and "--help" in printed
+    assert "unknown" in error_line(capsys, name, "--unknown", status=2)
 
 
-def test_the_exit_status_is_the_subcommands(monkeypatch):
+def test_the_help_of_table_shows_its_full_name_and_its_options(capsys):
+    for word, status, stream in (("--help", 0, "out"), ("--unknown", 2, "err")):
+        with pytest.raises(SystemExit) as stop:
+            main(["table", word])
+        assert stop.value.code == status
+        assert getattr(capsys.readouterr(), stream).startswith("usage: lad table ")
+
+
+def test_help_does_not_import_torch():
+    check = "assert not {'torch', 'pandas', 'rich'} & sys.modules.keys()"
+    code = f"import sys, lad.cli; [lad.cli.main([*word, '--help']) for word in ([], ['run'], ['evaluate'])]; {check}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_help_names_parameters_and_profiles_that_exist_with_their_defaults():
+    assert RUN_PARAMETERS.keys() <= Parameters.model_fields.keys() and tuple(ALL_PROFILES) == PROFILES
+    assert EVALUATION_PARAMETERS.keys() <= EvaluationConfig.model_fields.keys()
+    defaults = make_parameters({})
+    for name, (default, _) in RUN_PARAMETERS.items():
+        value = getattr(defaults, name)
+        assert default in {str(value), "profile's", "runs/"} or (value is None and default in ("–", "all")), name
+    for name, (default, _) in EVALUATION_PARAMETERS.items():
+        value = EvaluationConfig.model_fields[name].default
+        assert default in {str(value), str(value).lower()} or value is None or name == "out"
+
+
+def test_parameters_are_completed_in_a_shell():
+    environment = {"_LAD_COMPLETE": "complete_bash", "COMP_WORDS": "lad run -p teacher_c", "COMP_CWORD": "3"}
+    command = [sys.executable, "-c", "from lad.cli import main; main()"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    assert done.stdout.split() == ["teacher_checkpoint="]
+
+
+def test_a_parameter_is_given_in_one_word_or_two():
+    given = ["run", "-p", "teacher", "r101", "-p", "epochs=4", "-p", "data", "a=b"]
+    joined = ["run", "-p", "teacher=r101", "-p", "epochs=4", "-p", "data=a=b"]
+    assert join_changes(given) == join_changes(joined) == joined
+    assert split_changes(["data=a=b", "epochs=4"]) == [("data", "a=b"), ("epochs", "4")]
+    assert join_changes(["table", "x", "-p", "lr=0.1", "-p", "lr", "0.1"]) == ["table", "x", *2 * ["-p", "lr", "0.1"]]
+
+
+def test_without_a_file_the_runs_of_the_notebook_are_compared(words, trained_runs, capsys):
+    """The runs of `lad.compare`: in a baseline's case, one, which is finished."""
+    run("run", *words)
+    *_, heading, row = capsys.readouterr().out.splitlines()
+    assert heading.split()[:3] == ["network", "method", "AP"] and row.startswith("plain student")
+    run("run", *words, "--json")
+    printed = capsys.readouterr()
+    (content,) = json.loads(printed.out)
+    assert content["folder"] == str(trained_runs["plain"].folder) and "already trained" in printed.err
+    assert content["metrics"] == trained_runs["plain"].metrics
+
+
+def test_a_file_is_one_experiment_and_a_profile_can_be_chosen(tmp_path, monkeypatch):
     received = []
-    module = importlib.import_module(COMMANDS["report"])
-    for status, expected in ((None, 0), (0, 0), (3, 3)):
-        monkeypatch.setattr(module, "main", lambda words, status=status: received.append(words) or status)
-        assert main(["report", "a", "-o", "b"]) == expected
-    assert received == 3 * [["a", "-o", "b"]]
+    monkeypatch.setattr("lad.experiments.runner.run_experiment", lambda given: received.append(given) or 1 / 0)
+    (tmp_path / "lad.yaml").write_text("method: lad\nprofiles: {mini: {epochs: 3}}\n")
+    with pytest.raises(ZeroDivisionError):
+        main(["run", str(tmp_path / "lad.yaml"), "--profile", "mini", "-p", "seed=7"])
+    (parameters,) = received
+    assert (parameters.profile, parameters.epochs, parameters.seed) == ("mini", 3, 7)
+
+
+def test_a_file_can_be_compared_and_a_run_without_one_can_be_single(words, trained_runs, monkeypatch, capsys):
+    monkeypatch.setattr("lad.experiments.runner.compare", lambda given: {"compared": trained_runs["plain"]})
+    run("run", trained_runs["plain"].folder / "params.json", "--compare", "--format", "csv")
+    assert capsys.readouterr().out.splitlines()[1].startswith("compared,r18,baseline,")
+    run("run", *words, "--no-compare", "--format", "csv")
+    assert capsys.readouterr().out.splitlines()[1].startswith("student,r18,baseline,")
+
+
+def test_a_notebook_gets_the_same_parameters(words, trained_runs, tmp_path, monkeypatch):
+    received = []
+    monkeypatch.setattr(experiments, "execute", lambda *given: received.append(given))
+    run("run", *words, "--notebook", "-o", tmp_path / "out.ipynb")
+    ((name, output, given),) = received
+    assert (name, output, given["compare"]) == ("run_lad.ipynb", tmp_path / "out.ipynb", True)
+    assert make_parameters(given["settings"]) == trained_runs["plain"].parameters
+
+
+@pytest.mark.notebook
+def test_the_notebook_is_executed_and_kept(words, tmp_path):
+    run("run", *words, "--no-compare", "--notebook", "-o", tmp_path / "out.ipynb")
+    cells = json.loads((tmp_path / "out.ipynb").read_text())["cells"]
+    assert any("image/png" in output.get("data", {}) for cell in cells for output in cell.get("outputs", []))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["-p", "epoch=3"], "parameter 'epoch' is unknown; did you mean 'epochs'?"),
+        (["-p", "epochs"], "-p epochs: has no value; give -p NAME=VALUE, such as -p epochs=4"),
+        (["--profile", "toys"], "parameter 'profile' = 'toys' is not one of toy, mini, coco_1x, coco_2x_ms; did you"),
+        (["nowhere.yaml"], "nowhere.yaml: cannot be read (No such file or directory)"),
+        (["-o", "x.ipynb"], "--output is for --notebook"),
+    ],
+)
+def test_wrong_parameters_are_wrong_usage(given, message, capsys):
+    assert error_line(capsys, "run", *given, status=2).startswith(f"lad run: error: {message}")
+
+
+def test_a_run_that_fails_is_one_line(words, tmp_path, capsys):
+    assert main(["run", *words, "-p", f"data={tmp_path / 'nowhere'}", "-p", f"out={tmp_path}"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("lad run: ") and "nowhere" in line
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_full_disk_and_an_interrupt_have_their_status(words, monkeypatch, capsys, error):
+    def fail(_parameters: Parameters) -> None:
+        raise error
+
+    monkeypatch.setattr("lad.experiments.runner.compare", fail)
+    assert main(["run", *words]) == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    expected = "lad run: No space left on device; the same command resumes the run from its last checkpoint\n"
+    assert capsys.readouterr().err == ("" if isinstance(error, KeyboardInterrupt) else expected)
+
+
+def test_results_are_printed_in_each_format(trained_runs, capsys):
+    folder = trained_runs["plain"].folder.parent
+    printed = {}
+    for form in ("text", "csv", "latex", "markdown"):
+        run("results", folder, "--format", form)
+        printed[form] = capsys.readouterr().out
+    rows = list(csv.DictReader(io.StringIO(printed["csv"])))
+    assert [row["name"] for row in rows] == [run.name for run in trained_runs.values()]
+    assert float(rows[0]["AP"]) == trained_runs["plain"].metrics["AP"]
+    assert "\\toprule" in printed["latex"] and "| --- |" in printed["markdown"]
+    run("results", folder, "--json")
+    assert len(json.loads(capsys.readouterr().out)) == len(trained_runs)
+
+
+def test_a_checkpoint_is_evaluated_as_by_the_notebook(trained_runs, tmp_path, capsys):
+    folder = trained_runs["lad"].folder
+    given = ["evaluate", folder, "-p", f"out={tmp_path}", "-p", "accelerator", "cpu"]
+    run(*given, "--json")
+    content = json.loads(capsys.readouterr().out)
+    assert content["metrics"]["AP"] == pytest.approx(trained_runs["lad"].metrics["AP"], abs=1e-6)
+    run(*given)
+    printed = capsys.readouterr().out
+    assert "AP50" in printed and "classification" in printed and printed.rstrip().endswith(content["folder"])
+    run(*given, "--format", "markdown")
+    assert capsys.readouterr().out.startswith("|  | AP |")
+
+
+def test_an_evaluation_that_is_not_possible_is_one_line(tmp_path, capsys):
+    line = error_line(capsys, "evaluate", tmp_path / "nowhere.pth", status=2)
+    assert line.startswith("lad evaluate: error: parameter 'checkpoint'")
+    (tmp_path / "text.pth").write_text("no checkpoint")
+    line = error_line(capsys, "evaluate", tmp_path / "text.pth", "--data", "toy", "-p", f"out={tmp_path}")
+    assert line.startswith("lad evaluate: ") and "text.pth" in line
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_an_exported_detector_has_the_same_weights(trained_runs, tmp_path, suffix, capsys):
+    out = tmp_path / "new" / f"detector{suffix}"
+    run("export", trained_runs["plain"].folder, out)
+    assert capsys.readouterr().out == f"written to {out}\n"
+    exported, own = load_detector(out).state_dict(), trained_runs["plain"].load_detector().state_dict()
+    assert all(exported[name].equal(value) for name, value in own.items() if "num_batches" not in name)
+    assert "already exists" in error_line(capsys, "export", trained_runs["plain"].folder, out)
+
+
+def test_onnx_gets_its_size_and_another_ending_is_wrong_usage(trained_runs, tmp_path, monkeypatch, capsys):
+    received = []
+    monkeypatch.setattr("lad.inference.onnx.export_onnx", lambda _detector, *given: received.append(given))
+    file = trained_runs["plain"].folder / WEIGHTS_FILE
+    run("export", file, tmp_path / "a.onnx", "--size", 64, 96, "--no-vote")
+    assert received == [(tmp_path / "a.onnx", (64, 96), False)]
+    line = error_line(capsys, "export", file, tmp_path / "a.pt", status=2)
+    assert line.endswith("a.pt: must end with .safetensors, .pth, .onnx")
+
+
+def test_checkpoints_and_validate_print_json(shapes, capsys):
+    run("checkpoints", "--json")
+    names = [entry["name"] for entry in json.loads(capsys.readouterr().out)]
+    run("validate", shapes, "--json")
+    assert "paa_r50_1x" in names and json.loads(capsys.readouterr().out)["splits"].keys() == {"train", "val"}
+    assert "unexpected extra argument" in error_line(capsys, "checkpoints", "x", status=2)
+
+
+def test_jupyterlab_starts_at_a_notebook(monkeypatch, capsys):
+    received = []
+    monkeypatch.setattr(notebooks.subprocess, "call", lambda command: received.append(command) or 0)
+    run("lab", "evaluate", "--no-browser")
+    (command,) = received
+    assert command[:3] == [sys.executable, "-m", "jupyterlab"] and "--no-browser" in command
+    assert "--LabApp.default_url=/lab/tree/notebooks/evaluate.ipynb" in command
+    assert "no such notebook; there are 00_label" in error_line(capsys, "lab", "nowhere")
+
+
+def test_a_suite_is_written_where_the_function_is_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(notebooks, "INIT", "lad.missing.init")
+    assert "has no files to write" in error_line(capsys, "init", tmp_path)
+    module = type(sys)("suite")
+    module.init_suite = lambda folder: [folder / "a.ipynb", folder / "b.yaml"]
+    monkeypatch.setitem(sys.modules, "suite", module)
+    monkeypatch.setattr(notebooks, "INIT", "suite")
+    run("init", tmp_path / "new")
+    assert capsys.readouterr().out.startswith(f"2 files written to {tmp_path / 'new'}; ")
+
+
+@pytest.mark.parametrize(("module", "command"), [("data.validation.report", "validate"), ("inference.cli", "predict")])
+def test_an_old_module_is_the_same_command_with_a_hint(module, command, tmp_path):
+    words = [sys.executable, "-m", f"lad.{module}", str(tmp_path / "nowhere")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    hint, line = done.stderr.splitlines()
+    assert hint == f"hint: `python -m lad.{module}` is now `lad {command}`; the next release removes it"
+    assert line.startswith(f"lad {command}: ") and done.returncode in (1, 2) and done.stdout == ""
 
 
 def test_python_m_runs_the_same_command(tmp_path):
     command = [sys.executable, "-m", "lad.cli", "results", str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True)
-    (line,) = result.stderr.splitlines()
-    assert result.returncode == 1 and str(tmp_path) in line and result.stdout == ""
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == f"lad results: no finished runs in {tmp_path}\n"

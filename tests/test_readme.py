@@ -97,7 +97,7 @@ def test_parameters_it_passes_are_known(page):
     known = {*Parameters.model_fields, *EvaluationConfig.model_fields, "compare", "seeds", "train", "table"}
     for line in commands(page):
         if line.startswith(("papermill", "lad ")):
-            assert set(re.findall(r" -p (\w+) ", f"{line} ")) <= known, line
+            assert set(re.findall(r" -p '?(\w+)[ =]", f"{line} ")) <= known, line
             for settings in re.findall(r"-y '(.+?)'", line):
                 assert set(yaml.safe_load(settings)["settings"]) <= known, line
 

@@ -1,7 +1,8 @@
 """Tables of finished runs; `lad results [FOLDER]` prints those of a folder."""
 
-import argparse
-from collections.abc import Mapping, Sequence
+import json
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,8 @@ from pandas.io.formats.style import Styler
 from lad.config.checkpoints import checkpoint_title
 from lad.distillation.methods import METHODS
 from lad.experiments.run_store import Run, describe_code, finished_runs
-from lad.utils.paths import project_folder
+from lad.utils.old_command import run_command
+from lad.utils.tables import FORMATS, TableFormat
 
 COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 BOXES_ONLY = ", boxes only"  # of an AP that ignores classes, which cannot be compared with the others
@@ -70,31 +72,47 @@ def style_table(table: pd.DataFrame, mark_best: bool = False) -> Styler:
     return styled.highlight_max(pd.IndexSlice[comparable, scores], props="font-weight: bold")
 
 
-def format_table(table: pd.DataFrame) -> str:
-    """Format a table as text: metrics with three decimals, minutes with one."""
-    formats = {
-        column: "{:.1f}".format if column == "min" else "{:.3f}".format for column in table.select_dtypes("number")
-    }
-    title = f"{table.attrs['title']}\n" if table.attrs.get("title") else ""
-    return title + table.to_string(formatters=formats, na_rep="–")
+def format_table(table: pd.DataFrame, form: TableFormat = "text") -> str:
+    """Format a table as text, CSV, LaTeX or Markdown: metrics with three decimals, minutes with one."""
+    return FORMATS[form](table)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command `lad results`."""
-    parser = argparse.ArgumentParser(prog="lad results", description="Print the AP table of finished runs.")
-    parser.add_argument(
-        "folder", nargs="?", type=Path, default=project_folder() / "runs", help="folder of runs (default: runs/)"
-    )
-    folder = parser.parse_args(arguments).folder
+def runs_of_folder(folder: Path) -> dict[str, Run]:
+    """Return the finished runs of a folder by name, oldest first; the second network of co-learning is one, too.
+
+    Raises:
+        ValueError: There is none.
+    """
     runs = {run.name: run for run in finished_runs(folder)}
     for name, run in list(runs.items()):
         if METHODS[run.parameters.method].trains_teacher:
             runs[f"{name} (teacher)"] = run.teacher_network()
-    runs = dict(sorted(runs.items(), key=lambda item: item[1].results["finished"]))
     if not runs:
-        parser.exit(1, f"no finished runs in {folder}\n")
-    print(format_table(results_table(runs)))
+        raise ValueError(f"no finished runs in {folder}")
+    return dict(sorted(runs.items(), key=lambda item: item[1].results["finished"]))
+
+
+def runs_to_json(runs: Mapping[str, Run]) -> str:
+    """Return runs as JSON: a list with title, folder, network, method, seed, the COCO metrics and seconds of each."""
+    content = [
+        {
+            "title": title,
+            "name": run.name,
+            "folder": str(run.folder),
+            "network": describe_network(run),
+            "method": run.parameters.method_name if run.parameters.epochs else "checkpoint",
+            "data": run.parameters.data,
+            "epochs": run.parameters.epochs,
+            "seed": run.parameters.seed,
+            "ignores_classes": bool(run.results.get("ignores_classes")),
+            "metrics": run.metrics,
+            "seconds": run.results["seconds"],
+            "finished": run.results["finished"],
+        }
+        for title, run in runs.items()
+    ]
+    return json.dumps(content, indent=2, ensure_ascii=False)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command("results"))

@@ -19,6 +19,10 @@ from lad.utils.progress import log
 MODULE = "lad.experiments.runner"
 
 
+class ProcessFailedError(RuntimeError):
+    """A process failed; its output, which has been printed, says why."""
+
+
 def run_commands(commands: Sequence[Sequence[str]]) -> list[int]:
     """Run commands at the same time and return their exit statuses; works in scripts and notebooks.
 
@@ -44,7 +48,7 @@ def train_side_by_side(runs: Sequence[Parameters]) -> None:
     """Train independent runs at the same time.
 
     Raises:
-        RuntimeError: A run failed; its output says why.
+        ProcessFailedError: A run failed; its output says why.
     """
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{number}.json" for number in range(len(runs))]
@@ -53,7 +57,7 @@ def train_side_by_side(runs: Sequence[Parameters]) -> None:
         statuses = run_commands([[sys.executable, "-m", MODULE, str(file)] for file in files])
     failed = [parameters.run_name for parameters, status in zip(runs, statuses, strict=True) if status]
     if failed:
-        raise RuntimeError(f"training {' and '.join(failed)} failed; see the output above")
+        raise ProcessFailedError(f"training {' and '.join(failed)} failed; see the output above")
 
 
 def fit_side_by_side(runs: Sequence[Parameters]) -> bool:

@@ -3,7 +3,6 @@
 lad replay runs/<run>/failed-step-0.pt
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from lad.structures import Batch
 from lad.training.devices import find_accelerator
 from lad.training.failed_step import read_failed_step
 from lad.training.step import accumulate_gradients, mean_terms
-from lad.utils.progress import log
+from lad.utils.old_command import run_command
 
 
 @dataclass(frozen=True)
@@ -165,18 +164,5 @@ def _abbreviate(names: list[str]) -> str:
     return f"{len(names)}, {', '.join(names[:3])}{' …' if len(names) > 3 else ''}"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command `lad replay`; return 1 for a file that cannot be replayed, else 0."""
-    parser = argparse.ArgumentParser(prog="lad replay", description=__doc__.split("\n")[0])
-    parser.add_argument("file", type=Path, help="failed-step-<rank>.pt in a run's folder")
-    given = parser.parse_args(arguments)
-    try:
-        log(format_replay(replay(given.file)))
-    except ValueError as error:
-        log(str(error))
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("replay"))

@@ -28,7 +28,7 @@ from lad.distillation.methods import METHODS
 from lad.evaluation.coco_eval import metric_names
 from lad.evaluation.detection_limit import FULL_IMAGES, describe_crowded_images, describe_full_images
 from lad.experiments.fingerprint import Fingerprint, fingerprint
-from lad.experiments.processes import MODULE, fit_side_by_side, run_commands, train_side_by_side
+from lad.experiments.processes import MODULE, ProcessFailedError, fit_side_by_side, run_commands, train_side_by_side
 from lad.experiments.run_store import (
     CODE_FILE,
     LOCK_FILE,
@@ -309,7 +309,7 @@ def _run_on_several_devices(parameters: Parameters, folder: Path) -> Run:
     (status,) = run_commands([[sys.executable, *torchrun, "-m", MODULE, str(folder / PARAMETERS_FILE)]])
     run = open_run(folder)
     if run is None:
-        raise RuntimeError(
+        raise ProcessFailedError(
             f"training on {parameters.devices} devices failed (exit status {status}); see the output above"
         )
     return run
@@ -365,14 +365,16 @@ def _best_epoch(folder: Path, name: str) -> dict[str, Any] | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command `lad run`.
+    """Run one experiment as a process that torchrun, `fabric run` or `lad.experiments.processes` starts.
+
+    `lad run` is the command for people. Lightning's launcher needs a script, and this file is one.
 
     Args:
-        arguments: The words after `lad run`; None reads them from the command line.
+        arguments: The words after the module; None reads them from the command line.
     """
     parser = argparse.ArgumentParser(
-        prog="lad run",
-        description="Run one experiment; under torchrun or fabric run, as one of its processes.",
+        prog="python -m lad.experiments.runner",
+        description="Run one experiment, as one of the processes of torchrun or fabric run. By itself: lad run FILE.",
     )
     parser.add_argument("file", type=Path, help="a run's params.json, or a YAML of parameters as in params/")
     parser.add_argument(

@@ -4,27 +4,24 @@ lad predict model.safetensors street.jpg photos 'frames/**/*.png'   # files, fol
 lad predict runs/<run> photos --classes person,dog --threshold 0.5 --out predicted
 """
 
-import argparse
 import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
-from typing import get_args
 
 import torch
 
 from lad.inference.files import THRESHOLD, PredictionReport, free_path, make_folder, predict_files
 from lad.inference.postprocess import MAX_DETECTIONS
-from lad.inference.results import CSV_FILE, JSON_FILE
 from lad.inference.sources import find_sources
 from lad.models.parts import Part
 from lad.models.serialization import load_detector
 from lad.utils.messages import one_line
+from lad.utils.old_command import run_command
 from lad.utils.paths import project_folder
 
 WEIGHTS_FILE = "model.safetensors"  # of a run's folder
-INTERRUPTED = 130  # the exit status after Ctrl-C in a shell
 
 
 def format_report(report: PredictionReport) -> str:
@@ -71,81 +68,51 @@ def default_folder(checkpoint: str) -> Path:
     return free_path(project_folder() / "runs" / "predictions" / re.sub(r"[^\w.-]+", "-", name))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command `lad predict`.
+def predict_to_folder(
+    checkpoint: str,
+    sources: Sequence[str],
+    out: Path | None = None,
+    threshold: float = THRESHOLD,
+    classes: Sequence[str] | None = None,
+    batch: int = 8,
+    pictures: bool = True,
+    max_detections: int = MAX_DETECTIONS,
+    device: str = "auto",
+    part: Part = "student",
+) -> PredictionReport:
+    """Load a checkpoint and predict files; see `predict_files`.
 
     Args:
-        arguments: The words after `lad predict`; None reads them from the command line.
+        checkpoint: A checkpoint, or the folder of a finished run.
+        sources: Files, folders and patterns.
+        out: New folder to write to; None is `default_folder`.
+        threshold: Minimal score.
+        classes: Names or numbers of classes; None for all.
+        batch: Number of images read at once.
+        pictures: Whether pictures are written.
+        max_detections: Maximal number of detections of an image.
+        device: "auto", "cpu" or "cuda".
+        part: Network of a checkpoint with several.
 
-    Returns:
-        Exit status: 0; 1 if a file could not be read; 130 after Ctrl-C.
+    Raises:
+        ValueError: An argument is wrong, a file is missing, or the device is out of memory; a new folder without
+            predictions is removed.
     """
-    given = _parser().parse_args(arguments)
+    find_sources(sources)  # before the checkpoint is loaded, which may take a while
+    device = find_device(device)
+    checkpoint = find_checkpoint(checkpoint)
+    out = out or default_folder(checkpoint)
+    is_new = not out.exists()
+    make_folder(out)
     try:
-        find_sources(given.sources)  # before the checkpoint is loaded, which may take a while
-        device = find_device(given.device)
-        checkpoint = find_checkpoint(given.checkpoint)
-        out = given.out or default_folder(checkpoint)
-        is_new = not out.exists()
-        make_folder(out)
-        try:
-            detector = load_detector(checkpoint, given.part).to(device)
-            report = predict_files(
-                detector, given.sources, out, given.threshold, given.classes, given.batch, not given.no_pictures,
-                given.max_detections,
-            )  # fmt: skip
-        finally:
-            if is_new:
-                with suppress(OSError):  # not empty, unless nothing was predicted
-                    out.rmdir()
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        detector = load_detector(checkpoint, part).to(device)
+        return predict_files(detector, sources, out, threshold, classes, batch, pictures, max_detections)
     except torch.OutOfMemoryError:
-        sys.exit(f"lad predict: out of memory on the device; use a --batch smaller than {given.batch}, or --device cpu")
-    except (ValueError, OSError) as error:
-        sys.exit(f"lad predict: {one_line(str(error))}")
-    print(format_report(report))
-    return 1 if report.problems else 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="lad predict",
-        description="Detect the objects in images; write pictures with boxes, COCO results and a table.",
-        epilog=f"Pictures, {JSON_FILE} and {CSV_FILE} hold the same detections. Exits with status 1 if a file could "
-        "not be read; the others are predicted.",
-    )
-    parser.add_argument(
-        "checkpoint",
-        metavar="CHECKPOINT",
-        help="file, published name (see lad checkpoints), web address, or folder of a finished run",
-    )
-    parser.add_argument(
-        "sources", nargs="+", metavar="SOURCE", help="image, animation or video; folder; pattern like 'photos/**/*.jpg'"
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="new folder to write to (default: runs/predictions/CHECKPOINT)"
-    )
-    parser.add_argument(
-        "--threshold", type=float, default=THRESHOLD, metavar="SCORE", help=f"minimal score (default: {THRESHOLD})"
-    )
-    parser.add_argument(
-        "--classes", type=lambda text: text.split(","), metavar="A,B", help="names or numbers of classes (default: all)"
-    )
-    parser.add_argument(
-        "--max-detections",
-        type=int,
-        default=MAX_DETECTIONS,
-        metavar="N",
-        help=f"of an image, over all classes (default: {MAX_DETECTIONS})",
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if present")
-    parser.add_argument("--batch", type=int, default=8, metavar="N", help="images read at once (default: 8)")
-    parser.add_argument(
-        "--part", choices=get_args(Part), default="student", help="network of a LAD checkpoint (default: student)"
-    )
-    parser.add_argument("--no-pictures", action="store_true", help="write only the JSON and the CSV")
-    return parser
+        raise ValueError(f"out of memory on the device; use a --batch smaller than {batch}, or --device cpu") from None
+    finally:
+        if is_new:
+            with suppress(OSError):  # not empty, unless nothing was predicted
+                out.rmdir()
 
 
 def _count(number: int, noun: str) -> str:
@@ -153,4 +120,4 @@ def _count(number: int, noun: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("predict"))

@@ -1,9 +1,10 @@
 """The command `lad checkpoints`: the published checkpoints, and which of them are on this machine."""
 
-import argparse
-from collections.abc import Sequence
+import json
+import sys
 
 from lad.models.zoo import CHECKPOINTS, PublishedCheckpoint, local_file
+from lad.utils.old_command import run_command
 
 HEADER = ("name", "title", "AP", "COCO", "schedule", "MB", "file")
 
@@ -20,19 +21,23 @@ def _facts(entry: PublishedCheckpoint) -> tuple[str, ...]:
     return entry.title, f"{entry.ap:.1f}", entry.split, entry.schedule, size, str(file or "not downloaded")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command `lad checkpoints`."""
-    parser = argparse.ArgumentParser(
-        prog="lad checkpoints",
-        description="List the published checkpoints. Use a name like the path of a file: lad.load_detector(name), or "
-        "-p checkpoint name for notebooks/evaluate.ipynb; it is downloaded on first use.",
-    )
-    parser.parse_args(arguments)
+def format_checkpoints() -> str:
+    """Return the published checkpoints as a table of text."""
     rows = [HEADER, *checkpoint_rows()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines)
+
+
+def checkpoints_to_json() -> str:
+    """Return the published checkpoints as JSON; `file` is null for one that is not on this machine."""
+    content = []
+    for name, entry in CHECKPOINTS.items():
+        file = local_file(entry.url, entry.sha256)
+        facts = {"title": entry.title, "AP": entry.ap, "split": entry.split, "schedule": entry.schedule}
+        content.append({"name": name, **facts, "url": entry.url, "file": None if file is None else str(file)})
+    return json.dumps(content, indent=2, ensure_ascii=False)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command("checkpoints"))

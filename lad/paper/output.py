@@ -4,8 +4,6 @@ import dataclasses
 from collections import Counter
 from typing import Any
 
-import pandas as pd
-
 from lad.experiments.leaderboard import describe_network
 from lad.experiments.run_store import code_labels
 from lad.paper.definitions import Row, Table
@@ -67,20 +65,3 @@ def _origin(table: Table, row: Row) -> str | dict[str, Any]:
 
 def _to_dict(change: Difference | None) -> dict[str, Any] | None:
     return None if change is None else vars(change)
-
-
-def to_markdown(table: pd.DataFrame) -> str:
-    """Return a table of text in Markdown, under its title if it has one."""
-    heading = ["", *map(str, table.columns)]
-    lines = [
-        heading,
-        ["---"] * len(heading),
-        *([str(name), *map(str, row)] for name, row in zip(table.index, table.values, strict=True)),
-    ]
-    title = f"{table.attrs['title']}\n\n" if table.attrs.get("title") else ""
-    return title + "".join(_markdown_line(cells) for cells in lines)
-
-
-def _markdown_line(cells: list[str]) -> str:
-    escaped = [cell.replace("|", r"\|") for cell in cells]
-    return f"| {' | '.join(escaped)} |\n"

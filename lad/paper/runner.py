@@ -31,12 +31,14 @@ from lad.paper.definitions import TABLES
 from lad.paper.engines.engine import LOG_FILE, Engine, Submitted
 from lad.paper.engines.execution import prepare
 from lad.paper.engines.options import add_engine_options, open_engine
-from lad.paper.output import to_json, to_markdown
+from lad.paper.output import to_json
 from lad.paper.tables import Experiments, Results, conclusions, open_table, summary
 from lad.training.checkpoint import checkpoints
 from lad.utils.atomic_io import atomic_write, write_text
+from lad.utils.old_command import run_command
 from lad.utils.paths import ensure_writable
 from lad.utils.progress import log
+from lad.utils.tables import to_csv, to_latex, to_markdown
 
 POLL_INTERVAL = 0.2  # seconds
 MAX_DEATHS = 3  # of workers that execute a run, without a new checkpoint in between
@@ -138,7 +140,7 @@ def run_tasks(tasks: dict[str, Task], engine: Engine) -> list[Task]:
 
 
 def write_results(results: Results, folder: Path, command: str) -> Path:
-    """Write the table to <folder>/<profile>/<table>.json, .md and .png; return the path of the JSON file.
+    """Write the table to <folder>/<profile>/<table>.json, .md, .csv, .tex and .png; return the path of the JSON file.
 
     The JSON comes first and holds everything: it stays if the other files cannot be written.
 
@@ -153,9 +155,11 @@ def write_results(results: Results, folder: Path, command: str) -> Path:
     path = folder / results.profile / f"{results.table.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"command": command, "versions": versions(), **to_json(results)})
-    text = f"# {results.table.question}\n\n    {command}\n\n{to_markdown(summary(results))}\n"
+    text = f"# {results.table.question}\n\n    {command}\n\n{to_markdown(summary(results))}\n\n"
     sentences = "".join(f"* {sentence}\n" for sentence in conclusions(results).splitlines())
     write_text(path.with_suffix(".md"), text + sentences)
+    write_text(path.with_suffix(".csv"), f"{to_csv(summary(results))}\n")
+    write_text(path.with_suffix(".tex"), f"{to_latex(summary(results))}\n")
     with atomic_write(path.with_suffix(".png")) as unfinished:
         figures.draw_comparison(results.ap_by_row()).savefig(unfinished, format="png")
     return path
@@ -201,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = experiments.finished()
     log(f"\n{format_table(summary(results))}\n\n{conclusions(results)}\n")
     try:
-        log(f"written to {write_results(results, given.results or out / 'results', command)}, .md and .png")
+        log(f"written to {write_results(results, given.results or out / 'results', command)}, .md, .csv, .tex and .png")
     except OSError as error:
         log(f"{error}; the runs are in {out}, and the same command writes the table without training them again")
         return 1
@@ -260,4 +264,4 @@ def _last_line(log: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("table"))

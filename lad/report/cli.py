@@ -4,13 +4,13 @@ lad report runs/run_lad.ipynb    # writes runs/run_lad.html
 lad report runs                  # compares all finished runs in runs/report.ipynb and runs/report.html
 """
 
-import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lad.utils.atomic_io import write_text
+from lad.utils.old_command import run_command
 from lad.utils.paths import ensure_writable, project_files, project_folder
 
 NOTEBOOK = "report.ipynb"
@@ -91,34 +91,6 @@ def report_runs(folder: Path, page: Path | None = None) -> Path:
         raise ValueError(f"{error.strerror}; the executed notebook is {notebook}") from None
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `lad report`.
-
-    Args:
-        arguments: The words after `lad report`; None reads them from the command line.
-    """
-    parser = argparse.ArgumentParser(
-        prog="lad report",
-        description="Write one HTML page from an executed notebook or from a folder of runs.",
-    )
-    parser.add_argument(
-        "path", nargs="?", type=Path, default=project_folder() / "runs", metavar="PATH",
-        help="an executed notebook, or a folder of runs (default: runs/)",
-    )  # fmt: skip
-    parser.add_argument(
-        "-o", dest="page", type=Path, metavar="FILE.html", help="the page to write (default: beside the notebook)"
-    )
-    given = parser.parse_args(arguments)
-    try:
-        if given.path.is_dir():
-            page = report_runs(given.path, given.page)
-        else:
-            page = write_report(given.path, given.page or given.path.with_suffix(PAGE_SUFFIXES[0]))
-    except (ValueError, OSError) as error:
-        sys.exit(f"lad report: {error}")
-    print(f"report written to {page}")
-
-
 def _check_name(page: Path) -> None:
     if page.suffix.lower() not in PAGE_SUFFIXES or page.is_dir():
         raise ValueError(f"{page}: not a file name for an HTML page; give -o a name that ends in .html")
@@ -139,4 +111,4 @@ def _needs_notebooks_extra() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command("report"))

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from commands import run
 from PIL import Image
 
 from lad.config.evaluation import make_evaluation_config
@@ -12,7 +13,6 @@ from lad.config.experiment import make_parameters
 from lad.data.coco import find_split, open_splits
 from lad.data.layouts import data_of, is_shared, locate_split
 from lad.data.validation.checker import validate_folder
-from lad.data.validation.report import main
 from lad.evaluation.coco_eval import coco_metrics
 from lad.experiments.setup import open_data
 
@@ -119,7 +119,7 @@ def test_validation_and_its_corrected_copy_have_the_split_of_training(tmp_path, 
         assert sorted(split.file_names.values()) == sorted(dataset.annotations.records.file_names())
         assert split.image_count == len(dataset) == split.annotation_count
         assert not [finding for finding in split.findings if finding.severity != "note"]
-    main([str(data), "--fix", str(tmp_path / "fixed")])
+    run("validate", data, "--fix", tmp_path / "fixed")
     assert not is_shared(tmp_path / "fixed")
     assert parts(tmp_path / "fixed") == parts(data)
 
@@ -127,7 +127,7 @@ def test_validation_and_its_corrected_copy_have_the_split_of_training(tmp_path, 
 @pytest.mark.parametrize("layout", TWO_JSONS)
 def test_a_corrected_copy_has_cocos_layout(tmp_path, pictures, layout, capsys):
     data = export(tmp_path / layout, layout, pictures, document(names(0, 8)), document(names(8, 14)))
-    main([str(data), "--fix", str(tmp_path / "fixed")])
+    run("validate", data, "--fix", tmp_path / "fixed")
     found = [find_split(tmp_path / "fixed", split)[1].relative_to(tmp_path / "fixed") for split in ("train", "val")]
     year = "2017" if layout == "coco" else ""
     assert found == [Path(f"annotations/instances_{split}{year}.json") for split in ("train", "val")]
@@ -143,7 +143,7 @@ def test_errors_of_a_shared_json_are_reported_once_and_corrected(tmp_path, pictu
     (data / "images" / "missing.png").unlink()
     kinds = [finding.kind for split in validate_folder(data).values() for finding in split.findings]
     assert sorted(kinds)[:1] == ["bad-box"] and kinds.count("missing-file") == kinds.count("bad-box") == 1
-    main([str(data), "--fix", str(tmp_path / "fixed")])
+    run("validate", data, "--fix", tmp_path / "fixed")
     train_set, val_set = open_splits(tmp_path / "fixed", ("train", "val"))
     assert len(train_set) + len(val_set) == 14
 

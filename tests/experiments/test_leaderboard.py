@@ -3,10 +3,11 @@
 import math
 from pathlib import Path
 
-import pytest
+from commands import error_line
+from commands import run as run_command
 
 from lad.config.experiment import make_parameters
-from lad.experiments.leaderboard import format_table, main, results_table, style_table
+from lad.experiments.leaderboard import format_table, results_table, style_table
 from lad.experiments.run_store import Run
 
 
@@ -31,12 +32,10 @@ def test_a_row_has_network_method_metrics_and_minutes():
 
 
 def test_the_command_prints_the_table_of_a_folder(trained_runs, capsys):
-    main([str(trained_runs["plain"].folder.parent)])
+    run_command("results", trained_runs["plain"].folder.parent)
     printed = capsys.readouterr().out
     assert "baseline" in printed and "AP50" in printed
 
 
 def test_a_folder_without_runs_is_an_error(tmp_path, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main([str(tmp_path)])
-    assert caught.value.code == 1 and f"no finished runs in {tmp_path}" in capsys.readouterr().err
+    assert error_line(capsys, "results", tmp_path) == f"lad results: no finished runs in {tmp_path}"

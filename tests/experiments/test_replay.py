@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import error_line, run
 from lightning_fabric import Fabric
 
 from lad.config.experiment import Parameters, make_parameters
-from lad.experiments.replay import format_replay, main, replay
+from lad.experiments.replay import format_replay, replay
 from lad.experiments.runner import runs_of_other_teachers, teacher_run
 from lad.experiments.setup import build_networks, frozen_teacher
 from lad.structures import Batch
@@ -97,9 +98,7 @@ def test_a_step_with_frozen_teachers_is_replayed(changes, batch, shapes, tmp_pat
 
 
 def test_the_command_prints_the_report_or_one_line_of_error(batch, tmp_path, capsys):
-    assert main([str(save_step(tmp_path, batch))]) == 0
+    run("replay", save_step(tmp_path, batch))
     assert "first module whose output is not finite: none" in capsys.readouterr().out
     for wrong in (tmp_path / "nowhere.pt", tmp_path):
-        assert main([str(wrong)]) == 1
-        output = capsys.readouterr().out
-        assert str(wrong) in output and len(output.strip().splitlines()) == 1
+        assert str(wrong) in error_line(capsys, "replay", wrong)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import error_line
 from rectangle_oracle import RectangleOracle, draw_rectangles
 
 from lad.cli import main
@@ -42,10 +43,7 @@ def photos(tmp_path) -> Path:
 
 
 def error_of(capsys, *words: object) -> str:
-    with pytest.raises(SystemExit) as stop:
-        main(["predict", *map(str, words)])
-    assert capsys.readouterr().out == "" and "\n" not in str(stop.value.code)
-    return str(stop.value.code)
+    return error_line(capsys, "predict", *words)
 
 
 @pytest.mark.parametrize("is_folder", [False, True])

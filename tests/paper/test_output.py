@@ -7,8 +7,9 @@ import pytest
 from finished_tables import APS, TABLE_2, finish
 
 from lad.experiments.fingerprint import Fingerprint
-from lad.paper.output import to_json, to_markdown
+from lad.paper.output import to_json
 from lad.paper.tables import Results, open_table, summary
+from lad.utils.tables import to_markdown
 
 
 def test_json_has_every_run_and_no_times(results):

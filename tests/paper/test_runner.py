@@ -78,7 +78,13 @@ def test_finished_runs_of_a_table_are_not_run_again(shapes, tmp_path, capsys, mo
     assert main(arguments(shapes, tmp_path)) == 0
     assert "5 runs, 5 already finished" in capsys.readouterr().out
     assert all(len(row["runs"]) == 1 for row in rows_of(tmp_path))
-    assert {path.suffix for path in (tmp_path / "results" / "toy").iterdir()} == {".json", ".md", ".png"}
+    assert {path.suffix for path in (tmp_path / "results" / "toy").iterdir()} == {
+        ".json",
+        ".md",
+        ".csv",
+        ".tex",
+        ".png",
+    }
 
 
 def test_a_folder_of_results_that_cannot_be_written_is_refused_before_any_run(shapes, tmp_path, capsys, monkeypatch):

@@ -1,15 +1,17 @@
 """The command `lad report`."""
 
+import functools
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from commands import error_line, run
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from lad.experiments.run_store import finished_runs
-from lad.report.cli import main, write_report
+from lad.report.cli import write_report
 
 
 def write_executed(path: Path, text: str = "1") -> Path:
@@ -19,15 +21,13 @@ def write_executed(path: Path, text: str = "1") -> Path:
     return path
 
 
-def error_message(*arguments) -> str:
+@pytest.fixture
+def error_message(capsys):
     """Return the message with which the command fails."""
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    assert stop.value.code not in (0, None)
-    return str(stop.value.code)
+    return functools.partial(error_line, capsys, "report")
 
 
-def test_anything_but_an_executed_notebook_is_one_line(tmp_path):
+def test_anything_but_an_executed_notebook_is_one_line(tmp_path, error_message):
     source, words, other = tmp_path / "source.ipynb", tmp_path / "words.ipynb", tmp_path / "other.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell("1")]), source)
     words.write_text("not JSON")
@@ -47,11 +47,13 @@ def test_anything_but_an_executed_notebook_is_one_line(tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_page_needs_an_html_name_and_an_existing_folder_and_never_replaces_its_notebook(tmp_path, capsys):
+def test_a_page_needs_an_html_name_and_an_existing_folder_and_never_replaces_its_notebook(
+    tmp_path, capsys, error_message
+):
     notebook = write_executed(tmp_path / "executed.ipynb")
     assert "give -o a name that ends in .html" in error_message(notebook, "-o", notebook)
     assert "does not exist; create it first" in error_message(notebook, "-o", tmp_path / "no" / "page.html")
-    main([str(notebook)])
+    run("report", notebook)
     assert {path.name for path in tmp_path.iterdir()} == {"executed.ipynb", "executed.html"}
     assert "executed.html" in capsys.readouterr().out
 
@@ -67,7 +69,7 @@ def test_a_page_that_cannot_be_written_leaves_the_older_one(tmp_path, monkeypatc
     assert {path.name for path in tmp_path.iterdir()} == {"executed.ipynb", "page.html"}
 
 
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch, error_message):
     def refuse(folder: Path, parameter: str) -> None:
         raise ValueError(f"parameter '{parameter}' = '{folder}': cannot be written")
 
@@ -76,7 +78,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     assert error_message(notebook) == f"lad report: parameter '-o' = '{tmp_path}': cannot be written"
 
 
-def test_a_missing_nbconvert_is_one_clear_line(tmp_path, monkeypatch):
+def test_a_missing_nbconvert_is_one_clear_line(tmp_path, monkeypatch, error_message):
     monkeypatch.delitem(sys.modules, "lad.report.html", raising=False)
     monkeypatch.setitem(sys.modules, "nbconvert", None)
     message = error_message(tmp_path / "any.ipynb")
@@ -85,7 +87,7 @@ def test_a_missing_nbconvert_is_one_clear_line(tmp_path, monkeypatch):
 
 @pytest.mark.notebook
 def test_a_folder_of_runs_becomes_one_page_with_every_run(trained, capsys):
-    main([str(trained)])
+    run("report", trained)
     page = BeautifulSoup((trained / "report.html").read_text(), "html.parser")
     text = page.main.get_text()
     names = [run.parameters.run_name for run in finished_runs(trained)]

@@ -1,10 +1,7 @@
 """The command `lad doctor`: what is likely wrong with a run, the worst first."""
 
-import argparse
-import contextlib
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from lad.analysis.doctor.evidence import SEVERITIES, Evidence, Finding
 from lad.analysis.doctor.teacher_checks import TEACHER_CHECKS
 from lad.analysis.doctor.training_checks import TRAINING_CHECKS
 from lad.utils.messages import one_line
+from lad.utils.old_command import run_command
 
 CHECKS = (*TRAINING_CHECKS, *TEACHER_CHECKS, *DATA_CHECKS)
 
@@ -89,36 +87,5 @@ def to_json(diagnosis: Diagnosis) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `lad doctor`.
-
-    Args:
-        arguments: The words after `lad doctor`; None reads them from the command line.
-    """
-    parser = argparse.ArgumentParser(
-        prog="lad doctor",
-        description="Say what is likely wrong with a run: teacher, data, training, overfitting; the worst first.",
-    )
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, finished or not, such as runs/NAME")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument(
-        "--images", type=_count, default=MAX_IMAGES, metavar="N",
-        help=f"evaluate the weights on N training and N validation images (default: {MAX_IMAGES}); 0 for none",
-    )  # fmt: skip
-    given = parser.parse_args(arguments)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # whatever is logged is not part of the JSON
-            diagnosis = diagnose(given.run, given.images)
-    except (ValueError, OSError) as error:
-        parser.exit(1, f"lad doctor: {one_line(str(error))}\n")
-    print(to_json(diagnosis) if given.json else diagnosis)
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of images, 0 or more")
-    return int(text)
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command("doctor"))

@@ -6,9 +6,7 @@ lad import coco2017                      # download COCO 2017 to data/coco
 lad import coco2017-val                  # its validation images only
 """
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from lad.data.importing.coco2017 import SETS, download_coco
@@ -16,6 +14,7 @@ from lad.data.importing.coco_folder import ImportedSet, check_is_new, write_coco
 from lad.data.importing.voc import is_voc, read_voc
 from lad.data.importing.yolo import is_yolo, read_yolo
 from lad.utils.messages import format_path, one_line
+from lad.utils.old_command import run_command
 from lad.utils.paths import project_folder
 
 
@@ -50,32 +49,28 @@ def _import_folder(source: Path, out: Path, zero_based: bool, copy: bool) -> Non
     print(*map(one_line, notes), sep="\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; exits with status 1 and one line after an error."""
-    parser = argparse.ArgumentParser(
-        prog="lad import",
-        description="Convert a data set in Pascal VOC's or YOLO's format to a COCO folder, or download COCO 2017.",
-    )
-    parser.add_argument("source", metavar="SOURCE", help=f"data set folder, or one of {', '.join(SETS)}")
-    parser.add_argument(
-        "out", type=Path, nargs="?", metavar="OUT", help="new folder (default for COCO 2017: data/coco of the project)"
-    )
-    parser.add_argument("--copy", action="store_true", help="copy the images (default: hard links where possible)")
-    parser.add_argument("--zero-based", action="store_true", help="VOC: coordinates are edges counted from 0")
-    parser.add_argument("--keep", action="store_true", help="COCO 2017: keep the archives, in OUT/archives")
-    given = parser.parse_args(arguments)
-    if given.source not in SETS and given.out is None:
-        parser.error("the following arguments are required: OUT")
-    try:
-        if given.source in SETS:
-            download_coco(given.source, given.out or project_folder() / "data" / "coco", given.keep)
-        else:
-            _import_folder(Path(given.source), given.out, given.zero_based, given.copy)
-    except KeyboardInterrupt:
-        sys.exit("lad import: interrupted; run the same command again (a download is resumed)")
-    except (ValueError, OSError) as error:
-        sys.exit(f"lad import: {one_line(str(error))}")
+def import_data_set(
+    source: str, out: Path | None = None, zero_based: bool = False, copy: bool = False, keep: bool = False
+) -> None:
+    """Convert a data set to a COCO folder, or download COCO 2017, and print what was written.
+
+    Args:
+        source: Folder of a data set in VOC's or YOLO's format, or one of `SETS`.
+        out: New folder; None is data/coco of the project, for one of `SETS`.
+        zero_based: Whether VOC's coordinates are counted from 0; see `read_voc`.
+        copy: Whether images are copied instead of linked.
+        keep: Whether the archives of COCO 2017 are kept.
+
+    Raises:
+        ValueError: The data set cannot be read, or `out` is missing or exists; nothing is written.
+    """
+    if source in SETS:
+        download_coco(source, out or project_folder() / "data" / "coco", keep)
+        return
+    if out is None:
+        raise ValueError(f"{source}: a new folder to write to is missing")
+    _import_folder(Path(source), out, zero_based, copy)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command("import"))

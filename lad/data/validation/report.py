@@ -4,7 +4,6 @@ lad validate path/to/chess                           # its train and val splits;
 lad validate path/to/chess --fix path/to/corrected   # a folder to train on: -p data path/to/corrected
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from lad.data.validation.repair import fix
 from lad.data.validation.rules import SEVERITIES, Finding
 from lad.utils.atomic_io import write_text
 from lad.utils.messages import one_line
+from lad.utils.old_command import run_command
 from lad.utils.paths import ensure_writable
 
 MAX_LINES = 20  # of one kind of findings, unless --all is given
@@ -156,55 +156,50 @@ def _to_json(folder: Path, checked: Mapping[str, CheckedSplit]) -> str:
     return json.dumps({"folder": str(folder), "splits": splits}, indent=2)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; exits with status 1 if there are errors."""
-    parser = argparse.ArgumentParser(
-        prog="lad validate",
-        description="Validate a COCO-format data set: every entry of its JSON files and every image file.",
-        epilog="Exits with status 1 if there are errors (with --fix: in the corrected copy), else 0.",
-    )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="data set folder or JSON, as for -p data")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the images of a JSON given as FOLDER")
-    parser.add_argument(
-        "--val-share",
-        type=float,
-        metavar="SHARE",
-        help="share of the images for validation, of data with one JSON for training and validation (default: 0.2)",
-    )
-    parser.add_argument(
-        "--split",
-        dest="splits",
-        action="append",
-        metavar="NAME",
-        help="split to check; may be repeated (default: train and val)",
-    )
-    parser.add_argument("--fix", type=Path, metavar="OUT", help="write a corrected copy as the new folder OUT")
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
-    parser.add_argument("--all", action="store_true", help=f"print all findings, not only {MAX_LINES} of each kind")
-    given = parser.parse_args(arguments)
-    max_lines = None if given.all else MAX_LINES
-    try:
-        if given.fix is not None:  # before the images are read
-            _check_new_folder(given.fix)
-        if given.val_share is not None and not 0 < given.val_share < 1:
-            raise ValueError(f"--val-share {given.val_share:g} must lie between 0 and 1")
-        splits = given.splits or ("train", "val")
-        checked = validate_folder(given.folder, splits, images=given.images, val_share=given.val_share)
-        if given.json:
-            print(_to_json(given.folder, checked))
-        else:
-            print(*format_report(given.folder.resolve().name, checked, max_lines), sep="\n")
-        if given.fix is not None:
-            corrections = fix_folder(checked, given.fix)
-            checked = validate_folder(given.fix, list(checked), decode=False)  # the images were read before
-            if not given.json:
-                print(*_limit_lines([("corrections", line) for line in corrections], max_lines), sep="\n")
-                print(f"written to {one_line(str(given.fix))}: {format_summary(given.fix.name, checked)}")
-    except (ValueError, OSError) as error:
-        sys.exit(f"lad validate: {one_line(str(error))}")
-    if _has_errors(checked):
-        sys.exit(1)
+def validate_and_print(
+    folder: Path,
+    images: Path | None = None,
+    val_share: float | None = None,
+    splits: Sequence[str] = ("train", "val"),
+    corrected: Path | None = None,
+    as_json: bool = False,
+    show_all: bool = False,
+) -> bool:
+    """Print the findings about a data set and, if a folder is given, write a corrected copy.
+
+    Args:
+        folder: Data set folder or JSON.
+        images: Folder of the images of a JSON.
+        val_share: Share of the images for validation, of data with one JSON.
+        splits: Names of the splits to check.
+        corrected: New folder for a corrected copy.
+        as_json: Whether to print JSON.
+        show_all: Whether to print all findings instead of `MAX_LINES` of each kind.
+
+    Returns:
+        Whether the data set, or its corrected copy, has no errors.
+
+    Raises:
+        ValueError: The data set cannot be read, or the copy cannot be written.
+    """
+    max_lines = None if show_all else MAX_LINES
+    if corrected is not None:  # before the images are read
+        _check_new_folder(corrected)
+    if val_share is not None and not 0 < val_share < 1:
+        raise ValueError(f"--val-share {val_share:g} must lie between 0 and 1")
+    checked = validate_folder(folder, splits, images=images, val_share=val_share)
+    if as_json:
+        print(_to_json(folder, checked))
+    else:
+        print(*format_report(folder.resolve().name, checked, max_lines), sep="\n")
+    if corrected is not None:
+        corrections = fix_folder(checked, corrected)
+        checked = validate_folder(corrected, list(checked), decode=False)  # the images were read before
+        if not as_json:
+            print(*_limit_lines([("corrections", line) for line in corrections], max_lines), sep="\n")
+            print(f"written to {one_line(str(corrected))}: {format_summary(corrected.name, checked)}")
+    return not _has_errors(checked)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command("validate"))

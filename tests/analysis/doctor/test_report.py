@@ -4,9 +4,10 @@ import json
 import shutil
 
 import pytest
+from commands import error_line, run
 from tiny_runs import tiny
 
-from lad.analysis.doctor.report import diagnose, main
+from lad.analysis.doctor.report import diagnose
 from lad.experiments.run_store import PARAMETERS_FILE, RESULTS_FILE, WEIGHTS_FILE
 from lad.training.metrics_file import METRICS_FILE
 
@@ -20,7 +21,7 @@ def run_folder(trained_runs, tmp_path):
 
 
 def test_a_run_of_a_few_steps_is_told_that_these_are_few(run_folder, capsys):
-    main([str(run_folder)])
+    run("doctor", run_folder)
     header, *findings = capsys.readouterr().out.splitlines()
     assert header.startswith(f"{run_folder.name}: lad, 2 of 2 epochs, AP 0.0")
     assert any("the run has 6 optimizer steps in all, 3 an epoch" in line for line in findings)
@@ -29,7 +30,7 @@ def test_a_run_of_a_few_steps_is_told_that_these_are_few(run_folder, capsys):
 
 
 def test_json_has_each_finding_with_its_parts(run_folder, capsys):
-    main([str(run_folder), "--json"])
+    run("doctor", run_folder, "--json")
     content = json.loads(capsys.readouterr().out)
     assert content["run"] == run_folder.name and content["is_finished"] and content["left_out"] == []
     assert content["train_AP"] is not None
@@ -128,14 +129,8 @@ def test_an_unusable_folder_is_one_line(tmp_path, kind, capsys):
         folder.mkdir()
     if kind.endswith("parameters"):
         (folder / PARAMETERS_FILE).write_text("{" if kind.startswith("broken") else '{"epochs": "many"}')
-    with pytest.raises(SystemExit) as stop:
-        main([str(folder)])
-    printed = capsys.readouterr()
-    (line,) = printed.err.splitlines()
-    assert stop.value.code == 1 and str(folder) in line and printed.out == ""
+    assert str(folder) in error_line(capsys, "doctor", folder)
 
 
 def test_the_number_of_images_is_checked(tmp_path, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main([str(tmp_path), "--images", "-1"])
-    assert stop.value.code == 2 and "0 or more" in capsys.readouterr().err
+    assert "'--images'" in error_line(capsys, "doctor", tmp_path, "--images", "-1", status=2)

@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+from commands import error_line, run
 from formats import voc_xml
 from PIL import Image
 
 from lad.data.importing import coco_folder
-from lad.data.importing.cli import main
 
 
 @pytest.fixture
@@ -24,15 +24,12 @@ def source(tmp_path) -> Path:
     return folder
 
 
-def error_line(words: list[str], capsys: pytest.CaptureFixture) -> str:
-    with pytest.raises(SystemExit) as stop:
-        main(words)
-    assert "\n" not in str(stop.value.code) and capsys.readouterr().out == ""
-    return str(stop.value.code)
+def error_of(words: list[str], capsys: pytest.CaptureFixture) -> str:
+    return error_line(capsys, "import", *words)
 
 
 def test_a_coco_folder_is_written_and_what_it_has_is_printed(source, tmp_path, capsys):
-    main([str(source), str(tmp_path / "out")])
+    run("import", source, tmp_path / "out")
     content = json.loads((tmp_path / "out" / "annotations" / "instances_train.json").read_text())
     assert content["categories"] == [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
     assert [image["file_name"] for image in content["images"]] == ["a.png", "b.png"]
@@ -50,7 +47,7 @@ def test_a_coco_folder_is_written_and_what_it_has_is_printed(source, tmp_path, c
 
 @pytest.mark.parametrize("copy", [False, True])
 def test_images_are_linked_or_copied(source, tmp_path, copy):
-    main([str(source), str(tmp_path / "out"), *["--copy"] * copy])
+    run("import", source, tmp_path / "out", *["--copy"] * copy)
     image = tmp_path / "out" / "train" / "a.png"
     assert image.samefile(source / "a.png") != copy and image.read_bytes() == (source / "a.png").read_bytes()
 
@@ -60,13 +57,13 @@ def test_images_are_copied_where_links_are_not_possible(source, tmp_path, monkey
         raise OSError("another file system")
 
     monkeypatch.setattr(os, "link", refuse)
-    main([str(source), str(tmp_path / "out")])
+    run("import", source, tmp_path / "out")
     assert not (tmp_path / "out" / "train" / "a.png").samefile(source / "a.png")
 
 
 def test_an_existing_folder_is_never_changed(source, tmp_path, capsys):
     (tmp_path / "out").mkdir()
-    assert "already exists" in error_line([str(source), str(tmp_path / "out")], capsys)
+    assert "already exists" in error_of([str(source), str(tmp_path / "out")], capsys)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -75,7 +72,7 @@ def test_after_an_error_nothing_is_left(source, tmp_path, capsys, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(coco_folder, "_link_or_copy", fail)
-    assert "No space left on device" in error_line([str(source), str(tmp_path / "out")], capsys)
+    assert "No space left on device" in error_of([str(source), str(tmp_path / "out")], capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
@@ -86,36 +83,35 @@ def test_a_name_that_the_layout_cannot_tell_apart_is_an_error(tmp_path, capsys):
         Image.new("RGB", (80, 40)).save(tmp_path / "yolo" / name / "images" / "a.png")
         (tmp_path / "yolo" / name / "labels" / "a.txt").write_text("0 0.5 0.5 0.1 0.1")
     (tmp_path / "yolo" / "data.yaml").write_text("names: [cat]\ntrain: [one/images, two/images]")
-    line = error_line([str(tmp_path / "yolo"), str(tmp_path / "out")], capsys)
+    line = error_of([str(tmp_path / "yolo"), str(tmp_path / "out")], capsys)
     assert line == "lad import: two images of one split are both named a.png; rename one of them"
 
 
 def test_a_folder_that_is_missing_or_of_another_format_is_an_error(tmp_path, capsys):
-    line = error_line([str(tmp_path / "gone"), str(tmp_path / "out")], capsys)
+    line = error_of([str(tmp_path / "gone"), str(tmp_path / "out")], capsys)
     assert line.endswith("gone: no such folder; give one, or one of coco2017, coco2017-val")
     (tmp_path / "empty").mkdir()
-    assert "is not in a known format" in error_line([str(tmp_path / "empty"), str(tmp_path / "out")], capsys)
-    assert "--zero-based is for those of VOC" in error_line(
+    assert "is not in a known format" in error_of([str(tmp_path / "empty"), str(tmp_path / "out")], capsys)
+    assert "--zero-based is for those of VOC" in error_of(
         [str(tmp_path / "empty"), str(tmp_path / "out"), "--zero-based"], capsys
     )
 
 
 def test_a_folder_in_both_formats_is_an_error(source, tmp_path, capsys):
     (source / "labels").mkdir()
-    assert "has the files of VOC and of YOLO" in error_line([str(source), str(tmp_path / "out")], capsys)
+    assert "has the files of VOC and of YOLO" in error_of([str(source), str(tmp_path / "out")], capsys)
 
 
 def test_only_coco_has_a_default_folder(source, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main([str(source)])
-    assert stop.value.code == 2 and "required: OUT" in capsys.readouterr().err
+    line = error_line(capsys, "import", source, status=2)
+    assert line == "lad import: error: missing argument OUT, the new folder"
 
 
 def test_hidden_files_of_other_programs_are_not_annotations(source, tmp_path, capsys):
     (source / ".idea").mkdir()
     (source / ".idea" / "workspace.xml").write_text("<project/>")
     Image.new("RGB", (80, 40)).save(source / ".a.png")
-    main([str(source), str(tmp_path / "out")])
+    run("import", source, tmp_path / "out")
     assert "train 2 images" in capsys.readouterr().out
 
 
@@ -124,5 +120,6 @@ def test_an_interruption_is_one_line_and_nothing_is_left(source, tmp_path, capsy
         raise KeyboardInterrupt
 
     monkeypatch.setattr(coco_folder, "_link_or_copy", interrupt)
-    assert "interrupted; run the same command again" in error_line([str(source), str(tmp_path / "out")], capsys)
+    line = error_line(capsys, "import", source, tmp_path / "out", status=130)
+    assert "interrupted; run the same command again" in line
     assert [path.name for path in tmp_path.iterdir()] == ["source"]

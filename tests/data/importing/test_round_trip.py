@@ -5,11 +5,11 @@ import random
 from pathlib import Path
 
 import pytest
+from commands import run
 from formats import read_coco, write_voc, write_yolo
 from PIL import Image
 
 from lad.data.annotations import read_annotations
-from lad.data.importing.cli import main
 from lad.data.validation.checker import validate_folder
 from lad.evaluation.coco_eval import coco_metrics
 
@@ -70,7 +70,7 @@ def fixed_detections(folder: Path, split: str) -> list[dict]:
 
 def check_round_trip(source: Path, format: str, folder: Path) -> None:
     WRITERS[format](source, folder / format)
-    main([str(folder / format), str(folder / "out")])
+    run("import", folder / format, folder / "out")
     findings = validate_folder(folder / "out")
     assert {finding.severity for split in findings.values() for finding in split.findings} <= {"note"}
     for split in ("train", "val"):
@@ -116,7 +116,7 @@ def test_a_real_set_comes_back_with_the_same_ap(format, real_data, tmp_path):
 def test_fractions_of_six_digits_are_right_to_a_thousandth_of_a_pixel(tmp_path):
     make_coco(tmp_path / "coco")
     write_yolo(tmp_path / "coco", tmp_path / "yolo", digits=6)
-    main([str(tmp_path / "yolo"), str(tmp_path / "out")])
+    run("import", tmp_path / "yolo", tmp_path / "out")
     for name, (_, objects) in by_name(tmp_path / "coco", "val").items():
         for (_, bbox), (_, imported) in zip(objects, by_name(tmp_path / "out", "val")[name][1], strict=True):
             assert imported == pytest.approx(bbox, abs=1e-3)

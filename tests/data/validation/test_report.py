@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import error_line, run
 from PIL import Image
 
+from lad.cli import main
 from lad.data.annotations import read_annotations
 from lad.data.coco import find_split
 from lad.data.synthetic.shapes import write_shapes
-from lad.data.validation.report import MAX_LINES, main
+from lad.data.validation.report import MAX_LINES
 
 
 @pytest.fixture
@@ -34,14 +36,12 @@ def change(folder: Path, split: str = "train", **changes) -> dict:
 
 def errors(capsys, *arguments: object) -> list[str]:
     """Return the lines printed by a command that ends with exit status 1."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    assert ended.value.code == 1
+    assert main(["validate", *map(str, arguments)]) == 1
     return capsys.readouterr().out.splitlines()
 
 
 def test_a_valid_data_set_ends_without_error(folder, capsys):
-    main([str(folder)])
+    run("validate", folder)
     *_, summary = capsys.readouterr().out.splitlines()
     assert summary.startswith("shapes: ") and " in 5 images, " in summary and "error" not in summary
 
@@ -59,7 +59,7 @@ def test_errors_come_first_and_end_with_status_1(folder, capsys):
 
 def test_a_single_split_can_be_checked(folder, capsys):
     (folder / "train" / "000001.png").unlink()
-    main([str(folder), "--split", "val"])
+    run("validate", folder, "--split", "val")
     assert " in 2 images, " in capsys.readouterr().out
 
 
@@ -83,22 +83,22 @@ def test_findings_are_printed_as_json(folder, capsys):
     assert report["splits"]["val"]["image_count"] == 2
 
 
-def test_a_missing_folder_is_refused_in_one_line(tmp_path):
-    with pytest.raises(SystemExit, match=r"lad validate: .*nowhere: no such folder"):
-        main([str(tmp_path / "nowhere")])
+def test_a_missing_folder_is_refused_in_one_line(tmp_path, capsys):
+    line = error_line(capsys, "validate", tmp_path / "nowhere")
+    assert line.startswith("lad validate: ") and "nowhere: no such folder" in line
 
 
 def test_the_corrected_folder_can_be_trained_on(folder, tmp_path, capsys):
     change(folder, bbox=[-30, -30, 500, 500])
     (folder / "train" / "000000.png").unlink()
     before = {file: file.read_bytes() for file in folder.rglob("*.*") if file.is_file()}
-    main([str(folder), "--fix", str(tmp_path / "new" / "corrected")])
+    run("validate", folder, "--fix", tmp_path / "new" / "corrected")
     assert "written to " in capsys.readouterr().out.splitlines()[-1]
     for split, number in (("train", 2), ("val", 2)):
         images, path = find_split(tmp_path / "new" / "corrected", split)
         assert path.parent.name == "annotations" and images.samefile(folder / split)
         assert len(read_annotations(path).records) == number
-    main([str(tmp_path / "new" / "corrected")])
+    run("validate", tmp_path / "new" / "corrected")
     assert {file: file.read_bytes() for file in folder.rglob("*.*") if file.is_file()} == before
 
 
@@ -108,10 +108,10 @@ def test_images_are_copied_where_links_are_not_possible(folder, tmp_path, monkey
 
     monkeypatch.setattr(Path, "symlink_to", refuse)
     (folder / "train" / "000001.png").unlink()
-    main([str(folder), "--fix", str(tmp_path / "corrected")])
+    run("validate", folder, "--fix", tmp_path / "corrected")
     images, _ = find_split(tmp_path / "corrected", "train")
     assert not images.is_symlink() and sorted(file.name for file in images.iterdir()) == ["000000.png", "000002.png"]
-    main([str(tmp_path / "corrected")])
+    run("validate", tmp_path / "corrected")
 
 
 def test_errors_that_cannot_be_corrected_end_with_status_1(folder, tmp_path, capsys):
@@ -123,21 +123,22 @@ def test_errors_that_cannot_be_corrected_end_with_status_1(folder, tmp_path, cap
 
 def test_a_corrected_folder_never_overwrites_another(folder, tmp_path, capsys):
     for out in (folder, tmp_path):
-        with pytest.raises(SystemExit, match="already exists"):
-            main([str(folder), "--fix", str(out)])
+        assert "already exists" in error_line(capsys, "validate", folder, "--fix", out)
 
 
-def test_a_corrected_folder_that_cannot_be_written_is_refused_before_the_images_are_read(folder, tmp_path, monkeypatch):
+def test_a_corrected_folder_that_cannot_be_written_is_refused_before_the_images_are_read(
+    folder, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr("lad.data.validation.report.validate_folder", lambda *_: pytest.fail("read the images"))
     (tmp_path / "file").touch()
-    with pytest.raises(SystemExit, match=r"^lad validate: parameter '--fix' = '.*file': cannot be written"):
-        main([str(folder), "--fix", str(tmp_path / "file" / "corrected")])
+    line = error_line(capsys, "validate", folder, "--fix", tmp_path / "file" / "corrected")
+    assert line.startswith(f"lad validate: parameter '--fix' = '{tmp_path / 'file'}': cannot be written")
 
 
-def test_nothing_is_written_if_a_split_cannot_be_corrected(folder, tmp_path):
+def test_nothing_is_written_if_a_split_cannot_be_corrected(folder, tmp_path, capsys):
     (folder / "annotations" / "instances_val.json").write_text("{")
-    with pytest.raises(SystemExit, match="fixed by hand"):
-        main([str(folder), "--fix", str(tmp_path / "corrected")])
+    assert main(["validate", str(folder), "--fix", str(tmp_path / "corrected")]) == 1
+    assert "fixed by hand" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shapes"]
 
 
