@@ -3,6 +3,7 @@
 python benchmarks/command.py
 """
 
+import argparse
 import resource
 import statistics
 import subprocess
@@ -10,7 +11,6 @@ import sys
 import time
 
 TARGET = 0.5  # seconds
-REPEATS = 10
 
 
 def measure(words: list[str]) -> tuple[float, float]:
@@ -27,10 +27,13 @@ def cpu_seconds() -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=10)
+    repeats = parser.parse_args().repeats
     print("| command | median [s] | range [s] | CPU [s] | |\n|---|---|---|---|---|")
     for words in (["--help"], ["run", "--help"], ["evaluate", "--help"]):
         measure(words)  # reads the files once
-        times, cpu = zip(*(measure(words) for _ in range(REPEATS)), strict=True)
+        times, cpu = zip(*(measure(words) for _ in range(repeats)), strict=True)
         median = statistics.median(times)
         verdict = f"{'within' if median <= TARGET else 'above'} {TARGET} s"
         spread = f"{min(times):.2f} to {max(times):.2f}"

@@ -55,6 +55,10 @@ def test_epoch_measures_epochs_whose_losses_are_equal_with_and_without_the_cache
     assert rows("epoch", *small) == ["plain student", "LAD", "LAD, teacher cached"]
 
 
+def test_command_measures_the_help_of_the_command_line(rows):
+    assert rows("command", "--repeats", "1") == ["lad --help", "lad run --help", "lad evaluate --help"]
+
+
 @pytest.mark.parametrize("script", ["kernels", "postprocess", "teacher"])
 def test_benchmarks_of_single_parts_print_their_tables(script, rows):
     small = {"kernels": ("--gts", "2"), "postprocess": ("--rounds", "1")}

@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = error.ctx.command_path if error.ctx is not None else "lad"
         problem = error.message if type(error) is typer.BadParameter and error.param is None else error.format_message()
         return _fail(f"{command}: error: {problem}", 2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         return 130
     except (ValueError, OSError) as error:
         return _fail(f"lad {words[0]}: {error}", 1)

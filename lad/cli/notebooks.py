@@ -90,9 +90,9 @@ def execute(name: str, output: Path, parameters: dict[str, Any]) -> None:
 
 def _notebook(name: str) -> Path:
     """Return the path of one of the project's notebooks, given with or without folder and ending."""
-    from lad.utils.paths import project_folder
+    from lad.utils.paths import project_files
 
-    folder = project_folder() / "notebooks"
+    folder = project_files("notebooks")
     path = folder / Path(name).with_suffix(".ipynb").name
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in folder.glob("*.ipynb")))
@@ -104,4 +104,4 @@ def _notebook(name: str) -> Path:
 
 def _require(package: str) -> None:
     if importlib.util.find_spec(package) is None:
-        raise ValueError(f"{package} is not installed; install it with: pip install 'lad[notebooks]'")
+        raise ValueError(f"{package} is not installed; install it with: pip install 'lad-suite[notebooks]'")

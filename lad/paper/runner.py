@@ -166,7 +166,7 @@ def write_results(results: Results, folder: Path, command: str) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command `lad table`; return 1 if a run failed, else 0."""
+    """Run the command `lad table`; return 1 if a run failed, 130 if interrupted, else 0."""
     parser = argparse.ArgumentParser(prog="lad table", description=__doc__.split("\n\n")[0])
     parser.add_argument("table", metavar="TABLE", help=f"{', '.join(TABLES)}, or the .yaml file of a table of your own")
     parser.add_argument("--profile", default="toy", choices=PROFILES, help="profile of all runs (default: toy)")
@@ -201,7 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ConnectionError as error:
             sys.exit(f"{error}; run the same command to resume")
         except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
+            print(INTERRUPTED, file=sys.stderr)
+            return 130
     results = experiments.finished()
     log(f"\n{format_table(summary(results))}\n\n{conclusions(results)}\n")
     try:
