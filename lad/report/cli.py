@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lad.utils.atomic_io import write_text
 from lad.utils.old_command import run_command
-from lad.utils.paths import ensure_writable, project_files, project_folder
+from lad.utils.paths import ensure_writable, project_files
 
 NOTEBOOK = "report.ipynb"
 PAGE_SUFFIXES = (".html", ".htm")

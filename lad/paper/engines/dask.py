@@ -28,7 +28,7 @@ def dask_engine(address: str) -> Iterator[Engine]:
     try:
         from distributed import Client, Event
     except ImportError:
-        raise ValueError("--engine dask needs dask.distributed; run: pip install 'lad[cluster]'") from None
+        raise ValueError("--engine dask needs dask.distributed; run: pip install 'lad-suite[cluster]'") from None
     try:
         client = Client(address, timeout=TIMEOUT, set_as_default=False)
     except (OSError, ValueError, RuntimeError, ImportError) as error:

@@ -25,7 +25,7 @@ def slurm_engine(folder: Path, options: Mapping[str, Any], cluster: str = "slurm
     try:
         import submitit
     except ImportError:
-        raise ValueError("--engine slurm needs submitit; run: pip install 'lad[cluster]'") from None
+        raise ValueError("--engine slurm needs submitit; run: pip install 'lad-suite[cluster]'") from None
     failures = submitit.core.utils
 
     def executor_with(requested: Mapping[str, Any]) -> submitit.AutoExecutor:
