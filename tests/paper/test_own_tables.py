@@ -51,7 +51,7 @@ def test_the_command_writes_the_files_of_the_example(example, shapes, tmp_path, 
     assert main(["mine.yaml", *(word for name, value in changes.items() for word in ("-p", name, str(value)))]) == 0
     assert "LAD + PKD, twice the weight: " in capsys.readouterr().out
     folder = tmp_path / "runs" / "results" / "toy"
-    assert {path.name for path in folder.iterdir()} == {"mine.json", "mine.md", "mine.png"}
+    assert {path.name for path in folder.iterdir()} == {"mine.json", "mine.md", "mine.csv", "mine.tex", "mine.png"}
     content = json.loads((folder / "mine.json").read_text())
     assert (content["table"], content["question"]) == ("mine", "Does PKD add to LAD, and at which weight?")
     plain, lad, _, twice = content["rows"]
