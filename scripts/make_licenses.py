@@ -102,7 +102,7 @@ def license_of(name: str) -> str:
     """Return the license that a package states, as an SPDX expression if the package or `NAMES` has one."""
     installed = distribution(name)
     metadata = installed.metadata
-    stated = metadata["License-Expression"] or metadata["License"] or ""
+    stated = metadata.get("License-Expression") or metadata.get("License") or ""
     stated = "" if stated == "UNKNOWN" else stated
     classifiers = [line.split(" :: ")[-1] for line in metadata.get_all("Classifier", []) if line.startswith("License")]
     classifiers = [one for one in classifiers if one != "OSI Approved"]

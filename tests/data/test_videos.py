@@ -80,7 +80,9 @@ def write(path: Path, frames: list[np.ndarray]) -> None:
 def test_without_opencv_the_message_has_the_extra_and_the_alternative(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "cv2", None)
     for call in (import_opencv, lambda path: list(read_video(path))):
-        with pytest.raises(ValueError, match=r"clip\.mp4: videos need OpenCV; .*'lad\[video\]', or extract") as error:
+        with pytest.raises(
+            ValueError, match=r"clip\.mp4: videos need OpenCV; .*'lad-suite\[video\]', or extract"
+        ) as error:
             call(tmp_path / "clip.mp4")
         assert "\n" not in str(error.value)
 

@@ -60,7 +60,7 @@ def test_documentation_messages_and_imports_do_not_count(tmp_path, old, new):
 
 def test_fabric_alone_and_as_a_part_of_lightning_is_the_same_code(tmp_path):
     old = (
-        "from lightning_fabric import Fabric\nfrom lightning_fabric.plugins import precision as p\n\nUSED = Fabric, p\n"
+        "from lightning.fabric import Fabric\nfrom lightning.fabric.plugins import precision as p\n\nUSED = Fabric, p\n"
     )
     new = old.replace("lightning.fabric", "lightning_fabric")
     other = old.replace("lightning.fabric", "lightning_fabrics")

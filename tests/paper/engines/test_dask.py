@@ -80,9 +80,8 @@ def test_a_table_finishes_with_the_same_weights_though_a_worker_is_killed(shapes
 
 def test_a_canceled_job_stops_its_process_on_the_worker(shapes, tmp_path, monkeypatch):
     sleep = ("-c", "import time; print('asleep', flush=True); time.sleep(600)")
-    monkeypatch.setattr(
-        "lad.paper.engines.execution.LEASHED_PAPERMILL", sleep
-    )  # the worker is a thread of this process
+    monkeypatch.setattr("lad.paper.engines.execution.LEASHED_PAPERMILL", sleep)
+    # The worker is a thread of this process.
     options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, **options) as cluster,
@@ -91,7 +90,7 @@ def test_a_canceled_job_stops_its_process_on_the_worker(shapes, tmp_path, monkey
         job = prepare(tiny(shapes, tmp_path))
         submitted = engine.submit(job)
         wait_until(lambda: "asleep" in (job.folder / LOG_FILE).read_text(), lambda: submitted.poll() == "running")
-        (asleep,) = psutil.Process().children()
+        (asleep,) = (child for child in psutil.Process().children() if sleep[1] in child.cmdline())
         submitted.cancel()
         wait_until(lambda: not asleep.is_running(), lambda: True)
         assert submitted.poll() == "lost"
