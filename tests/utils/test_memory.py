@@ -6,13 +6,10 @@ import subprocess
 import sys
 
 import pytest
-import torch
-
-from lad.utils.memory import peak_memory, reset_peak_memory
 
 needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the options are glibc's")
 
-PROGRAM = """
+FAULTS = """
 import resource, torch
 from lad.utils.memory import keep_freed_memory
 torch.set_num_threads(1)
@@ -25,9 +22,21 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults)
 """
 
 
-def run(**settings: str) -> list[str]:
+PEAKS = """
+import torch
+from lad.utils.memory import peak_memory, reset_peak_memory
+block = torch.ones(2**26)  # 256 MiB
+reset_peak_memory()
+print(peak_memory(torch.device("cpu")))
+del block
+reset_peak_memory()
+print(peak_memory(torch.device("cpu")))
+"""
+
+
+def run(program: str = FAULTS, **settings: str) -> list[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
-    command = [sys.executable, "-c", PROGRAM]
+    command = [sys.executable, "-c", program]
     done = subprocess.run(command, env=environment | settings, capture_output=True, text=True, check=True)
     return done.stdout.split()
 
@@ -44,11 +53,7 @@ def test_the_users_own_settings_of_the_allocator_are_kept():
     assert possible == "False" and int(faults) > 10_000
 
 
+@pytest.mark.skipif(platform.system() != "Linux", reason="peaks are measured by Linux's /proc")
 def test_the_peak_is_that_since_the_last_reset():
-    block = torch.ones(2**26)  # 256 MiB
-    reset_peak_memory()
-    with_block = peak_memory(torch.device("cpu"))
-    del block
-    reset_peak_memory()
-    without = peak_memory(torch.device("cpu"))
+    with_block, without = map(int, run(PEAKS))
     assert 2**27 < without < with_block - 2**27
