@@ -247,15 +247,10 @@ def test_jupyterlab_starts_at_a_notebook(monkeypatch, capsys):
     assert "no such notebook; there are 00_label" in error_line(capsys, "lab", "nowhere")
 
 
-def test_a_suite_is_written_where_the_function_is_there(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(notebooks, "INIT", "lad.missing.init")
-    assert "has no files to write" in error_line(capsys, "init", tmp_path)
-    module = type(sys)("suite")
-    module.init_suite = lambda folder: [folder / "a.ipynb", folder / "b.yaml"]
-    monkeypatch.setitem(sys.modules, "suite", module)
-    monkeypatch.setattr(notebooks, "INIT", "suite")
-    run("init", tmp_path / "new")
-    assert capsys.readouterr().out.startswith(f"2 files written to {tmp_path / 'new'}; ")
+def test_a_suite_is_written_into_a_new_folder_and_changed_files_stop_it(tmp_path, capsys):
+    run("init", tmp_path / "suite")
+    (tmp_path / "suite" / "params" / "README.md").write_text("mine")
+    assert "differs from the file of lad-suite" in error_line(capsys, "init", tmp_path / "suite")
 
 
 @pytest.mark.parametrize(("module", "command"), [("data.validation.report", "validate"), ("inference.cli", "predict")])

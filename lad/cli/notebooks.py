@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 FIRST_NOTEBOOK = "00_label_assignment_in_ten_minutes.ipynb"
-INIT = "lad.suite.init"
 
 
 def report(
@@ -48,12 +47,8 @@ def lab(
 
 def init(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder.")]) -> None:
     """Write notebooks and parameter files into a new folder."""
-    try:
-        init_suite = importlib.import_module(INIT).init_suite
-    except ModuleNotFoundError as error:
-        if not INIT.startswith(str(error.name)):
-            raise
-        raise ValueError("this version of lad has no files to write; use a checkout of the project") from None
+    from lad.suite.init import init_suite
+
     files = init_suite(folder)
     print(f"{len(files)} files written to {folder}; next: cd {folder} && lad run")
 

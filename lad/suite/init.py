@@ -1,7 +1,5 @@
 """`lad init`: a folder with the notebooks and parameter files, to work in without a checkout."""
 
-import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import lad
@@ -53,28 +51,3 @@ def init_suite(folder: Path) -> list[Path]:
 
 def _has_content(path: Path, content: bytes) -> bool:
     return path.is_file() and path.read_bytes() == content
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `lad init`.
-
-    Args:
-        arguments: The words after `lad init`; None reads them from the command line.
-    """
-    parser = argparse.ArgumentParser(
-        prog="lad init",
-        description="Lay out the notebooks and parameter files in a folder; runs and data go there as well.",
-    )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder, made if it does not exist")
-    folder = parser.parse_args(arguments).folder
-    try:
-        written = init_suite(folder)
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"{error}\n")
-    print(
-        f"{folder}: {len(written)} files written; next: cd {folder} && lad run params/table2_soft_label_vs_lad/lad.yaml"
-    )
-
-
-if __name__ == "__main__":
-    main()
