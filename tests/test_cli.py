@@ -9,16 +9,19 @@ import sys
 
 import pytest
 from commands import error_line, run
-from tiny_runs import TINY
+from tiny_runs import TINY, fabricate
 
 from lad.cli import COMMANDS, experiments, main, notebooks
 from lad.cli.options import join_changes, split_changes
 from lad.cli.parameters import EVALUATION_PARAMETERS, PROFILES, RUN_PARAMETERS
+from lad.cli.parameters import TABLES as TABLE_NAMES
 from lad.config.evaluation import EvaluationConfig
 from lad.config.experiment import Parameters, make_parameters
 from lad.config.profiles import PROFILES as ALL_PROFILES
 from lad.experiments.run_store import WEIGHTS_FILE
 from lad.models.serialization import load_detector
+from lad.paper.definitions import TABLES
+from lad.paper.tables import open_table
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def test_an_unknown_subcommand_is_one_line_with_the_nearest(word, hint, capsys):
     assert error_line(capsys, word, status=2) == f"lad: error: No such command '{word}'.{hint}"
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "table"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_a_subcommand_shows_its_full_name_and_its_options(name, capsys):
     run(name, "--help")
     printed = capsys.readouterr().out
@@ -55,23 +58,16 @@ def test_the_help_of_a_subcommand_shows_its_full_name_and_its_options(name, caps
     assert "unknown" in error_line(capsys, name, "--unknown", status=2)
 
 
-def test_the_help_of_table_shows_its_full_name_and_its_options(capsys):
-    for word, status, stream in (("--help", 0, "out"), ("--unknown", 2, "err")):
-        with pytest.raises(SystemExit) as stop:
-            main(["table", word])
-        assert stop.value.code == status
-        assert getattr(capsys.readouterr(), stream).startswith("usage: lad table ")
-
-
 def test_help_does_not_import_torch():
     check = "assert not {'torch', 'pandas', 'rich'} & sys.modules.keys()"
-    code = f"import sys, lad.cli; [lad.cli.main([*word, '--help']) for word in ([], ['run'], ['evaluate'])]; {check}"
+    code = f"import sys, lad.cli; [lad.cli.main([*word, '--help']) for word in ([], ['run'], ['table'])]; {check}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_help_names_parameters_and_profiles_that_exist_with_their_defaults():
+def test_the_help_names_parameters_profiles_and_tables_that_exist_with_their_defaults():
     assert RUN_PARAMETERS.keys() <= Parameters.model_fields.keys() and tuple(ALL_PROFILES) == PROFILES
+    assert tuple(TABLES) == TABLE_NAMES
     assert EVALUATION_PARAMETERS.keys() <= EvaluationConfig.model_fields.keys()
     defaults = make_parameters({})
     for name, (default, _) in RUN_PARAMETERS.items():
@@ -94,7 +90,12 @@ def test_a_parameter_is_given_in_one_word_or_two():
     joined = ["run", "-p", "teacher=r101", "-p", "epochs=4", "-p", "data=a=b"]
     assert join_changes(given) == join_changes(joined) == joined
     assert split_changes(["data=a=b", "epochs=4"]) == [("data", "a=b"), ("epochs", "4")]
-    assert join_changes(["table", "x", "-p", "lr=0.1", "-p", "lr", "0.1"]) == ["table", "x", *2 * ["-p", "lr", "0.1"]]
+    assert join_changes(["table", "x", "--job", "slurm_partition", "gpu"]) == [
+        "table",
+        "x",
+        "--job",
+        "slurm_partition=gpu",
+    ]
 
 
 def test_without_a_file_the_runs_of_the_notebook_are_compared(words, trained_runs, capsys):
@@ -267,3 +268,50 @@ def test_python_m_runs_the_same_command(tmp_path):
     result = subprocess.run(command, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == f"lad results: no finished runs in {tmp_path}\n"
+
+
+TABLE_2 = "table2_soft_label_vs_lad"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([TABLE_2, "-p", "epoch", "3"], "parameter 'epoch' is unknown; did you mean 'epochs'?"),
+        ([TABLE_2, "-p", "short_sides", "[96"], "parameter 'short_sides': line 1: while parsing a flow sequence"),
+        ([TABLE_2, "-p", "lr", ".nan"], "parameter 'lr': line 1: .nan is not a plain decimal number"),
+        ([TABLE_2, "--jobs", "0"], "Invalid value for '--jobs': Input should be greater than or equal to 1"),
+        ([TABLE_2, "--engine", "dask"], "--engine dask needs --scheduler, the address that `dask scheduler` prints"),
+        ([TABLE_2, "--engine", "ray"], "Invalid value for '--engine': 'ray' is not one of 'local', 'slurm', 'dask'."),
+        ([TABLE_2, "--scheduler", "tcp://127.0.0.1:1"], "--scheduler needs --engine dask"),
+        ([TABLE_2, "--job", "slurm_partition", "gpu"], "--job needs --engine slurm"),
+        ([TABLE_2, "--job", "slurm_partition"], "--job slurm_partition: has no value; give --job NAME=VALUE, such as "),
+        ([TABLE_2, "--engine", "slurm"], '--engine slurm: Could not detect "srun"'),
+        ([TABLE_2, "--seeds", "0"], "parameter 'seeds' = 0 must be a whole number from 1 to 1000"),
+        (["table_2"], "parameter 'table' = 'table_2' is not one of table2_soft_label_vs_lad, "),
+        ([], "Missing argument 'TABLE'."),
+    ],
+)
+def test_invalid_arguments_of_a_table_are_one_line_before_any_work(given, message, capsys):
+    assert error_line(capsys, "table", *given, status=2).startswith(f"lad table: error: {message}")
+
+
+@pytest.fixture
+def finished_table(tmp_path) -> list[str]:
+    """Return the words of a table whose runs are all finished."""
+    changes = {"epochs": 1, "out": str(tmp_path)}
+    for (parameters,) in open_table(TABLE_2, changes=changes).parameters.values():
+        fabricate(parameters)
+    return ["table", TABLE_2, *(word for name, value in changes.items() for word in ("-p", f"{name}={value}"))]
+
+
+def test_a_table_is_printed_for_programs(finished_table, tmp_path, capsys):
+    run(*finished_table, "--json")
+    printed = capsys.readouterr()
+    content = json.loads(printed.out)
+    assert content == json.loads((tmp_path / "results" / "toy" / f"{TABLE_2}.json").read_text())
+    assert content["command"] == f"lad {subprocess.list2cmdline(finished_table)} --json"
+    assert [row["title"] for row in content["rows"]] == ["teacher", "baseline", "soft label", "LAD", "SoLAD"]
+    assert "5 runs, 5 already finished" in printed.err
+    run(*finished_table, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert len(rows) == 5 and rows[0]["network"] == "r101"

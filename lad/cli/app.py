@@ -9,13 +9,13 @@ from typing import Any
 
 import typer
 
-from lad.cli import data, detectors, experiments, notebooks
+from lad.cli import data, detectors, experiments, notebooks, tables
 from lad.cli.options import join_changes
 from lad.cli.parameters import EVALUATION_PARAMETERS, RUN_PARAMETERS, parameters_help
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "run": experiments.run,
-    "table": experiments.table,
+    "table": tables.table,
     "results": experiments.results,
     "evaluate": detectors.evaluate,
     "predict": detectors.predict,
@@ -29,7 +29,6 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "lab": notebooks.lab,
     "init": notebooks.init,
 }
-PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # to a parser of the subcommand's own
 PARAMETERS = {
     "run": parameters_help(RUN_PARAMETERS, "docs/methods.md and docs/own_data.md name more"),
     "evaluate": parameters_help(EVALUATION_PARAMETERS, "docs/checkpoints.md says more"),
@@ -45,8 +44,7 @@ app = typer.Typer(
 )
 app.callback()(lambda: None)
 for _name, _function in COMMANDS.items():
-    _options: dict[str, Any] = {"context_settings": PASSED_ON, "add_help_option": False} if _name == "table" else {}
-    app.command(_name, epilog=PARAMETERS.get(_name), **_options)(_function)
+    app.command(_name, epilog=PARAMETERS.get(_name))(_function)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,13 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return app(join_changes(words), prog_name="lad", standalone_mode=False) or 0
+        return app(join_changes(words), prog_name="lad", standalone_mode=False, obj=words) or 0
     except UsageError as error:
         if not words:
             print(error.ctx.get_help(), file=sys.stderr)
             return 2
         command = error.ctx.command_path if error.ctx is not None else "lad"
         problem = error.message if type(error) is typer.BadParameter and error.param is None else error.format_message()
+        problem = problem.replace("Value error, ", "")  # pydantic's, in Typer's messages
         return _fail(f"{command}: error: {problem}", 2)
     except (KeyboardInterrupt, typer.Abort):
         return 130

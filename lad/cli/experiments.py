@@ -1,4 +1,4 @@
-"""The subcommands about runs: run, table, results, doctor, replay."""
+"""The subcommands about runs: run, results, doctor, replay."""
 
 import os
 from pathlib import Path
@@ -84,13 +84,6 @@ def run(
     if os.environ.get("RANK", "0") == "0":  # under torchrun, one of several processes
         print(runs_to_json(runs) if as_json else format_table(results_table(runs), form))
     return 0
-
-
-def table(context: typer.Context) -> int:
-    """Run all experiments of a table of the paper."""
-    from lad.paper.runner import main
-
-    return main(context.args)
 
 
 def results(

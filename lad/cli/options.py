@@ -11,6 +11,7 @@ import typer
 from lad.cli.parameters import EVALUATION_PARAMETERS, RUN_PARAMETERS, names_starting
 from lad.utils.tables import TableFormat
 
+PAIRS = ("-p", "--job")  # options of a name and a value
 CHANGES_HELP = "Set a parameter to a value in YAML; may be repeated. Also -p NAME VALUE."
 RunChanges = Annotated[
     list[str] | None,
@@ -27,27 +28,20 @@ Format = Annotated[
 
 
 def join_changes(words: Sequence[str]) -> list[str]:
-    """Return the words of a command line in which each `-p NAME VALUE` is `-p NAME=VALUE`.
-
-    The command `table` reads its words itself: there it is the other way around.
-    """
+    """Return the words of a command line in which each `-p NAME VALUE`, and `--job NAME VALUE`, is `-p NAME=VALUE`."""
     joined: list[str] = []
-    is_table = words[:1] == ["table"]
     rest = iter(words)
     for word in rest:
         joined.append(word)
-        if word != "-p" or (name := next(rest, None)) is None:
+        if word not in PAIRS or (name := next(rest, None)) is None:
             continue
-        if is_table:
-            joined += name.split("=", 1) if re.match(r"\w+=", name) else [name]
-        else:
-            value = next(rest, None) if re.fullmatch(r"\w+", name) else None
-            joined.append(name if value is None else f"{name}={value}")
+        value = next(rest, None) if re.fullmatch(r"\w+", name) else None
+        joined.append(name if value is None else f"{name}={value}")
     return joined
 
 
-def split_changes(changes: Sequence[str] | None) -> list[tuple[str, str]]:
-    """Return the names and values of `-p NAME=VALUE`, for `lad.config.reading.read_changes`.
+def split_changes(changes: Sequence[str] | None, option: str = "-p") -> list[tuple[str, str]]:
+    """Return the names and values of `-p NAME=VALUE`, or of another option, for `lad.config.reading.read_changes`.
 
     Raises:
         ValueError: A change has no value; names it.
@@ -56,7 +50,8 @@ def split_changes(changes: Sequence[str] | None) -> list[tuple[str, str]]:
     for change in changes or ():
         name, equals, value = change.partition("=")
         if not equals:
-            raise ValueError(f"-p {change}: has no value; give -p NAME=VALUE, such as -p epochs=4")
+            example = "epochs=4" if option == "-p" else "slurm_partition=gpu"
+            raise ValueError(f"{option} {change}: has no value; give {option} NAME=VALUE, such as {option} {example}")
         pairs.append((name, value))
     return pairs
 

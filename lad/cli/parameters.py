@@ -47,6 +47,10 @@ EVALUATION_PARAMETERS = {
     "out": ("runs/evaluations/", "folder of the evaluations"),
 }
 PROFILES = ("toy", "mini", "coco_1x", "coco_2x_ms")
+TABLES = (
+    "table2_soft_label_vs_lad", "table3_small_teacher", "co_learning", "sota_r101_x101", "swin_teacher",
+    "auxiliary_heads", "distillation_methods", "assigners", "teacher_quality",
+)  # fmt: skip
 
 
 def parameters_help(parameters: Mapping[str, tuple[str, str]], note: str) -> str:

@@ -2,37 +2,28 @@
 
     lad table table2_soft_label_vs_lad --profile toy --seeds 3 --jobs 2
     lad table mine.yaml --profile toy --seeds 5
-    lad table table2_soft_label_vs_lad --profile coco_1x --engine slurm --job slurm_partition gpu
+    lad table table2_soft_label_vs_lad --profile coco_1x --engine slurm --job slurm_partition=gpu
 
 Each run is a notebook executed by papermill in a process of its own, on this machine or on those of a cluster. Finished
 runs are skipped, interrupted runs resume from their last checkpoint, and a failed run does not stop the others: run the
 same command again to do the rest.
 """
 
-import argparse
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lad import figures
 from lad.config.experiment import Parameters
-from lad.config.profiles import PROFILES
-from lad.config.reading import read_changes
 from lad.distillation.methods import METHODS
-from lad.experiments.leaderboard import format_table
 from lad.experiments.run_store import find_run, is_training
 from lad.experiments.runner import versions, write_json
-from lad.paper.definitions import TABLES
 from lad.paper.engines.engine import LOG_FILE, Engine, Submitted
 from lad.paper.engines.execution import prepare
-from lad.paper.engines.options import add_engine_options, open_engine
 from lad.paper.output import to_json
-from lad.paper.tables import Experiments, Results, conclusions, open_table, summary
+from lad.paper.tables import Experiments, Results, conclusions, summary
 from lad.training.checkpoint import checkpoints
 from lad.utils.atomic_io import atomic_write, write_text
 from lad.utils.old_command import run_command
@@ -42,7 +33,6 @@ from lad.utils.tables import to_csv, to_latex, to_markdown
 
 POLL_INTERVAL = 0.2  # seconds
 MAX_DEATHS = 3  # of workers that execute a run, without a new checkpoint in between
-INTERRUPTED = "interrupted; run the same command to resume"
 
 
 @dataclass
@@ -165,56 +155,23 @@ def write_results(results: Results, folder: Path, command: str) -> Path:
     return path
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command `lad table`; return 1 if a run failed, 130 if interrupted, else 0."""
-    parser = argparse.ArgumentParser(prog="lad table", description=__doc__.split("\n\n")[0])
-    parser.add_argument("table", metavar="TABLE", help=f"{', '.join(TABLES)}, or the .yaml file of a table of your own")
-    parser.add_argument("--profile", default="toy", choices=PROFILES, help="profile of all runs (default: toy)")
-    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run seeds 0 … N − 1 of every row")
-    add_engine_options(parser)
-    parser.add_argument(
-        "--results", type=Path, metavar="FOLDER", help="folder of the table's files (default: results/ beside the runs)"
-    )
-    parser.add_argument(
-        "-p", dest="changes", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-        help="set a parameter of all runs; may be repeated",
-    )  # fmt: skip
-    given = parser.parse_args(arguments)
-    try:
-        experiments = open_table(given.table, given.profile, given.seeds, read_changes(given.changes))
-        out = Path(next(iter(experiments.parameters.values()))[0].out)
-        tasks = plan_tasks(experiments)
-        if any(map(_needs_training, tasks.values())):
-            ensure_writable(out, "out")
-        ensure_writable((given.results or out / "results") / given.profile, "--results" if given.results else "out")
-    except ValueError as error:
-        parser.error(str(error))
-    command = "lad table " + subprocess.list2cmdline(sys.argv[1:] if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(INTERRUPTED))
-    with ExitStack() as stack:
-        try:
-            engine = stack.enter_context(open_engine(given, out, [task.parameters for task in tasks.values()]))
-        except ValueError as error:
-            parser.error(str(error))
-        try:
-            failed = run_tasks(tasks, engine)
-        except ConnectionError as error:
-            sys.exit(f"{error}; run the same command to resume")
-        except KeyboardInterrupt:
-            print(INTERRUPTED, file=sys.stderr)
-            return 130
-    results = experiments.finished()
-    log(f"\n{format_table(summary(results))}\n\n{conclusions(results)}\n")
-    try:
-        log(f"written to {write_results(results, given.results or out / 'results', command)}, .md, .csv, .tex and .png")
-    except OSError as error:
-        log(f"{error}; the runs are in {out}, and the same command writes the table without training them again")
-        return 1
-    if failed:
-        log(f"\n{len(failed)} of the runs failed; run the same command to retry them:")
-        for task in failed:
-            log(f"  {task.name}: {task.error}")
-    return 1 if failed else 0
+def check_folders(tasks: Mapping[str, Task], profile: str, results: Path | None) -> tuple[Path, Path]:
+    """Return the folders of the runs and of the tables, after checking that both can be written.
+
+    Args:
+        tasks: All runs of the table.
+        profile: Its profile.
+        results: Folder of all tables; None for one in the folder of the runs.
+
+    Raises:
+        ValueError: A folder cannot be written; names it.
+    """
+    out = Path(next(iter(tasks.values())).parameters.out)
+    if any(map(_needs_training, tasks.values())):
+        ensure_writable(out, "out")
+    folder = results or out / "results"
+    ensure_writable(folder / profile, "--results" if results else "out")
+    return out, folder
 
 
 def _with_teachers(parameters: Parameters) -> Iterator[Task]:

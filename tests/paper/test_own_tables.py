@@ -9,8 +9,8 @@ import pytest
 from finished_tables import finish
 from tiny_runs import fabricate
 
+from lad.cli import main
 from lad.paper.definitions import TABLES, find_table, format_published, published_gain, read_table
-from lad.paper.runner import main
 from lad.paper.tables import gains, open_table, published_table
 
 PROJECT = Path(__file__).parents[2]
@@ -48,7 +48,10 @@ def test_the_command_writes_the_files_of_the_example(example, shapes, tmp_path, 
     for of_row in open_table(str(example), changes=changes).parameters.values():
         fabricate(of_row[0])
     monkeypatch.chdir(tmp_path)
-    assert main(["mine.yaml", *(word for name, value in changes.items() for word in ("-p", name, str(value)))]) == 0
+    assert (
+        main(["table", "mine.yaml", *(word for name, value in changes.items() for word in ("-p", name, str(value)))])
+        == 0
+    )
     assert "LAD + PKD, twice the weight: " in capsys.readouterr().out
     folder = tmp_path / "runs" / "results" / "toy"
     assert {path.name for path in folder.iterdir()} == {"mine.json", "mine.md", "mine.csv", "mine.tex", "mine.png"}
