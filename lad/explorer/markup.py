@@ -25,11 +25,14 @@ STYLE = f"""<style>
   .lad-explorer table {{ font-size: 11px; line-height: 1.45; }}
   .lad-explorer th, .lad-explorer td {{ padding: 1px 4px; }}
   .lad-explorer th {{ white-space: normal; vertical-align: bottom; line-height: 1.2; }} }}
-.lad-explorer .lad-message {{ color: #D55E00; font-weight: 600; }}
+.lad-explorer .lad-message {{ color: var(--jp-error-color1, #b3261e); font-weight: 600; }}
 .lad-explorer button.lad-thumbnail {{
   width: {THUMBNAIL_SIDE}px; height: {THUMBNAIL_SIDE}px; padding: 0; background-size: contain;
   background-position: center; background-repeat: no-repeat; border: 2px solid transparent; }}
 .lad-explorer button.lad-chosen {{ border-color: #0072B2; }}
+.lad-explorer :is(button, select, input, [tabindex], [contenteditable]):focus-visible {{
+  outline: 2px solid var(--jp-content-font-color0, black) !important; outline-offset: 1px; }}
+[data-jp-theme-light=false] .lad-explorer svg text[style*="#0072b2"] {{ fill: #56B4E9 !important; }}
 </style>"""
 
 
@@ -43,7 +46,7 @@ def thumbnail(pixels: np.ndarray) -> str:
 
 def table_html(table: pd.DataFrame) -> str:
     """Return a table of candidates as HTML, the positives in bold."""
-    head = "".join(f"<th>{name}</th>" for name in table.columns)
+    head = "".join(f'<th scope="col">{name}</th>' for name in table.columns)
     rows = []
     for row in table.itertuples(index=False):
         cells = (f"{cell:.3f}" if isinstance(cell, float) else html.escape(str(cell)) for cell in row)

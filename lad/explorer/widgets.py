@@ -10,12 +10,14 @@ import ipywidgets as widgets
 
 from lad.data.coco import CocoDataset
 from lad.experiments.run_store import Run, finished_runs
+from lad.explorer.accessibility import NAMES_SCRIPT, PANELS, TOOLTIPS, named_svg
 from lad.explorer.config import LEVELS, UNTRAINED
 from lad.explorer.markup import STYLE, table_html, thumbnail
 from lad.explorer.photo import Photo, UserBox, open_photo
 from lad.explorer.state import CURRENT_WEIGHTS, Explorer
 from lad.explorer.view import assignments_for, gt_names
 from lad.figures.style import to_svg
+from lad.geometry import STRIDES
 from lad.report.compare_runs import run_titles
 
 THUMBNAILS = 8  # per page
@@ -23,7 +25,6 @@ RUN_WIDTH, ASSIGNMENT_WIDTH = "320px", "345px"  # dropdowns of run titles and of
 MIN_BOX_SIDE = 0.02  # of the user's box, as a fraction of the image
 NO_EPOCH = -1  # the epoch slider's value for a network without saved epochs: a slider cannot hold None
 OWN_TEACHER = "own teacher, if any"
-PANELS = ("picture", "costs", "student mixture", "teacher mixture")
 
 
 class Controls:
@@ -77,7 +78,12 @@ class Controls:
         self.gt = widgets.Dropdown(description="object")
         self.assignment = widgets.Dropdown(description="assignment", layout=_wide(ASSIGNMENT_WIDTH))
         self.levels = [
-            widgets.ToggleButton(description=f"P{level}", layout=widgets.Layout(width="3.2em")) for level in LEVELS
+            widgets.ToggleButton(
+                description=f"P{level}",
+                tooltip=f"show level P{level}, a location every {stride} pixels",
+                layout=widgets.Layout(width="3.2em"),
+            )
+            for level, stride in zip(LEVELS, STRIDES, strict=True)
         ]
         self.anchor_boxes = _checkbox("anchor boxes")
         self.predicted_boxes = _checkbox("predicted boxes")
@@ -88,6 +94,8 @@ class Controls:
         )
         self.box_class = widgets.Dropdown(description="class")
         self.user_box = _row(self.box_x, self.box_y, self.box_class)
+        for name, tooltip in TOOLTIPS.items():
+            getattr(self, name).tooltip = tooltip
 
     def _create_panels(self) -> None:
         self.thumbnail_style = widgets.HTML()
@@ -104,6 +112,7 @@ class Controls:
         page = widgets.VBox(
             [
                 widgets.HTML(STYLE),
+                widgets.Output(outputs=(_script(NAMES_SCRIPT),)),
                 _row(self.run, self.compare_with, self.epoch),
                 _row(
                     widgets.HBox([self.previous, self.image_range, self.next, self.upload]),
@@ -165,9 +174,14 @@ class Controls:
         """Draw the figures and the table."""
         figures = self.explorer.figures()
         for name, panel in self.panels.items():
-            panel.value = to_svg(figures[name]) if name in figures else ""
+            panel.value = named_svg(to_svg(figures[name]), self._panel_name(name)) if name in figures else ""
             panel.layout.display = None if name in figures else "none"
         self.table.value = table_html(self.explorer.table())
+
+    def _panel_name(self, panel: str) -> str:
+        view = self.explorer.view
+        positives = f", {int((view.positives.gt == view.gt).sum())} positives" if panel == "picture" else ""
+        return f"{PANELS[panel]}: {gt_names(view)[view.gt]}{positives}"
 
     def _connect(self) -> None:
         """Connect each control to what it changes in the explorer."""
@@ -233,7 +247,7 @@ class Controls:
             index = self.first_thumbnail + place
             button.layout.display = None if index < len(dataset) else "none"
             if index < len(dataset):
-                button.tooltip = f"image {index}"
+                button.tooltip = f"image {index + 1} of {len(dataset)}"
                 url = f"data:image/jpeg;base64,{thumbnail(dataset.pixels(index))}"
                 rules.append(f".lad-explorer button.lad-thumbnail-{place} {{ background-image: url({url}); }}")
         self.thumbnail_style.value = f"<style>{' '.join(rules)}</style>"
@@ -258,6 +272,11 @@ class Controls:
         content = io.BytesIO(file.content)
         content.name = file.name  # for error messages
         return open_photo(self.explorer.session, content)
+
+
+def _script(code: str) -> dict[str, Any]:
+    """Return a notebook output that runs JavaScript."""
+    return {"output_type": "display_data", "data": {"application/javascript": code}, "metadata": {}}
 
 
 def _single(name: str, value: Any) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def notebook_html(notebook: NotebookNode, path: Path, page: Path) -> str:
     _remove_loading(soup, page.parent)
     _add_contents(soup, path.stem)
     _describe_figures(soup)
-    _make_tables_scroll(soup)
+    _make_scrollable(soup)
     return str(soup)
 
 
@@ -177,8 +177,10 @@ def _describe_figures(soup: BeautifulSoup) -> None:
             image["alt"] = f"{text}, figure {number}" if number > 1 else text
 
 
-def _make_tables_scroll(soup: BeautifulSoup) -> None:
-    """Wrap each table in a box that scrolls if the table is wider than the page."""
+def _make_scrollable(soup: BeautifulSoup) -> None:
+    """Make text outputs scroll by keyboard, and wrap each table in a box that scrolls if it is wider than the page."""
+    for text in soup.select("main pre"):
+        text["tabindex"] = "0"
     for table in soup.select("main table, footer table"):
         if table.find_parent("table") is None:
             heading = table.find_previous(HEADINGS)

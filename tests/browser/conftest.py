@@ -24,6 +24,7 @@ from lad.experiments.run_store import Run
 from lad.experiments.runner import run_experiment
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 
 PROJECT = Path(__file__).parents[2]
 ARTEFACTS = PROJECT / "test-artefacts"
@@ -62,6 +63,15 @@ class Tab:
         """Requests to other hosts."""
         own = ("http://127.0.0.1:", "ws://127.0.0.1:", "file:", "data:", "blob:")
         return [url for url in self.requests if not url.startswith(own)]
+
+    def barriers(self, part: str | None = None) -> list[str]:
+        """Return what axe-core finds to be a serious or critical barrier on the page or a part of it (a selector)."""
+        found = axe.Axe().run(self.page, context=part).response["violations"]
+        return [
+            f"{rule['id']}: {rule['help']}: {[node['html'][:200] for node in rule['nodes']]}"
+            for rule in found
+            if rule["impact"] in ("serious", "critical")
+        ]
 
     def content(self, panel: str) -> str:
         """Return the HTML of one of the explorer's panels."""

@@ -44,6 +44,10 @@ def explorer(tab, lab, shoot):
 def test_every_choice_changes_its_panels(explorer, shoot):
     page = explorer.page
     shoot(page, "explorer-1280")
+    assert not explorer.barriers(".lad-explorer")
+    assert_focus_is_visible(page)
+    level = page.get_by_role("button", name="P3", pressed=True)
+    level.wait_for()
     objects = explorer.dropdown("object")
     other = next(i for i in range(objects.locator("option").count()) if i != objects.evaluate("e => e.selectedIndex"))
     explorer.assert_changes(lambda: objects.select_option(index=other), "picture", "costs", "student-mixture", "table")
@@ -64,6 +68,22 @@ def test_every_choice_changes_its_panels(explorer, shoot):
     assert not page.locator(".lad-teacher-mixture").is_visible()
 
 
+def assert_focus_is_visible(page) -> None:
+    """Assert that the Tab key reaches every control of the explorer, and outlines it."""
+    page.locator(".lad-explorer select").first.focus()
+    outline = "e => [getComputedStyle(e).outlineStyle, parseFloat(getComputedStyle(e).outlineWidth)]"
+    reached = set()
+    for _ in range(50):
+        page.keyboard.press("Tab")
+        focused = page.locator(".lad-explorer :focus")
+        if not focused.count():
+            break
+        style, width = focused.evaluate(outline)
+        assert style != "none" and width >= 2, focused.evaluate("e => e.outerHTML")
+        reached.add(focused.evaluate("e => e.className"))
+    assert any("lad-table" in name for name in reached)  # the last one
+
+
 def test_an_uploaded_photo_has_a_movable_box(explorer, shoot, tmp_path):
     image = Image.new("RGB", (300, 200), "lightblue")
     ImageDraw.Draw(image).ellipse((60, 40, 180, 160), fill="red")
@@ -80,6 +100,8 @@ def test_an_uploaded_photo_has_a_movable_box(explorer, shoot, tmp_path):
     slider.focus()
     explorer.assert_changes(lambda: page.keyboard.press("ArrowLeft"), "picture", "costs")
     shoot(page, "explorer-own-picture")
+    assert page.get_by_role("slider", name="box x from").count() == 1
+    assert not explorer.barriers(".lad-explorer")
 
 
 def test_it_fits_a_narrow_page_and_a_dark_theme(explorer, shoot):
@@ -104,3 +126,4 @@ def test_it_fits_a_narrow_page_and_a_dark_theme(explorer, shoot):
     text = "getComputedStyle(document.querySelector('.lad-student-mixture svg text')).fill"
     page.wait_for_function(f"Math.min(...{text}.match(/[\\d.]+/g).slice(0, 3).map(Number)) > 150")
     shoot(page, "explorer-dark")
+    assert not explorer.barriers(".lad-explorer")

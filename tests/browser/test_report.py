@@ -52,6 +52,9 @@ def check(tab, path: Path, width: int, images: int) -> None:
     page.evaluate("target => { location.hash = target }", target)
     assert page.locator(f"[id='{target.removeprefix('#')}']").is_visible()
     assert requested(tab) == [path.as_uri()] and not tab.errors
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert not tab.barriers()
 
 
 def requested(tab) -> list[str]:

@@ -73,12 +73,12 @@ def changed(before, after) -> set[str]:
 
 def visible_thumbnails(controls) -> list[int]:
     buttons = [button for button in controls.thumbnails if button.layout.display != "none"]
-    return [int(button.tooltip.removeprefix("image ")) for button in buttons]
+    return [int(button.tooltip.split()[1]) - 1 for button in buttons]
 
 
 def chosen_thumbnails(controls) -> list[int]:
     buttons = [button for button in controls.thumbnails if "lad-chosen" in button._dom_classes]
-    return [int(button.tooltip.removeprefix("image ")) for button in buttons]
+    return [int(button.tooltip.split()[1]) - 1 for button in buttons]
 
 
 def image_file(width=60, height=40, kind="png") -> bytes:
