@@ -28,7 +28,8 @@ from lad.config.experiment import make_parameters
 from lad.data.coco import CocoDataset
 from lad.data.collate import collate
 from lad.evaluation.coco_eval import precision_recall
-from lad.experiments.evaluate import EvaluationReport, error_table, evaluate_checkpoint, images_with_errors
+from lad.experiments.evaluate import evaluate_checkpoint
+from lad.experiments.evaluation_report import EvaluationReport, error_table, images_with_errors
 from lad.experiments.run_store import Run
 from lad.experiments.runner import compare
 from lad.experiments.setup import open_data

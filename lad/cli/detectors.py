@@ -36,6 +36,7 @@ def evaluate(
     """
     from lad.config.reading import read_changes
     from lad.experiments import evaluate as evaluation
+    from lad.experiments import evaluation_report as reports
     from lad.experiments.leaderboard import format_table
 
     with usage_errors():
@@ -51,10 +52,10 @@ def evaluate(
     elif report.coco_eval is None:
         print(f"{len(report.results):,} detections, and no ground truth to compare with: {report.folder}")
     elif form != "text":
-        print(format_table(evaluation.metrics_table(report), form))
+        print(format_table(reports.metrics_table(report), form))
     else:
-        tables = (evaluation.metrics_table, evaluation.class_table, evaluation.error_table)
-        parts = [evaluation.ap_summary(report), *(format_table(make(report)) for make in tables), str(report.folder)]
+        tables = (reports.metrics_table, reports.class_table, reports.error_table)
+        parts = [reports.ap_summary(report), *(format_table(make(report)) for make in tables), str(report.folder)]
         print(*parts, sep="\n\n")
 
 

@@ -139,7 +139,7 @@ def draw_errors(table: pd.DataFrame) -> Figure:
     """Draw a table of errors: their number by object size, and the AP50 that fixing each type would gain.
 
     Args:
-        table: As of `lad.experiments.evaluate.error_table`.
+        table: As of `lad.experiments.evaluation_report.error_table`.
     """
     figure = Figure(figsize=(PAGE, 2.6), layout="constrained", dpi=DPI)
     left, right = figure.subplots(1, 2)

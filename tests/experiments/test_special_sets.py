@@ -9,15 +9,14 @@ import pytest
 from PIL import Image
 from tiny_runs import tiny
 
-from lad.experiments.evaluate import (
+from lad.experiments.evaluate import evaluate_checkpoint, resolve_evaluation_config
+from lad.experiments.evaluation_report import (
     ap_summary,
     class_table,
     error_table,
-    evaluate_checkpoint,
     images_with_errors,
     metrics_table,
     rank_images,
-    resolve_evaluation_config,
 )
 from lad.experiments.leaderboard import results_table
 from lad.experiments.runner import run_experiment
