@@ -16,7 +16,7 @@ TABLE_ARGS ?= --profile toy --seeds 3 --jobs 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
 FAST := not slow and not notebook and not browser
 
-.PHONY: setup run evaluate table test test-all coverage lint lab report notebooks figures gpu clean
+.PHONY: setup run evaluate table test test-all coverage lint lab report notebooks results figures gpu clean
 
 setup: $(VENV)/.installed
 
@@ -65,6 +65,9 @@ lab: setup
 
 notebooks: setup
 	$(BIN)/python scripts/make_notebooks.py
+
+results: setup
+	$(BIN)/python scripts/make_results.py
 
 figures: setup
 	$(BIN)/python scripts/make_figures.py

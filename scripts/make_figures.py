@@ -174,7 +174,7 @@ def draw_gains() -> Figure:
         if row["against"] is not None:
             compared = (row, rows[row["against"]])
             published, baseline = (next(iter(entry["published"].values()))["ap"] for entry in compared)
-            measured = row["difference"]
+            measured = row["claims"][0]
             gains[title] = (published - baseline, (measured["mean"], measured["low"], measured["high"]))
     return figures.draw_gains(gains)
 

@@ -76,9 +76,11 @@ def table(
     """
     from lad.config.reading import read_changes
     from lad.experiments.leaderboard import format_table
+    from lad.paper.claims import conclusions
     from lad.paper.engines.options import open_engine
-    from lad.paper.runner import check_folders, plan_tasks, run_tasks, write_results
-    from lad.paper.tables import conclusions, open_table, summary
+    from lad.paper.results_files import write_results
+    from lad.paper.runner import check_folders, plan_tasks, run_tasks
+    from lad.paper.tables import open_table, summary
     from lad.utils.progress import log
 
     with ExitStack() as stack:

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass
@@ -45,6 +45,8 @@ class Row:
         published: Names of published results, the result that is reproduced first.
         is_teacher_network: Whether the row is the teacher, the second network, of a co-learning run.
         also_against: Titles of further rows that it is compared with in the conclusions.
+        claim: What the table claims of it against the rows that it is compared with: it is better, or worse, or that is
+            an open question.
         parameters: Parameters of its runs, if they are not in a file.
     """
 
@@ -54,6 +56,7 @@ class Row:
     published: Titles = ()
     is_teacher_network: Annotated[bool, Field(strict=True)] = False
     also_against: Titles = ()
+    claim: Literal["better", "worse", "open"] = "better"
     parameters: dict[str, Any] | None = field(default=None, hash=False)
 
     @property

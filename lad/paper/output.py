@@ -1,14 +1,16 @@
-"""A table of runs as JSON and as Markdown."""
+"""A table of runs as JSON."""
 
 import dataclasses
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from lad.experiments.leaderboard import describe_network
-from lad.experiments.run_store import code_labels
+from lad.experiments.run_store import Run, code_labels
+from lad.paper.claims import claims
 from lad.paper.definitions import Row, Table
-from lad.paper.statistics import Difference, mean_and_std
-from lad.paper.tables import Results, difference
+from lad.paper.statistics import mean_and_std
+from lad.paper.tables import Results
 from lad.utils.paths import project_files
 
 
@@ -16,8 +18,10 @@ def to_json(results: Results) -> dict[str, Any]:
     """Return the table's runs and statistics for a JSON file, without times: equal runs give an equal file.
 
     For each row, and for each seed the run's name, its code, its twelve COCO metrics and the SHA-256 of its weights;
-    "code" counts the runs of each version of the code: more than one, and the table mixes them.
+    "code" counts the runs of each version of the code: more than one, and the table mixes them. "claims" of a row are
+    its comparisons with others. "hardware" lists the machines that the runs were made on.
     """
+    claims_of_rows = claims(results)
     rows = []
     for row, runs in results.runs.items():
         mean, std = mean_and_std(list(results.values(row.title).values()))
@@ -29,8 +33,7 @@ def to_json(results: Results) -> dict[str, Any]:
                 "AP_mean": mean,
                 "AP_standard_deviation": std,
                 "against": row.against,
-                "difference": _to_dict(difference(results, row)),
-                "also_against": {title: _to_dict(difference(results, row, title)) for title in row.also_against},
+                "claims": [claim.to_json() for claim in claims_of_rows if claim.title == row.title],
                 "published": {name: dataclasses.asdict(results.table.published_result(name)) for name in row.published},
                 "runs": [
                     {
@@ -49,6 +52,9 @@ def to_json(results: Results) -> dict[str, Any]:
         "table": results.table.name,
         "question": results.table.question,
         "profile": results.profile,
+        "seeds": list(results.seeds),
+        "missing_seeds": results.missing_seeds(),
+        "hardware": _hardware(results.all_runs()),
         "code": Counter(code_labels(results.all_runs())),
         "rows": rows,
     }
@@ -63,5 +69,11 @@ def _origin(table: Table, row: Row) -> str | dict[str, Any]:
     return path.relative_to(suite).as_posix() if path.is_relative_to(suite) else str(row.file)
 
 
-def _to_dict(change: Difference | None) -> dict[str, Any] | None:
-    return None if change is None else vars(change)
+def _hardware(runs: Iterable[Run]) -> list[dict[str, Any]]:
+    """Return the hardware of the runs, each kind of machine once."""
+    kinds: list[dict[str, Any]] = []
+    for run in runs:
+        hardware = run.results.get("hardware")
+        if hardware is not None and hardware not in kinds:
+            kinds.append(hardware)
+    return kinds

@@ -15,21 +15,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lad import figures
 from lad.config.experiment import Parameters
 from lad.distillation.methods import METHODS
 from lad.experiments.run_store import find_run, is_training
-from lad.experiments.runner import versions, write_json
 from lad.paper.engines.engine import LOG_FILE, Engine, Submitted
 from lad.paper.engines.execution import prepare
-from lad.paper.output import to_json
-from lad.paper.tables import Experiments, Results, conclusions, summary
+from lad.paper.tables import Experiments
 from lad.training.checkpoint import checkpoints
-from lad.utils.atomic_io import atomic_write, write_text
 from lad.utils.old_command import run_command
 from lad.utils.paths import ensure_writable
 from lad.utils.progress import log
-from lad.utils.tables import to_csv, to_latex, to_markdown
 
 POLL_INTERVAL = 0.2  # seconds
 MAX_DEATHS = 3  # of workers that execute a run, without a new checkpoint in between
@@ -127,32 +122,6 @@ def run_tasks(tasks: dict[str, Task], engine: Engine) -> list[Task]:
         for submitted in running.values():  # interrupted
             submitted.cancel()
     return failed
-
-
-def write_results(results: Results, folder: Path, command: str) -> Path:
-    """Write the table to <folder>/<profile>/<table>.json, .md, .csv, .tex and .png; return the path of the JSON file.
-
-    The JSON comes first and holds everything: it stays if the other files cannot be written.
-
-    Args:
-        results: Finished runs of the table.
-        folder: Folder of all tables.
-        command: Command that made the table, for the files.
-
-    Raises:
-        OSError: A file cannot be written; names it.
-    """
-    path = folder / results.profile / f"{results.table.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"command": command, "versions": versions(), **to_json(results)})
-    text = f"# {results.table.question}\n\n    {command}\n\n{to_markdown(summary(results))}\n\n"
-    sentences = "".join(f"* {sentence}\n" for sentence in conclusions(results).splitlines())
-    write_text(path.with_suffix(".md"), text + sentences)
-    write_text(path.with_suffix(".csv"), f"{to_csv(summary(results))}\n")
-    write_text(path.with_suffix(".tex"), f"{to_latex(summary(results))}\n")
-    with atomic_write(path.with_suffix(".png")) as unfinished:
-        figures.draw_comparison(results.ap_by_row()).savefig(unfinished, format="png")
-    return path
 
 
 def check_folders(tasks: Mapping[str, Task], profile: str, results: Path | None) -> tuple[Path, Path]:

@@ -1,36 +1,55 @@
-"""Statistics over seeds: mean ± standard deviation, and differences paired by seed with confidence intervals."""
+"""Statistics over seeds: mean ± standard deviation, and paired differences with intervals and p-values."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+SIGNIFICANCE = 0.05
+DECIMALS = 9  # of a difference in percentage points: differences that are equal are equal as floats, too
+MAX_PATTERNS = 2**15  # sign patterns of a permutation test: all of them up to 15 seeds, else random ones
+RESAMPLES = 9999  # of a bootstrap interval
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean difference between two rows of a table, paired by seed.
+    """Mean difference between two rows of a table, paired by seed; all but `mean` and `seeds` is None with one seed.
 
     Attributes:
         mean: In percentage points of the metric.
-        low: Lower bound of the 95 % confidence interval of the mean; None with one seed.
-        high: Upper bound; None with one seed.
+        low: Lower bound of the 95 % confidence interval of the mean, by Student's t.
+        high: Upper bound.
         seeds: Number of seeds that both rows have.
+        p: Two-sided p-value of the paired t test.
+        permutation_p: Two-sided p-value of the sign-flip permutation test, which assumes no distribution.
+        bootstrap_low: Lower bound of the 95 % percentile bootstrap interval of the mean.
+        bootstrap_high: Upper bound.
+        effect: Effect size, Cohen's d_z: the mean divided by the standard deviation of the differences over the seeds;
+            None also if all differences are equal.
     """
 
     mean: float
     low: float | None
     high: float | None
     seeds: int
+    p: float | None = None
+    permutation_p: float | None = None
+    bootstrap_low: float | None = None
+    bootstrap_high: float | None = None
+    effect: float | None = None
 
 
 def paired_difference(values: Mapping[int, float], reference: Mapping[int, float]) -> Difference | None:
     """Return the mean of values − reference over the seeds that both have, or None if they share none.
 
     Runs of one seed share the initialization and the order of the images, but the difference is still subject to
-    chance. The interval is Student's t interval of the differences, which is wide for few seeds.
+    chance. Student's t interval is the one to read, and is wide for few seeds. Permutation test and bootstrap check
+    it without its assumption that the differences are normal; with few seeds, the first cannot reach a small p-value,
+    and the second is too narrow.
 
     Args:
         values: Metric in percent, by seed.
@@ -39,18 +58,82 @@ def paired_difference(values: Mapping[int, float], reference: Mapping[int, float
     seeds = sorted(set(values) & set(reference))
     if not seeds:
         return None
-    differences = [values[seed] - reference[seed] for seed in seeds]
-    mean = statistics.fmean(differences)
-    if len(seeds) < 2:
+    differences = [round(values[seed] - reference[seed], DECIMALS) for seed in seeds]
+    mean, std = mean_and_std(differences)
+    assert mean is not None
+    if std is None:
         return Difference(mean, None, None, 1)
     half_width = t_half_width(differences)
-    return Difference(mean, mean - half_width, mean + half_width, len(seeds))
+    bootstrap_low, bootstrap_high = bootstrap_interval(differences)
+    return Difference(
+        mean=mean,
+        low=mean - half_width,
+        high=mean + half_width,
+        seeds=len(seeds),
+        p=t_test(differences),
+        permutation_p=permutation_test(differences),
+        bootstrap_low=bootstrap_low,
+        bootstrap_high=bootstrap_high,
+        effect=mean / std if std else None,
+    )
+
+
+def t_test(differences: Sequence[float]) -> float:
+    """Return the two-sided p-value of Student's t test that the mean of at least two differences is zero.
+
+    Equal differences leave t undefined: p is 1 if they are all zero, else 0, so that it agrees with the interval.
+    """
+    mean, std = mean_and_std(differences)
+    assert mean is not None
+    if not std:
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * stats.t.sf(abs(mean) / std * math.sqrt(len(differences)), len(differences) - 1))
+
+
+def permutation_test(differences: Sequence[float]) -> float:
+    """Return the two-sided p-value of the sign-flip test that the differences are symmetric about zero.
+
+    It is the share of sign patterns whose mean is at least as far from zero as the observed one: of all 2^n patterns up
+    to 15 seeds, else of 2^15 random ones, always the same. It is at least `least_permutation_p`.
+    """
+    test = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=MAX_PATTERNS, vectorized=True, random_state=0
+    )
+    return float(test.pvalue)
+
+
+def least_permutation_p(seeds: int) -> float:
+    """Return the smallest p-value that the permutation test can have: two of 2^n patterns are the most extreme."""
+    return 2 / min(2**seeds, MAX_PATTERNS)
+
+
+def bootstrap_interval(differences: Sequence[float]) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the mean, always from the same random resamples."""
+    result = stats.bootstrap(
+        (differences,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        vectorized=True,
+        random_state=0,
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values adjusted by Holm's step-down method for testing all of them together."""
+    adjusted, largest = [1.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, (len(p_values) - rank) * p_values[place])
+        adjusted[place] = min(largest, 1.0)
+    return adjusted
 
 
 def t_half_width(values: Sequence[float]) -> float:
     """Return half the width of Student's t confidence interval of the mean of at least two values."""
     count = len(values)
-    return stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * statistics.stdev(values) / count**0.5
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * statistics.stdev(values) / math.sqrt(count)
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float | None, float | None]:
@@ -76,17 +159,16 @@ def format_difference(difference: Difference | None) -> str:
     if difference is None:
         return "–"
     mean = f"{difference.mean:+.1f}"
-    return mean if difference.low is None else f"{mean} [{difference.low:+.1f}, {difference.high:+.1f}]"
+    return mean if difference.low is None else f"{mean} {format_interval(difference.low, difference.high)}"
 
 
-def describe_difference(title: str, reference: str, difference: Difference) -> str:
-    """Return a sentence on the difference of the row `title` to the row `reference`, and its significance."""
-    sentence = f"{title}: {difference.mean:+.1f} points vs. {reference}"
-    if difference.low is None or difference.high is None:
-        return f"{sentence}, from one seed: a difference of one or two points may be due to chance."
-    if difference.low > 0 or difference.high < 0:
-        significance = f"significantly {'better' if difference.low > 0 else 'worse'}"
-    else:
-        significance = "not significant"
-    interval = f"95 % confidence interval {difference.low:+.1f} to {difference.high:+.1f}"
-    return f"{sentence} over {difference.seeds} seeds, {significance} ({interval})."
+def format_interval(low: float | None, high: float | None) -> str:
+    """Format an interval in brackets; "–" if there is none."""
+    return "–" if low is None or high is None else f"[{low:+.1f}, {high:+.1f}]"
+
+
+def format_p(p: float | None) -> str:
+    """Format a p-value with three decimals; "–" for None."""
+    if p is None:
+        return "–"
+    return "<.001" if p < 0.0005 else f"{p:.3f}".removeprefix("0")

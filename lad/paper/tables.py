@@ -20,7 +20,6 @@ from lad.paper.definitions import TABLES, Row, Table, find_table, format_publish
 from lad.paper.published import Published
 from lad.paper.statistics import (
     Difference,
-    describe_difference,
     format_difference,
     format_mean,
     format_mean_and_std,
@@ -67,7 +66,8 @@ class Experiments:
             }
             for row, of_row in runs.items()
         }
-        return Results(self.table, self.profile, finished)
+        seeds = [parameters.seed for parameters in next(iter(self.parameters.values()))]
+        return Results(self.table, self.profile, finished, seeds)
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,13 @@ class Results:
         table: The table.
         profile: Profile of the parameters.
         runs: Runs of each row, by seed.
+        seeds: Seeds that every row should have.
     """
 
     table: Table
     profile: str
     runs: Mapping[Row, Mapping[int, Run]]
+    seeds: Sequence[int]
 
     def __str__(self) -> str:
         count = sum(bool(runs) for runs in self.runs.values())
@@ -92,6 +94,17 @@ class Results:
     def code_note(self) -> str:
         """Return a note for titles that the runs were made by different code; empty if they were not."""
         return describe_code(self.all_runs())
+
+    def missing_seeds(self) -> dict[str, list[int]]:
+        """Return the seeds that were asked for and have no finished run, by title of the row."""
+        missing = {row.title: [seed for seed in self.seeds if seed not in runs] for row, runs in self.runs.items()}
+        return {title: seeds for title, seeds in missing.items() if seeds}
+
+    def notes(self) -> str:
+        """Return a note for the table: runs made by different code, and seeds missing; empty without any or runs."""
+        missing = ", ".join(f"{title} {_format_seeds(seeds)}" for title, seeds in self.missing_seeds().items())
+        note = f"seeds missing of {len(self.seeds)}: {missing}" if missing and self.all_runs() else ""
+        return "; ".join(filter(None, (self.code_note(), note)))
 
     def all_runs(self) -> list[Run]:
         """Return the runs of all rows and seeds."""
@@ -197,6 +210,12 @@ def _read_row(table: Table, row: Row, profile: str, seeds: int, changes: Mapping
         raise ValueError(f"row '{row.title}' ({path.name}): {error}") from None
 
 
+def _format_seeds(seeds: Sequence[int]) -> str:
+    """Format ascending seeds: one, several, or a range such as 3–7."""
+    is_range = len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
+    return f"{seeds[0]}–{seeds[-1]}" if is_range else " and ".join(map(str, seeds))
+
+
 def _has_teacher(given: Mapping[str, Any]) -> bool:
     """Return whether a row has a teacher; True if its method is unknown, which is refused later."""
     method = given.get("method", "lad")
@@ -255,7 +274,7 @@ def summary(results: Results) -> pd.DataFrame:
             "published, COCO": format_published(results.table, row),
         }
     table = pd.DataFrame.from_dict(rows, orient="index")
-    table.attrs["title"] = results.code_note()
+    table.attrs["title"] = results.notes()
     return table
 
 
@@ -287,17 +306,6 @@ def _other_head(result: Published) -> dict[str, str]:
     if not result.head:
         return {"AP alone": alone, "head": "PAA", "teacher": "as in its row"}
     return {"AP alone": alone, "head": f"{result.head}, not PAA's", "teacher": result.teacher or "–"}
-
-
-def conclusions(results: Results) -> str:
-    """Return one sentence on each difference of a row to a row that it is compared with, or that there is none yet."""
-    sentences = []
-    for row in results.table.rows:
-        for against in row.compared_with:
-            change = difference(results, row, against)
-            if change is not None:
-                sentences.append(describe_difference(row.title, against, change))
-    return "\n".join(sentences) or "No runs to compare yet."
 
 
 def agreement_summary(tables: Iterable[Results]) -> str:

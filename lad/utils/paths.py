@@ -73,7 +73,7 @@ def project_folder() -> Path:
     That is the nearest folder, from the current one upward, that `lad init` made; else the checkout that this package
     is imported from; else the current folder.
     """
-    return _suite_folder() or _checkout() or Path.cwd()
+    return _suite_folder() or checkout_folder() or Path.cwd()
 
 
 def project_files(name: str) -> Path:
@@ -92,7 +92,7 @@ def shipped_files(name: str) -> Path:
     Args:
         name: One of `SUITE_FOLDERS`.
     """
-    return (_checkout() or package_folder() / "suite") / name
+    return (checkout_folder() or package_folder() / "suite") / name
 
 
 def _suite_folder() -> Path | None:
@@ -101,7 +101,7 @@ def _suite_folder() -> Path | None:
     return next((folder for folder in (here, *here.parents) if (folder / SUITE_MARKER).is_file()), None)
 
 
-def _checkout() -> Path | None:
+def checkout_folder() -> Path | None:
     """Return the checkout that this package is imported from; None for an installed wheel."""
     folder = package_folder().parent
     is_checkout = (folder / "pyproject.toml").is_file() and all((folder / name).is_dir() for name in SUITE_FOLDERS)

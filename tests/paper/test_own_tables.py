@@ -52,14 +52,16 @@ def test_the_command_writes_the_files_of_the_example(example, shapes, tmp_path, 
         main(["table", "mine.yaml", *(word for name, value in changes.items() for word in ("-p", name, str(value)))])
         == 0
     )
-    assert "LAD + PKD, twice the weight: " in capsys.readouterr().out
+    assert "LAD + PKD, twice the weight is better than LAD: one seed" in capsys.readouterr().out
     folder = tmp_path / "runs" / "results" / "toy"
     assert {path.name for path in folder.iterdir()} == {"mine.json", "mine.md", "mine.csv", "mine.tex", "mine.png"}
     content = json.loads((folder / "mine.json").read_text())
     assert (content["table"], content["question"]) == ("mine", "Does PKD add to LAD, and at which weight?")
     plain, lad, _, twice = content["rows"]
     assert (plain["parameters"], lad["parameters"]) == ({"method": "baseline", "student": "r50"}, "lad.yaml")
-    assert list(twice["also_against"]) == ["LAD", "LAD + PKD"] and len(twice["runs"]) == 1
+    assert [claim["against"] for claim in twice["claims"]] == ["plain student", "LAD", "LAD + PKD"] and len(
+        twice["runs"]
+    ) == 1
     assert lad["published"] == {
         "LAD in the paper": plain["published"]["paa_r50_1x"] | {"ap": 41.6, "source": "paper, Table 2"}
     }
@@ -137,6 +139,7 @@ def test_a_table_of_the_project_is_found_by_name_and_by_file():
         ("file: plain.yaml", "", "row 'plain': give either 'file', the file of its parameters, or 'parameters'"),
         ("file: plain.yaml", "file: plain.yaml\n    parameters: {}", "row 'plain': give either 'file'"),
         ("parameters: {method: solad}", "parameters: solad", "row 'SoLAD': parameter 'parameters' = 'solad'"),
+        ("against: plain\n    pub", "claim: equal\n    pub", "row 'LAD': parameter 'claim' = 'equal'"),
         ("against: plain\n    pub", "is_teacher_network: 1\n    pub", "row 'LAD': parameter 'is_teacher_network' = 1"),
         ("[paa_r50_1x]", "[paa_r50]", "row 'plain': parameter 'published': there is no result 'paa_r50'; did you"),
         ("not_trained: [OTA", "not_trained: [OTO", "'not_trained': there is no result 'OTO'; did you mean 'OTA'?"),

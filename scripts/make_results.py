@@ -1,0 +1,117 @@
+"""Write the committed tables of results/ into the blocks of README.md and docs/ that show them: `make results`.
+
+A block is all between two such comments; `rows` has the APs, `claims` every comparison, `figure` the picture:
+
+    <!-- rows: toy/table2_soft_label_vs_lad -->
+    <!-- end -->
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from lad.experiments.run_store import Run
+from lad.paper.claims import claims, claims_table
+from lad.paper.tables import Results, open_table, summary
+from lad.utils.tables import to_markdown
+
+PROJECT = Path(__file__).parents[1]
+BLOCK = re.compile(r"^<!-- (\w+): (\w+)/(\w+) -->\n.*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
+COLUMNS = ["network", "AP", "seeds", "difference [95 %]", "verdict", "published, COCO"]  # of a block's rows
+
+
+def read_results(path: Path) -> Results:
+    """Return a table's results from its JSON file, with metrics but without fingerprints, epochs and weights.
+
+    Raises:
+        ValueError: The rows of the file are not those of the table.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"))
+    experiments = open_table(content["table"], content["profile"], len(content["seeds"]))
+    written = {row["title"]: {run["seed"]: run for run in row["runs"]} for row in content["rows"]}
+    if list(written) != [row.title for row in experiments.table.rows]:
+        raise ValueError(f"{path}: has other rows than the table {content['table']}; run the table again")
+    runs = {}
+    for row, of_row in experiments.parameters.items():
+        runs[row] = {
+            parameters.seed: Run(
+                parameters,
+                Path(run["name"]),
+                {**run, "teacher_metrics": run["metrics"]},
+                "teacher" if row.is_teacher_network else "student",
+            )
+            for parameters in of_row
+            if (run := written[row.title].get(parameters.seed))
+        }
+    return Results(experiments.table, experiments.profile, runs, content["seeds"])
+
+
+def rows_block(path: Path, page: Path) -> str:
+    """Return the table's rows, and a link to all numbers."""
+    results = read_results(path)
+    table = summary(results)
+    verdicts = {claim.title: claim.verdict for claim in reversed(claims(results))}  # that against the baseline
+    table["verdict"] = [verdicts.get(title, "–") for title in table.index]
+    return f"{to_markdown(table[COLUMNS])}\n\n[All numbers]({_link(path.with_suffix('.md'), page)})"
+
+
+def claims_block(path: Path, page: Path) -> str:
+    """Return the table's comparisons with all of their statistics."""
+    return to_markdown(claims_table(read_results(path)))
+
+
+def figure_block(path: Path, page: Path) -> str:
+    """Return the table's picture."""
+    return f"![AP of each seed]({_link(path.with_suffix('.png'), page)})"
+
+
+BLOCKS: dict[str, Callable[[Path, Path], str]] = {"rows": rows_block, "claims": claims_block, "figure": figure_block}
+
+
+def fill(text: str, page: Path, folder: Path = PROJECT / "results") -> str:
+    """Return the text of a page with all of its blocks written anew.
+
+    Args:
+        text: Text of the page.
+        page: Path of the page, for links.
+        folder: Folder of the committed tables.
+
+    Raises:
+        ValueError: A block is of an unknown kind.
+    """
+
+    def write(block: re.Match[str]) -> str:
+        kind, profile, name = block.groups()
+        if kind not in BLOCKS:
+            raise ValueError(f"{page}: block '{kind}' is not one of {', '.join(BLOCKS)}")
+        path = folder / profile / f"{name}.json"
+        command = f"*Not run yet: `lad table {name} --profile {profile} --seeds 5 --results results`*"
+        content = BLOCKS[kind](path, page) if path.is_file() else command
+        return f"<!-- {kind}: {profile}/{name} -->\n\n{content}\n\n<!-- end -->"
+
+    return BLOCK.sub(write, text)
+
+
+def pages() -> list[Path]:
+    """Return the pages that can have blocks."""
+    return [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+
+def _link(file: Path, page: Path) -> str:
+    return Path(os.path.relpath(file, page.parent)).as_posix()
+
+
+def main() -> None:
+    """Write the blocks of all pages."""
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        filled = fill(text, page)
+        if filled != text:
+            page.write_text(filled, encoding="utf-8")
+            print(page)
+
+
+if __name__ == "__main__":
+    main()

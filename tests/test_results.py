@@ -1,0 +1,153 @@
+"""The committed tables of results/ are whole, agree with their own runs, and were made by the code of one commit."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from finished_tables import APS, TABLE_2, finish
+
+from lad.paper.definitions import TABLES
+from lad.paper.output import to_json
+from lad.paper.results_files import CHANGED, to_page, write_results
+from lad.paper.tables import open_table
+
+PROJECT = Path(__file__).parents[1]
+COMMITTED = sorted((PROJECT / "results").glob("*/*.json"))
+FINGERPRINTS = """
+import json, sys
+from lad.experiments.fingerprint import fingerprint
+from lad.paper.tables import open_table
+
+for name, profile, seeds in json.loads(sys.argv[1]):
+    rows = open_table(name, profile, seeds).parameters.items()
+    runs = {row.title: {run.seed: [run.run_name, fingerprint(run).digest] for run in of_row} for row, of_row in rows}
+    print(json.dumps(runs))
+"""
+
+by_table = pytest.mark.parametrize("path", COMMITTED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_results", PROJECT / "scripts" / "make_results.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def numbers(content: Any, name: str = "") -> dict[str, Any]:
+    """Return all values of a JSON file by their place in it, without the code of the runs."""
+    if isinstance(content, dict | list):
+        entries = content.items() if isinstance(content, dict) else enumerate(content)
+        parts = [numbers(value, f"{name}/{key}") for key, value in entries if key != "code"]
+        return {place: value for part in parts for place, value in part.items()} or {name: content}
+    return {name: pytest.approx(content, abs=1e-6) if isinstance(content, float) else content}
+
+
+def check_numbers(path: Path, script: ModuleType) -> None:
+    """Compare means, claims and the page of a table with those made again from the metrics of its runs."""
+    content, results = read(path), script.read_results(path)
+    again = to_json(results)
+    assert numbers(again["rows"]) == numbers(content["rows"])
+    assert again["missing_seeds"] == content["missing_seeds"]
+    assert to_page(results, content["command"]) == path.with_suffix(".md").read_text(encoding="utf-8")
+
+
+@by_table
+def test_a_table_is_whole(path):
+    content = read(path)
+    assert (content["table"], content["profile"]) == (path.stem, path.parent.name)
+    assert content["question"] == TABLES[path.stem].question and f"lad table {path.stem} " in content["command"]
+    assert [row["title"] for row in content["rows"]] == [row.title for row in TABLES[path.stem].rows]
+    for row in content["rows"]:
+        seeds = [run["seed"] for run in row["runs"]]
+        assert seeds == [
+            seed for seed in content["seeds"] if seed not in content["missing_seeds"].get(row["title"], [])
+        ]
+    for suffix in (".md", ".csv", ".tex", ".png"):
+        assert path.with_suffix(suffix).stat().st_size > 0
+
+
+@by_table
+def test_its_numbers_are_those_of_its_runs(path, script):
+    check_numbers(path, script)
+
+
+@by_table
+def test_it_records_where_it_was_made(path):
+    content = read(path)
+    assert re.fullmatch(rf"[0-9a-f]{{40}}({re.escape(CHANGED)})?", content["commit"])
+    assert content["versions"]["lad"] and content["hardware"]
+    assert len(content["code"]) == 1, "runs of different code: run the table again"
+
+
+@by_table
+def test_its_runs_were_made_by_the_code_of_the_recorded_commit(path, tmp_path_factory):
+    """Each run's parameters have its name there, and its fingerprint is that of the sources there."""
+    content = read(path)
+    commit = content["commit"].removesuffix(CHANGED)
+    for row in content["rows"]:
+        expected = runs_at(commit, tmp_path_factory.getbasetemp())[path.stem, path.parent.name][row["title"]]
+        for run in row["runs"]:
+            name, digest = expected[str(run["seed"])]
+            assert re.fullmatch(rf"{name}(-\d+)?", run["name"]) and run["code"] == digest
+
+
+@cache
+def runs_at(commit: str, folder: Path) -> dict[tuple[str, str], dict[str, dict[str, list[str]]]]:
+    """Return name and fingerprint of each run of the tables of a commit, by the sources of that commit."""
+    if git("cat-file", "-e", f"{commit}^{{commit}}").returncode:
+        pytest.skip(f"commit {commit} is not in this history: a shallow clone, or no git")
+    checkout = folder / commit
+    checkout.mkdir()
+    archive = git("archive", commit, "lad", "notebooks", "params", "pyproject.toml")
+    subprocess.run(["tar", "-x", "-C", checkout], input=archive.stdout, check=True)
+    files = [path for path in COMMITTED if str(read(path)["commit"]).removesuffix(CHANGED) == commit]
+    tables = [(path.stem, path.parent.name, len(read(path)["seeds"])) for path in files]
+    done = subprocess.run(
+        [sys.executable, "-c", FINGERPRINTS, json.dumps(tables)],
+        cwd=checkout, env={**os.environ, "PYTHONPATH": str(checkout)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    shutil.rmtree(checkout)
+    lines = map(json.loads, done.stdout.splitlines())
+    return {(name, profile): runs for (name, profile, _), runs in zip(tables, lines, strict=True)}
+
+
+def git(*words: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["git", "-C", PROJECT, *words], capture_output=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_accepted"),
+    [
+        ("", "", True),
+        ('"AP": 0.65', '"AP": 0.66', False),
+        ('"AP_mean": 66.0', '"AP_mean": 66.1', False),
+        ('"verdict": "supported"', '"verdict": "contradicted"', False),
+        ('"against": "baseline"', '"against": "teacher"', False),
+    ],
+)
+def test_a_changed_number_is_found(script, tmp_path, old, new, is_accepted):
+    results = finish(open_table(TABLE_2, seeds=3, changes={"out": str(tmp_path)}), APS)
+    path = write_results(results, tmp_path / "results", f"lad table {TABLE_2} --seeds 3")
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    if is_accepted:
+        check_numbers(path, script)
+    else:
+        with pytest.raises(AssertionError):
+            check_numbers(path, script)
