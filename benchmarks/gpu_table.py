@@ -19,7 +19,8 @@ from measure import free_memory
 
 from lad.config.profiles import PROFILES
 from lad.data.synthetic.shapes import DIFFICULTIES, shapes_folder, write_shapes
-from lad.paper.runner import Task, plan_tasks, write_results
+from lad.paper.results_files import write_results
+from lad.paper.runner import Task, plan_tasks
 from lad.paper.tables import Experiments, open_table
 
 TABLE = "table2_soft_label_vs_lad"

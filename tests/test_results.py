@@ -112,7 +112,7 @@ def runs_at(commit: str, folder: Path) -> dict[tuple[str, str], dict[str, dict[s
     if git("cat-file", "-e", f"{commit}^{{commit}}").returncode:
         pytest.skip(f"commit {commit} is not in this history: a shallow clone, or no git")
     checkout = folder / commit
-    checkout.mkdir()
+    checkout.mkdir(exist_ok=True)
     archive = git("archive", commit, "lad", "notebooks", "params", "pyproject.toml")
     subprocess.run(["tar", "-x", "-C", checkout], input=archive.stdout, check=True)
     files = [path for path in COMMITTED if str(read(path)["commit"]).removesuffix(CHANGED) == commit]

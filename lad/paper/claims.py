@@ -118,6 +118,7 @@ def count_verdicts(made: Sequence[Claim]) -> str:
     """Return one line on how many comparisons have which verdict."""
     counts = Counter(claim.verdict for claim in made)
     listed = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    listed = listed.replace("one seed", "with one seed")
     return f"{_count(len(made))}: {listed}."
 
 
@@ -128,14 +129,14 @@ def _how_to_read(made: Sequence[Claim]) -> list[str]:
     if tested:
         lines.append(
             "Differences in AP, paired by seed, each with its own 95 % t interval. p is of the t test, adjusted for "
-            f"{_count(len(tested))} (Holm), and decides at {format_p(SIGNIFICANCE)}. Effect: the mean difference, "
+            f"{_count(len(tested))} (Holm), and decides at {_short(SIGNIFICANCE)}. Effect: the mean difference, "
             "divided by the standard deviation of the differences over the seeds."
         )
         seeds = min(change.seeds for change in tested)
         if least_permutation_p(seeds) > SIGNIFICANCE:
             lines.append(
-                f"With {seeds} seeds, a permutation p cannot be below {format_p(least_permutation_p(seeds))}, so that "
-                "it cannot decide; it needs 6 seeds to reach .05."
+                f"With {seeds} seeds, a permutation p cannot be below {_short(least_permutation_p(seeds))}, so that "
+                f"it cannot decide; it takes 6 seeds to reach {_short(SIGNIFICANCE)}."
             )
     if len(tested) < len(made):
         lines.append("With one seed, a difference of one or two points may be due to chance.")
@@ -144,6 +145,11 @@ def _how_to_read(made: Sequence[Claim]) -> list[str]:
 
 def _count(comparisons: int) -> str:
     return f"{comparisons} comparison{'s' if comparisons > 1 else ''}"
+
+
+def _short(p: float) -> str:
+    """Format a probability with the digits that it has."""
+    return f"{p:g}".removeprefix("0")
 
 
 def _format_effect(change: Difference) -> str:

@@ -102,8 +102,10 @@ class Results:
 
     def notes(self) -> str:
         """Return a note for the table: runs made by different code, and seeds missing; empty without any or runs."""
-        missing = ", ".join(f"{title} {_format_seeds(seeds)}" for title, seeds in self.missing_seeds().items())
-        note = f"seeds missing of {len(self.seeds)}: {missing}" if missing and self.all_runs() else ""
+        parts = []
+        for title, seeds in self.missing_seeds().items():
+            parts.append(f"{title} ({'all' if len(seeds) == len(self.seeds) else _format_seeds(seeds)})")
+        note = f"seeds missing of {len(self.seeds)}: {', '.join(parts)}" if parts and self.all_runs() else ""
         return "; ".join(filter(None, (self.code_note(), note)))
 
     def all_runs(self) -> list[Run]:

@@ -22,6 +22,7 @@ rows:
     file: lad.yaml
     against: plain
     is_teacher_network: false
+    claim: open
     published: [mine]
   - title: SoLAD
     parameters: {method: solad}

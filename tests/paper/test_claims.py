@@ -61,7 +61,7 @@ def test_a_difference_whose_own_interval_excludes_zero_can_be_lost_among_many(tm
 
 def test_the_answer_counts_the_verdicts_says_each_claim_and_how_to_read_it(results):
     count, soft_label, lad, solad, reading, few, one = conclusions(results).splitlines()
-    assert count == "3 comparisons: 1 supported, 1 not distinguished, 1 one seed."
+    assert count == "3 comparisons: 1 supported, 1 not distinguished, 1 with one seed."
     assert soft_label.startswith(
         "soft label is better than baseline: not distinguished, +0.0 [-4.3, +4.3] points over 3"
     )
@@ -71,7 +71,7 @@ def test_the_answer_counts_the_verdicts_says_each_claim_and_how_to_read_it(resul
     )
     assert solad == "SoLAD is better than baseline: one seed, +6.0 points."
     assert "adjusted for 2 comparisons (Holm)" in reading
-    assert few.startswith("With 3 seeds, a permutation p cannot be below .250, so that it cannot decide")
+    assert few.startswith("With 3 seeds, a permutation p cannot be below .25, so that it cannot decide")
     assert one == "With one seed, a difference of one or two points may be due to chance."
 
 

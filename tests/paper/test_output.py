@@ -54,7 +54,7 @@ def test_a_table_of_runs_of_different_code_says_so_in_title_json_and_markdown(re
 
 def test_markdown_has_a_line_per_row(results):
     note, _, *lines = to_markdown(summary(results)).splitlines()
-    assert note == "seeds missing of 3: SoLAD 1 and 2"
+    assert note == "seeds missing of 3: SoLAD (1 and 2)"
     assert len(lines) == 2 + len(APS) and lines[1].startswith("| --- |")
     assert lines[5].startswith("| LAD | r50 ← r101 | 66.0 ± 1.0 |")
 

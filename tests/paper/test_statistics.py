@@ -53,6 +53,7 @@ def test_interval_and_p_value_are_those_of_scipys_paired_t_test(differences):
     assert (found.mean, found.low, found.high, found.p) == pytest.approx(
         (statistics.fmean(differences), interval.low, interval.high, test.pvalue), abs=1e-8
     )
+    assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
     assert found.effect == pytest.approx(test.statistic / math.sqrt(len(differences)), abs=1e-8)
 
 

@@ -41,11 +41,17 @@ def test_rows_without_runs_have_no_reproduced_number(tmp_path):
 
 def test_a_table_says_which_seeds_it_lacks(results, tmp_path):
     assert results.missing_seeds() == {"SoLAD": [1, 2]}
-    assert summary(results).attrs["title"] == "seeds missing of 3: SoLAD 1 and 2"
+    assert summary(results).attrs["title"] == "seeds missing of 3: SoLAD (1 and 2)"
     more = open_table(TABLE_2, seeds=5, changes={"out": str(tmp_path)}).finished()
     assert more.notes() == (
-        "seeds missing of 5: teacher 3 and 4, baseline 3 and 4, soft label 3 and 4, LAD 3 and 4, SoLAD 1–4"
+        "seeds missing of 5: teacher (3 and 4), baseline (3 and 4), soft label (3 and 4), LAD (3 and 4), SoLAD (1–4)"
     )
+
+
+def test_a_row_without_any_run_lacks_all_seeds(tmp_path):
+    aps = {**APS, "SoLAD": []}
+    results = finish(open_table(TABLE_2, seeds=3, changes={"out": str(tmp_path)}), aps)
+    assert results.notes() == "seeds missing of 3: SoLAD (all)"
 
 
 def test_gains_that_agree_in_sign_are_counted(tmp_path):

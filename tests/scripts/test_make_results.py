@@ -54,7 +54,7 @@ def test_rows_have_ap_difference_and_verdict(script, results, tmp_path):
     lines = fill(script, tmp_path, block("rows")).splitlines()
     (lad,) = [line for line in lines if line.startswith("| LAD |")]
     assert lad.startswith("| LAD | r50 ← r101 | 66.0 ± 1.0 | 3 | +5.0 [+2.5, +7.5] | supported | 41.6")
-    assert "seeds missing of 3: SoLAD 1 and 2" in lines
+    assert "seeds missing of 3: SoLAD (1 and 2)" in lines
     assert f"[All numbers](../results/toy/{TABLE_2}.md)" in lines
     assert (lines[0], lines[-1]) == ("Before.", "After.")
 
