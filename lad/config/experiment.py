@@ -30,6 +30,7 @@ from lad.data.val_share import DEFAULT_VAL_SHARE
 from lad.distillation.methods import METHODS, resolve_method_options
 from lad.distillation.terms import TERMS
 from lad.evaluation.coco_eval import find_evaluator
+from lad.utils.loggers import check_logger
 from lad.utils.messages import format_validation_error, format_value, given_values, invalid_choice_message
 from lad.utils.paths import absolute_path, project_folder
 
@@ -301,6 +302,7 @@ def make_parameters(given: Mapping[str, Any]) -> Parameters:
         except ValidationError as error:
             raise ValueError(f"its teacher: {format_validation_error(error)}") from None
     find_evaluator(parameters.evaluator)  # fail now if it is not installed, not after the first epoch
+    check_logger(parameters.logger)
     return parameters
 
 

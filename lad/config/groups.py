@@ -12,6 +12,7 @@ from lad.evaluation.coco_eval import Evaluator
 from lad.inference.postprocess import MAX_DETECTIONS, MAX_DETECTIONS_LIMIT
 from lad.models.heads.paa import MIN_CHANNELS, NORM_GROUPS
 from lad.models.parts import Part
+from lad.utils.loggers import LoggerName
 
 
 class Group(BaseModel):
@@ -197,6 +198,8 @@ class RuntimeParameters(Group):
         evaluator: "pycocotools", or "faster_coco_eval", which computes the same numbers faster.
         checkpoint_every: Steps between checkpoints within an epoch; one is also written at its end.
         save_epochs: Whether to save the weights of every epoch, for the explorer.
+        logger: Tracker that gets the numbers of every epoch: "tensorboard", "csv", "wandb" or "mlflow"; "none" leaves
+            them in metrics.jsonl alone.
         out: Folder of the runs.
         rerun: When to train a finished run again: "stale" (if other code made it), "never" or "always".
         devices: Number of devices.
@@ -210,6 +213,7 @@ class RuntimeParameters(Group):
     evaluator: Evaluator = "pycocotools"
     checkpoint_every: int = Field(default=500, ge=1, le=10**9)
     save_epochs: StrictBool = False
+    logger: LoggerName = "none"
     out: str = "runs"
     rerun: Literal["stale", "never", "always"] = "stale"
     devices: int = Field(default=1, ge=1, le=1024)

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-# Parameters without effect on a run's numbers: where it runs, what evaluates it and what is saved; and the places of
-# detectors that are known by the hash of their weights.
+# Parameters without effect on a run's numbers: where it runs, what evaluates it, what is saved and logged; and the
+# places of detectors that are known by the hash of their weights.
 NOT_HASHED = frozenset(
     {
         "out", "rerun", "devices", "accelerator", "workers", "threads", "evaluator", "save_epochs", "checkpoint_every",
-        "init", "init_part", "teacher_checkpoint", "teacher_part",
+        "logger", "init", "init_part", "teacher_checkpoint", "teacher_part",
     }
 )  # fmt: skip
 # Later parameters that change numbers. At these values, those of runs before them, they are no part of the identity.

@@ -195,7 +195,7 @@ def _digest(node: ast.AST, names: dict[str, str]) -> str:
 
 
 class _Normalizer(ast.NodeTransformer):
-    """Removes code without effect on numbers: docstrings, imports, messages of exceptions and of the log."""
+    """Removes code without effect on numbers: docstrings, imports, messages of exceptions, logs and callbacks."""
 
     def __init__(self, names: dict[str, str]) -> None:
         self.names = names
@@ -213,7 +213,11 @@ class _Normalizer(ast.NodeTransformer):
         return None
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        is_log = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) in ("log", "logger.warning")
+        is_log = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) in (
+            "log",
+            "logger.warning",
+            "fabric.call",
+        )
         if _is_docstring(node) or is_log:
             return None
         return self.generic_visit(node)

@@ -55,6 +55,7 @@ from lad.experiments.teacher import (
     teacher_notes,
     teacher_summary,
 )
+from lad.experiments.tracking import RunLog
 from lad.models.detector import Detector
 from lad.models.serialization import save_detector
 from lad.models.student_teacher import TrainedNetwork, detectors_of
@@ -192,12 +193,14 @@ def _train_within_threads(
 ) -> Run:
     teacher_of_run, others = teacher_run(parameters), runs_of_other_teachers(parameters)
     devices, nodes = devices_and_nodes(parameters)
+    run_log = RunLog(parameters, folder, val_set)
     fabric = Fabric(
         accelerator=accelerator,
         devices=devices,
         num_nodes=nodes,
         strategy="ddp" if parameters.devices > 1 else "auto",
         precision=parameters.precision,
+        callbacks=[run_log],
     )
     if os.environ.get("LT_CLI_USED") != "1":  # set by `fabric run`, which has launched the processes
         fabric.launch()
@@ -238,9 +241,10 @@ def _train_within_threads(
         log(f"{folder.name}: does not cache the teacher's assignments: augment changes the images in every epoch")
     reset_peak_memory()
     other_teachers = [frozen_teacher(run.load_detector(), fabric.device) for run in others]
-    evaluated, metrics = train(
-        parameters, network, teacher, train_set, val_set, fabric, folder, cache, code.digest, other_teachers
-    )
+    with run_log:
+        evaluated, metrics = train(
+            parameters, network, teacher, train_set, val_set, fabric, folder, cache, code.digest, other_teachers
+        )
     memory = peak_memory(fabric.device)
     if fabric.is_global_zero:
         if evaluated is not network:

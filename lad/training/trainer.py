@@ -105,7 +105,8 @@ def train(
     Appends a line to metrics.jsonl after every epoch and, with `save_epochs`, saves its weights; the weights of the
     epoch with the highest AP so far are kept in `BEST_FILES`. A checkpoint is written after every epoch, before its
     evaluation, every `checkpoint_every` steps, and on an interrupt. The same parameters give the same weights on the
-    same machine, interrupted or not: the random numbers of a step depend only on the seed and the step.
+    same machine, interrupted or not: the random numbers of a step depend only on the seed and the step. After each
+    epoch's checkpoint, the method `on_epoch_end` of Fabric's callbacks gets the `Trainer`.
 
     Args:
         parameters: Parameters of the run.
@@ -180,6 +181,7 @@ def train(
                 left = f" · {format_duration(rest)} left" if (rest := _seconds_left(parameters, folder)) else ""
                 log(f"{title} · loss {line['loss']:.3f}{ap} · {line['seconds']:.0f} s{left}")
             trainer.save_checkpoint(progress)
+            fabric.call("on_epoch_end", trainer)
             fabric.barrier()
     metrics = metrics or evaluate_networks(trainer.evaluated, lambda: val_batches, val_set, fabric, parameters)
     return trainer.evaluated, metrics

@@ -1,6 +1,7 @@
 """Parameters of an experiment: validation before any work, identity, options and the teacher's own run."""
 
 import dataclasses
+import importlib.util
 import json
 import math
 import sys
@@ -120,6 +121,14 @@ def test_a_message_shortens_a_long_list_of_sizes():
 def test_a_teacher_that_cannot_be_trained_raises_before_any_work():
     with pytest.raises(ValueError, match=r"^its teacher: weights 'imagenet' exist for width=1 only, not 0\.5"):
         make_parameters({"profile": "coco_1x", "teacher_width": 0.5})
+
+
+@pytest.mark.parametrize("logger", ["tensorboard", "wandb", "mlflow"])
+def test_a_logger_that_is_not_installed_raises_before_any_work_and_names_the_extra(logger, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=rf"logger '{logger}' needs the package {logger}.*lad-suite\[trackers\]"):
+        make_parameters({"logger": logger})
+    assert make_parameters({"logger": "csv"}).hash == make_parameters({}).hash
 
 
 def test_an_evaluator_that_is_not_installed_raises_before_any_work(monkeypatch):

@@ -67,6 +67,13 @@ def test_fabric_alone_and_as_a_part_of_lightning_is_the_same_code(tmp_path):
     assert definitions(tmp_path, old) == definitions(tmp_path, new) != definitions(tmp_path, other)
 
 
+def test_calls_of_callbacks_do_not_count(tmp_path):
+    called = SOURCE.replace("    return", '    fabric.call("on_epoch_end", x)\n    return')
+    assert definitions(tmp_path, called) == definitions(tmp_path, SOURCE)
+    returned = SOURCE.replace("    return", '    x = fabric.call("on_epoch_end", x)\n    return')
+    assert definitions(tmp_path, returned) != definitions(tmp_path, SOURCE)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "name"),
     [
