@@ -32,11 +32,11 @@ PARAMETERS = """\
 profile: str = "toy"  # toy, mini, coco_1x or coco_2x_ms: data set, schedule and network size
 seeds: int = 1  # number of seeds per row: seeds 0, 1, …
 train: bool = True  # train missing runs; False shows finished runs only
-epochs: int = None  # epochs of every run, instead of the profile's
+epochs: int = None  # epochs of every run; None is 7, 24, 12, 24 by profile, or the row's
 data: str = None  # a folder in COCO format, or toy or mini, the generated data sets
 train_images: int = None  # train on the first N images only
-accelerator: str = None  # auto, cpu or cuda
-devices: int = None  # number of devices
+accelerator: str = None  # auto, cpu or cuda; None is auto
+devices: int = None  # number of devices; None is 1
 out: str = None  # folder of the runs; None is runs/ of this project
 settings: dict = None  # any other parameter of every run by name, for instance {{"width": 0.5}}"""
 

@@ -33,7 +33,15 @@ SPREAD = {  # tests of seconds each that share no fixture of their own
     "test_benchmarks.py",
 }
 TOGETHER = {  # files that share an expensive fixture, or whose tests start several processes and should take turns
-    **dict.fromkeys(("browser/test_explorer.py", "browser/test_report.py", "browser/test_voila.py"), "browser"),
+    **dict.fromkeys(
+        (
+            "browser/test_explorer.py",
+            "browser/test_notebook_comforts.py",
+            "browser/test_report.py",
+            "browser/test_voila.py",
+        ),
+        "browser",
+    ),
     **dict.fromkeys(("reliability/test_devices.py", "training/test_distributed.py"), "devices"),
 }
 

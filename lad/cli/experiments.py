@@ -56,8 +56,8 @@ def run(
     Without FILE: a plain student, a teacher, and the student under the method, as in notebooks/run_lad.ipynb. With
     FILE: that experiment, and the teacher it needs. Finished runs are loaded, interrupted ones resumed.
     """
+    from lad.experiments.failure import ProcessFailedError
     from lad.experiments.leaderboard import format_table, results_table, runs_to_json
-    from lad.experiments.processes import ProcessFailedError
     from lad.experiments.run_store import networks_of
     from lad.experiments.runner import compare as compare_runs
     from lad.experiments.runner import run_experiment

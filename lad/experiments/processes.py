@@ -12,15 +12,13 @@ from typing import Any
 import torch
 
 from lad.config.experiment import Parameters
+from lad.experiments.failure import ProcessFailedError
+from lad.experiments.run_store import folder_to_train
 from lad.training.devices import available_cores
 from lad.training.interrupt import defer_signals
 from lad.utils.progress import log
 
 MODULE = "lad.experiments.runner"
-
-
-class ProcessFailedError(RuntimeError):
-    """A process failed; its output, which has been printed, says why."""
 
 
 def run_commands(commands: Sequence[Sequence[str]]) -> list[int]:
@@ -55,9 +53,10 @@ def train_side_by_side(runs: Sequence[Parameters]) -> None:
         for file, parameters in zip(files, runs, strict=True):
             file.write_text(parameters.model_dump_json(), encoding="utf-8")
         statuses = run_commands([[sys.executable, "-m", MODULE, str(file)] for file in files])
-    failed = [parameters.run_name for parameters, status in zip(runs, statuses, strict=True) if status]
+    failed = [parameters for parameters, status in zip(runs, statuses, strict=True) if status]
     if failed:
-        raise ProcessFailedError(f"training {' and '.join(failed)} failed; see the output above")
+        names, folders = [run.run_name for run in failed], [folder_to_train(run) for run in failed]
+        raise ProcessFailedError(f"training {' and '.join(names)} failed; see the output above", folders)
 
 
 def fit_side_by_side(runs: Sequence[Parameters]) -> bool:

@@ -27,8 +27,9 @@ from lad.distillation.assignment_cache import CACHE_FILES, AssignmentCache
 from lad.distillation.methods import METHODS
 from lad.evaluation.coco_eval import metric_names
 from lad.evaluation.detection_limit import FULL_IMAGES, describe_crowded_images, describe_full_images
+from lad.experiments.failure import ProcessFailedError, keep_traceback
 from lad.experiments.fingerprint import Fingerprint, fingerprint
-from lad.experiments.processes import MODULE, ProcessFailedError, fit_side_by_side, run_commands, train_side_by_side
+from lad.experiments.processes import MODULE, fit_side_by_side, run_commands, train_side_by_side
 from lad.experiments.run_store import (
     CODE_FILE,
     LOCK_FILE,
@@ -68,7 +69,7 @@ from lad.utils.atomic_io import remove_unfinished, write_text
 from lad.utils.download import sha256_of
 from lad.utils.memory import peak_memory, reset_peak_memory
 from lad.utils.paths import ensure_writable
-from lad.utils.progress import log
+from lad.utils.progress import EpochBar, log
 
 VERSIONS_OF = ("torch", "torchvision", "lightning-fabric", "pycocotools", "numpy")
 
@@ -184,7 +185,7 @@ def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
 
 
 def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: CocoDataset, val_set: CocoDataset) -> Run:
-    with limit_threads(parameters.threads):
+    with limit_threads(parameters.threads), keep_traceback(folder):
         return _train_within_threads(parameters, folder, accelerator, train_set, val_set)
 
 
@@ -194,13 +195,14 @@ def _train_within_threads(
     teacher_of_run, others = teacher_run(parameters), runs_of_other_teachers(parameters)
     devices, nodes = devices_and_nodes(parameters)
     run_log = RunLog(parameters, folder, val_set)
+    epoch_bar = EpochBar(folder.name, parameters.epochs, len(read_metrics(folder)))
     fabric = Fabric(
         accelerator=accelerator,
         devices=devices,
         num_nodes=nodes,
         strategy="ddp" if parameters.devices > 1 else "auto",
         precision=parameters.precision,
-        callbacks=[run_log],
+        callbacks=[run_log, epoch_bar],
     )
     if os.environ.get("LT_CLI_USED") != "1":  # set by `fabric run`, which has launched the processes
         fabric.launch()
@@ -241,7 +243,7 @@ def _train_within_threads(
         log(f"{folder.name}: does not cache the teacher's assignments: augment changes the images in every epoch")
     reset_peak_memory()
     other_teachers = [frozen_teacher(run.load_detector(), fabric.device) for run in others]
-    with run_log:
+    with run_log, epoch_bar:
         evaluated, metrics = train(
             parameters, network, teacher, train_set, val_set, fabric, folder, cache, code.digest, other_teachers
         )
@@ -314,7 +316,7 @@ def _run_on_several_devices(parameters: Parameters, folder: Path) -> Run:
     run = open_run(folder)
     if run is None:
         raise ProcessFailedError(
-            f"training on {parameters.devices} devices failed (exit status {status}); see the output above"
+            f"training on {parameters.devices} devices failed (exit status {status}); see the output above", [folder]
         )
     return run
 

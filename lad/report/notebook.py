@@ -1,9 +1,10 @@
-"""The set-up of every notebook: parameters checked, versions recorded, figures sharp, and what will run printed."""
+"""The set-up of every notebook: checked parameters, recorded versions, sharp figures, brief errors, and a summary."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from lad.config.notebook import notebook_values
+from lad.report.notebook_errors import show_errors_briefly
 from lad.report.provenance import record_versions
 from lad.utils.messages import format_value
 
@@ -16,7 +17,7 @@ def setup_notebook(
     """Build a notebook's configuration from its parameters cells and prepare its output.
 
     Call it in the first cell after the parameters. Package versions are recorded for the HTML report, inline figures
-    are switched to retina resolution, and the configuration is printed.
+    are switched to retina resolution, errors of this package are shown in one line, and the configuration is printed.
 
     Args:
         namespace: The notebook's variables, `globals()`.
@@ -29,6 +30,7 @@ def setup_notebook(
     Raises:
         ValueError: If `make` rejects a parameter, or a switch is not a boolean; then nothing is recorded or printed.
     """
+    show_errors_briefly()
     values = notebook_values(namespace)
     for name in switches:
         switch = values.pop(name, None)

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from tqdm.auto import tqdm
 
@@ -18,6 +18,42 @@ def progress_bar(items: Iterable[Item], description: str) -> Iterable[Item]:
     Non-interactive sessions (papermill, CI, a log file) get no bar: each refresh would add a line to the output.
     """
     return tqdm(items, desc=description, leave=False, disable=not is_interactive(), mininterval=0.5, dynamic_ncols=True)
+
+
+class EpochBar:
+    """The progress bar of a run, with the time left: a callback of Fabric and a context in which the run is trained.
+
+    It is shown in interactive sessions only; in a notebook it is a widget, if ipywidgets is installed.
+
+    Args:
+        name: Name of the run.
+        epochs: Number of epochs.
+        epochs_done: Epochs of an earlier part of the run.
+    """
+
+    def __init__(self, name: str, epochs: int, epochs_done: int = 0) -> None:
+        self.name, self.epochs, self.epochs_done = name, epochs, epochs_done
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        self.bar = tqdm(
+            desc=self.name,
+            total=self.epochs,
+            initial=self.epochs_done,
+            leave=False,
+            disable=not self.epochs or not is_interactive(),
+            dynamic_ncols=True,
+            bar_format="{desc}: {n_fmt} of {total_fmt} epochs {bar} {remaining} left",
+        )
+        return self
+
+    def on_epoch_end(self, _trainer: object) -> None:
+        """Count an epoch."""
+        self.bar.update()
+
+    def __exit__(self, *_error: object) -> None:
+        """Remove the bar."""
+        self.bar.close()
 
 
 def byte_progress_bar(description: str, total: int | None, done: int = 0) -> tqdm:

@@ -1,10 +1,12 @@
 """Progress bars in interactive sessions only, log lines everywhere."""
 
+import re
 import sys
 
 import pytest
 
-from lad.utils.progress import format_duration, is_interactive, log, progress_bar
+from lad.utils import progress
+from lad.utils.progress import EpochBar, format_duration, is_interactive, log, progress_bar
 
 
 def test_a_non_interactive_session_has_log_lines_and_no_bar(capsys, monkeypatch):
@@ -14,6 +16,23 @@ def test_a_non_interactive_session_has_log_lines_and_no_bar(capsys, monkeypatch)
     log("one line")
     captured = capsys.readouterr()
     assert captured.out == "one line\n" and captured.err == ""
+
+
+def test_a_run_has_a_bar_with_the_time_left_that_disappears_and_none_where_nobody_watches(capsys, monkeypatch):
+    def train(epochs: int = 4) -> None:
+        with EpochBar("a run", epochs=epochs, epochs_done=1) as bar:
+            bar.on_epoch_end(None)
+            bar.bar.refresh()
+
+    monkeypatch.setattr(progress, "is_interactive", lambda: True)
+    train()
+    bars = capsys.readouterr().err.split("\r")
+    assert any(re.fullmatch(r"a run: 2 of 4 epochs .* 00:\d\d left", bar.strip()) for bar in bars), bars
+    assert bars[-1] == "" and bars[-2].strip() == ""
+    train(epochs=0)
+    monkeypatch.setattr(progress, "is_interactive", lambda: False)
+    train()
+    assert capsys.readouterr().err == ""
 
 
 def test_a_notebook_is_interactive_in_an_editor_and_not_under_papermill(monkeypatch):
