@@ -77,13 +77,14 @@ def notebooks(given) -> dict[str, list[dict]]:
 @pytest.mark.parametrize("name", TABLES)
 def test_the_notebook_of_a_table_shows_its_table_and_figures(notebooks, name):
     outputs, table = notebooks[name], TABLES[name]
-    summary, *costs, published = tables_in(outputs)
+    summary, *costs, published, claims = tables_in(outputs)
     assert all(f"<th>{row.title}</th>" in summary for row in table.rows)
     assert summary.count("<td>1</td>") == len(table.rows)  # one seed of each
     assert all(str(PUBLISHED[key].ap) in published for row in table.rows for key in row.published)
     assert figures_in(outputs) == FIGURES.get(name, 2)
     assert all(PUBLISHED[key].source in published for key in table.not_trained)
-    assert text_in(outputs).count(", from one seed: ") == sum(len(row.compared_with) for row in table.rows)
+    comparisons = sum(len(row.compared_with) for row in table.rows)
+    assert text_in(outputs).count(": one seed, ") == claims.count("<td>one seed</td>") == comparisons
     assert len(costs) == (name == "distillation_methods")
 
 
@@ -104,7 +105,7 @@ def test_the_notebook_of_any_table_trains_and_shows_the_table_of_a_file(given, t
     assert "<th>alone</th>" in summary and "<td>r18 ← r18</td>" in summary and figures_in(outputs) == 2
     text = text_in(outputs)
     assert "Is a student of r18 better?" in text and text.count("epoch 1/1 · loss") == 2
-    assert "vs. alone, from one seed: " in text
+    assert "taught is better than alone: one seed, " in text
 
 
 def test_paper_tables_shows_complete_tables_if_all_runs_are_finished(notebooks, given):
@@ -133,7 +134,7 @@ def test_paper_tables_shows_only_the_finished_runs(notebooks, given, tmp_path):
         for name, table in TABLES.items()
     }
     assert compared[TRAINED] == compared["distillation_methods"] == compared["assigners"] == 1
-    assert text.count(", from one seed: ") == sum(compared.values())
+    assert text.count(": one seed, ") == sum(compared.values())
     assert text.count("No runs to compare yet.") == list(compared.values()).count(0)
 
 
