@@ -62,4 +62,4 @@ def test_the_page_has_rows_claims_answer_and_the_seeds_that_are_missing(results)
     page = to_page(results, "lad table table2")
     assert page.startswith("# Soft labels") and "\n    lad table table2\n" in page
     assert "seeds missing of 3: SoLAD (1 and 2)" in page and "| LAD | better than baseline | supported |" in page
-    assert "\n* 3 comparisons: 1 supported" in page
+    assert "\n* 6 comparisons: 2 supported" in page
