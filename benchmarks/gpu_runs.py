@@ -10,9 +10,9 @@ from typing import Any
 from gpu_stage import FAILED, FINISHED, GRACE, NOT_STARTED, RUNNING, UNFINISHED, Left
 
 from lad.experiments.run_store import PARAMETERS_FILE, find_run, folder_to_train
-from lad.experiments.runner import write_json
 from lad.paper.runner import Task
 from lad.training.metrics_file import read_metrics
+from lad.utils.atomic_io import write_json
 from lad.utils.progress import log
 
 POLL_INTERVAL = 0.5  # seconds

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from measure import machine
 
-from lad.experiments.runner import versions, write_json
+from lad.experiments.run_results import versions
+from lad.utils.atomic_io import write_json
 
 GRACE = 15  # seconds that a stage has to end after its limit, to save checkpoints
 RUNNING, FINISHED, UNFINISHED, FAILED, NOT_STARTED = "running", "finished", "unfinished", "failed", "not started"

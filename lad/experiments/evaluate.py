@@ -15,14 +15,15 @@ from lad.evaluation.coco_eval import run_coco_eval
 from lad.evaluation.detection_limit import FULL_IMAGES, count_full_images, describe_crowded_images, describe_full_images
 from lad.evaluation.evaluate import coco_results
 from lad.experiments.evaluation_report import DETECTIONS_FILE, EvaluationReport, evaluation_title
+from lad.experiments.run_results import versions
 from lad.experiments.run_store import WEIGHTS_FILE, Run, finished_runs, open_run
-from lad.experiments.runner import versions, write_json
 from lad.inference.predictor import predict
 from lad.inference.tta import ATSS_TTA_VIEWS, TTAView, with_flips
 from lad.models.detector import Configuration, Detector
 from lad.models.serialization import load_detector
 from lad.models.zoo import checkpoint_file, is_published
 from lad.training.devices import find_accelerator
+from lad.utils.atomic_io import write_json
 from lad.utils.download import sha256_of
 from lad.utils.memory import keep_freed_memory
 from lad.utils.messages import given_values

@@ -1,45 +1,30 @@
 """Experiments: validated parameters → one run in one folder, trained once, then reused; resumed when interrupted."""
 
 import argparse
-import importlib.metadata
-import json
-import math
 import os
-import platform
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 from torch.distributed import is_torchelastic_launched
 
-import lad
 from lad.config.checkpoints import checkpoint_title
 from lad.config.experiment import Parameters
 from lad.config.reading import read_changes, read_parameters
 from lad.data.coco import CocoDataset
-from lad.data.collate import padded_hw
-from lad.data.transforms import resized_hw, transform_cache_key
-from lad.distillation.assignment_cache import CACHE_FILES, AssignmentCache
 from lad.distillation.methods import METHODS
-from lad.evaluation.coco_eval import metric_names
-from lad.evaluation.detection_limit import FULL_IMAGES, describe_crowded_images, describe_full_images
+from lad.evaluation.detection_limit import describe_crowded_images
 from lad.experiments.failure import ProcessFailedError, keep_traceback
-from lad.experiments.fingerprint import Fingerprint, fingerprint
+from lad.experiments.fingerprint import fingerprint
 from lad.experiments.processes import MODULE, fit_side_by_side, run_commands, train_side_by_side
+from lad.experiments.run_results import save_run
 from lad.experiments.run_store import (
     CODE_FILE,
     LOCK_FILE,
     PARAMETERS_FILE,
-    RAW_WEIGHTS_FILE,
-    RESULTS_FILE,
-    SECOND_RAW_WEIGHTS_FILE,
-    SECOND_WEIGHTS_FILE,
     SPLIT_FILE,
-    WEIGHTS_FILE,
     Run,
     code_of,
     describe_difference,
@@ -54,24 +39,17 @@ from lad.experiments.teacher import (
     format_ap,
     is_of_other_data,
     teacher_notes,
-    teacher_summary,
 )
+from lad.experiments.teacher_cache import open_cache
 from lad.experiments.tracking import RunLog
-from lad.models.detector import Detector
-from lad.models.serialization import save_detector
-from lad.models.student_teacher import TrainedNetwork, detectors_of
-from lad.models.transfer import has_classes
-from lad.training.checkpoint import checkpoints, has_intact_checkpoint
-from lad.training.devices import devices_and_nodes, find_accelerator, hardware, limit_threads
+from lad.training.checkpoint import has_intact_checkpoint
+from lad.training.devices import devices_and_nodes, find_accelerator, limit_threads
 from lad.training.metrics_file import read_metrics
 from lad.training.trainer import train
-from lad.utils.atomic_io import remove_unfinished, write_text
-from lad.utils.download import sha256_of
-from lad.utils.memory import peak_memory, reset_peak_memory
+from lad.utils.atomic_io import remove_unfinished, write_json
+from lad.utils.memory import reset_peak_memory
 from lad.utils.paths import ensure_writable
 from lad.utils.progress import EpochBar, log
-
-VERSIONS_OF = ("torch", "torchvision", "lightning-fabric", "pycocotools", "numpy")
 
 
 def run_experiment(parameters: Parameters) -> Run:
@@ -173,17 +151,6 @@ def _run_of_teacher(teacher: Parameters) -> Run:
     return run_experiment(teacher)
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that numbers depend on."""
-    own = {"python": platform.python_version(), "lad": lad.__version__}  # lad may run from a checkout, not installed
-    return own | {name: importlib.metadata.version(name) for name in VERSIONS_OF}
-
-
-def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
-    """Write a JSON file atomically: an interrupted write keeps the previous file."""
-    write_text(path, json.dumps(content, indent=indent, ensure_ascii=False) + "\n")
-
-
 def _train(parameters: Parameters, folder: Path, accelerator: str, train_set: CocoDataset, val_set: CocoDataset) -> Run:
     with limit_threads(parameters.threads), keep_traceback(folder):
         return _train_within_threads(parameters, folder, accelerator, train_set, val_set)
@@ -193,6 +160,7 @@ def _train_within_threads(
     parameters: Parameters, folder: Path, accelerator: str, train_set: CocoDataset, val_set: CocoDataset
 ) -> Run:
     teacher_of_run, others = teacher_run(parameters), runs_of_other_teachers(parameters)
+    teachers = [run for run in (teacher_of_run, *others) if run is not None]
     devices, nodes = devices_and_nodes(parameters)
     run_log = RunLog(parameters, folder, val_set)
     epoch_bar = EpochBar(folder.name, parameters.epochs, len(read_metrics(folder)))
@@ -216,90 +184,34 @@ def _train_within_threads(
             write_split(parameters.val_share, folder / SPLIT_FILE, train_set, val_set)
         for line in parameters.explain_defaults() if parameters.epochs else []:
             log(line)
-        for run in (teacher_of_run, *others):
-            for line in teacher_notes(parameters, run) if run is not None else []:
+        for trained in teachers:
+            for line in teacher_notes(parameters, trained):
                 log(line)
         if crowded := describe_crowded_images(val_set.annotations, parameters.max_detections):
             log(crowded)
     class_names = train_set.annotations.class_names
-    for run in (teacher_of_run, *others):
-        if run is not None:
-            check_classes_of_run(parameters, run, class_names)
+    for trained in teachers:
+        check_classes_of_run(parameters, trained, class_names)
     trained_teacher = teacher_of_run.load_detector() if teacher_of_run is not None else None
     is_resumed = parameters.init is not None and has_intact_checkpoint(folder)
     network, teacher = build_networks(parameters, class_names, trained_teacher, fabric.device, is_resumed)
-    cache = None
-    if teacher_of_run is not None and uses_cache(parameters, train_set):
-        if fabric.is_global_zero and parameters.cache_teacher == "auto":
-            log(f"{folder.name}: caches the teacher's assignments: all images have one size, so no number changes")
-        key = _cache_key(parameters, (teacher_of_run, *others), train_set, code)
-        cache = AssignmentCache(folder, key, fabric.global_rank)
-    elif (
-        fabric.is_global_zero
-        and parameters.method == "lad"
-        and parameters.cache_teacher == "auto"
-        and parameters.augment
-    ):
-        log(f"{folder.name}: does not cache the teacher's assignments: augment changes the images in every epoch")
+    cache = open_cache(parameters, teachers, train_set, code, folder, fabric)
     reset_peak_memory()
     other_teachers = [frozen_teacher(run.load_detector(), fabric.device) for run in others]
     with run_log, epoch_bar:
         evaluated, metrics = train(
             parameters, network, teacher, train_set, val_set, fabric, folder, cache, code.digest, other_teachers
         )
-    memory = peak_memory(fabric.device)
     if fabric.is_global_zero:
-        if evaluated is not network:
-            _save_networks(network, folder / RAW_WEIGHTS_FILE, folder / SECOND_RAW_WEIGHTS_FILE)
-        detector = _save_networks(evaluated, folder / WEIGHTS_FILE, folder / SECOND_WEIGHTS_FILE)
-        names = metric_names(parameters.max_detections)
-        if full := describe_full_images(
-            int(metrics.get(FULL_IMAGES, 0)), val_set.annotations, parameters.max_detections
-        ):
-            log(f"{folder.name}: {full}")
-        numbers = {name: None if math.isnan(value) else value for name, value in metrics.items()}
-        results = {
-            "name": folder.name,
-            "metrics": {name: numbers[name] for name in names},
-            "teacher_metrics": {name: numbers.get(f"teacher_{name}") for name in names},
-            FULL_IMAGES: numbers.get(FULL_IMAGES),
-            "best": _best_epoch(folder, "AP"),
-            "teacher_best": _best_epoch(folder, "teacher_AP"),
-            "num_classes": detector.configuration.num_classes,
-            "class_names": detector.configuration.class_names,
-            "ignores_classes": not has_classes(detector.configuration, class_names),
-            "validation_sha256": sha256_of(val_set.annotations.path),
-            "parameter_count": sum(parameter.numel() for parameter in detector.parameters()),
-            "weights_sha256": sha256_of(folder / WEIGHTS_FILE),
-            "teacher": teacher_summary(teacher_of_run) if teacher_of_run is not None else None,
-            "other_teachers": [teacher_summary(run) for run in others],
-            "seed": parameters.seed,
-            "training_images": len(train_set),
-            "validation_images": len(val_set),
-            "seconds": sum(line["seconds"] for line in read_metrics(folder)),
-            "peak_memory": memory,
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": versions(),
-            "hardware": hardware(fabric),
-            "code": code.to_json(),
-        }
-        write_json(folder / RESULTS_FILE, results)
-        for path in (*checkpoints(folder), *folder.glob(CACHE_FILES)):  # only an unfinished run needs them
-            path.unlink(missing_ok=True)
+        save_run(
+            parameters, folder, network, evaluated, metrics, train_set, val_set, teacher_of_run, others, code, fabric
+        )
     fabric.barrier()
     run = open_run(folder)
     assert run is not None
     if fabric.is_global_zero and not parameters.epochs:
         log(f"{folder.name}: evaluated {checkpoint_title(str(parameters.init))} ({format_ap(run)})")
     return run
-
-
-def _save_networks(network: TrainedNetwork, path: Path, second_path: Path) -> Detector:
-    """Save the network, or both of co-learning, and return the student."""
-    detectors = detectors_of(network)
-    for name, detector in detectors.items():
-        save_detector(detector, path if name == "student" else second_path)
-    return detectors["student"]
 
 
 def _run_on_several_devices(parameters: Parameters, folder: Path) -> Run:
@@ -331,43 +243,6 @@ def _stale_note(run: Run) -> str:
     if run.code is not None and run.code.digest == current.digest:
         return ""
     return f"; made by other code ({describe_difference(run.code, current)}), reused as rerun=never says"
-
-
-def uses_cache(parameters: Parameters, train_set: CocoDataset) -> bool:
-    """Return whether the teacher's assignments are cached: as given, or with "auto" if that changes no number.
-
-    It changes none if all training images are resized deterministically and padded to one size: then a batch has the
-    same padding as the one whose assignments were cached.
-    """
-    if parameters.cache_teacher != "auto":
-        return parameters.cache_teacher
-    if parameters.method != "lad" or parameters.distill or len(parameters.short_sides) > 1 or parameters.augment:
-        return False
-    hw = train_set.annotations.records.hw.unique(dim=0).tolist()
-    sizes = {padded_hw(resized_hw(image_hw, parameters.short_sides[0], parameters.long_side)) for image_hw in hw}
-    return len(sizes) == 1
-
-
-def _cache_key(
-    parameters: Parameters, teachers: Sequence[Run], train_set: CocoDataset, code: Fingerprint
-) -> dict[str, Any]:
-    """Return everything that a teacher's assignments depend on, besides the image and its flip."""
-    return {
-        "assigner": parameters.assigner,
-        "assigner_options": json.dumps(parameters.assigner_options, sort_keys=True),
-        "precision": parameters.precision,
-        "transform": transform_cache_key(train_set.transform),
-        "teacher": " ".join(teacher.results["weights_sha256"] for teacher in teachers),
-        "annotations": sha256_of(train_set.annotations.path),
-        "code": code.digest,
-    }
-
-
-def _best_epoch(folder: Path, name: str) -> dict[str, Any] | None:
-    """Return the epoch of highest AP, whose weights are in one of `BEST_FILES`; optimistic, as it is chosen on val."""
-    lines = [line for line in read_metrics(folder) if line.get(name) is not None]
-    best = max(lines, key=lambda line: line[name], default=None)
-    return best and {"epoch": int(best["epoch"]), "AP": best[name]}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -5,11 +5,11 @@ import subprocess
 from pathlib import Path
 
 from lad import figures
-from lad.experiments.runner import versions, write_json
+from lad.experiments.run_results import versions
 from lad.paper.claims import claims_table, conclusions
 from lad.paper.output import to_json
 from lad.paper.tables import Results, summary
-from lad.utils.atomic_io import atomic_write, write_text
+from lad.utils.atomic_io import atomic_write, write_json, write_text
 from lad.utils.paths import checkout_folder
 from lad.utils.tables import to_csv, to_latex, to_markdown
 

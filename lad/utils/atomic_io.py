@@ -1,9 +1,11 @@
 """Atomic writing of files: a new version replaces the old one in one step or not at all."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 UNFINISHED_SUFFIX = ".unfinished"  # of a file that is being written
 
@@ -36,6 +38,11 @@ def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 file atomically; see `atomic_write`."""
     with atomic_write(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
+    """Write a JSON file atomically; see `atomic_write`."""
+    write_text(path, json.dumps(content, indent=indent, ensure_ascii=False) + "\n")
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -19,7 +19,7 @@ from lad.config.experiment import Parameters
 from lad.data.annotations import read_annotations
 from lad.data.coco import find_split
 from lad.distillation.assignment_cache import CACHE_FILES
-from lad.experiments import runner
+from lad.experiments import run_results, runner
 from lad.experiments.leaderboard import results_table, style_table
 from lad.experiments.run_store import Run, find_run, finished_runs, networks_of, open_run
 from lad.experiments.runner import compare, run_experiment
@@ -168,11 +168,11 @@ def test_the_cache_belongs_to_the_teachers_weights(shapes, teacher_file, tmp_pat
         raise KeyboardInterrupt
 
     parameters = taught(shapes, tmp_path, teacher_file, cache_teacher=True, epochs=1)
-    monkeypatch.setattr(runner, "save_detector", interrupted)
+    monkeypatch.setattr(run_results, "save_detector", interrupted)
     run_experiment_of_teacher = parameters.of_teacher()
     monkeypatch.undo()
     run_experiment(run_experiment_of_teacher)
-    monkeypatch.setattr(runner, "save_detector", interrupted)
+    monkeypatch.setattr(run_results, "save_detector", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_experiment(parameters)
     (cache,) = (tmp_path / parameters.run_name).glob(CACHE_FILES)
@@ -318,9 +318,9 @@ def test_a_run_goes_on_without_the_files_that_it_has_read(shapes, classes, tmp_p
     def interrupted(*_arguments, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "save_detector", lambda detector, path: save_detector(detector, path))
+    monkeypatch.setattr(run_results, "save_detector", lambda detector, path: save_detector(detector, path))
     run_experiment(parameters.of_teacher())
-    monkeypatch.setattr(runner, "save_detector", interrupted)
+    monkeypatch.setattr(run_results, "save_detector", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_experiment(parameters)
     monkeypatch.undo()

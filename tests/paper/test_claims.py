@@ -10,7 +10,6 @@ from lad.paper.definitions import TABLES, published_gain
 from lad.paper.statistics import Difference, holm, least_permutation_p
 from lad.paper.tables import Results, open_table
 
-
 COMPARISONS = [  # of Table 2
     ("soft label", "baseline"), ("LAD", "baseline"), ("LAD", "soft label"),
     ("SoLAD", "baseline"), ("SoLAD", "soft label"), ("SoLAD", "LAD"),
