@@ -3,6 +3,7 @@
 # make report: the main job, then all finished runs as one page to read, runs/report.html.
 # make test: lint, types and the fast tests, in minutes.  make test-all: all tests: more repetitions, notebooks, browser.
 # make coverage: all tests, and which lines of lad/ none of them runs.
+# make docs: the documentation site, docs/_build/html.  make notebook-copies: the executed notebooks that it shows, from the runs in runs/.
 # make gpu: what only a GPU can show, in 8 minutes (benchmarks/gpu.py); without .venv it runs with PYTHON, installing nothing.
 # make lab: JupyterLab at the first notebook, or at NOTEBOOK=explore_assignments.ipynb.
 PYTHON ?= python3
@@ -16,14 +17,14 @@ TABLE_ARGS ?= --profile toy --seeds 3 --jobs 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
 FAST := not slow and not notebook and not browser
 
-.PHONY: setup run evaluate table test test-all coverage lint lab report notebooks results figures gpu clean
+.PHONY: setup run evaluate table test test-all coverage lint lab report notebooks notebook-copies results figures docs gpu clean
 
 setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one with make PYTHON=...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cluster,fast,notebooks,onnx,test]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cluster,docs,fast,notebooks,onnx,test]'
 	@touch $@
 
 run: setup
@@ -72,8 +73,15 @@ results: setup
 figures: setup
 	$(BIN)/python scripts/make_figures.py
 
+notebook-copies: setup
+	$(BIN)/python scripts/make_notebook_copies.py $(COPIES_ARGS)
+
+docs: setup
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs . docs/_build/html
+	@echo "site: docs/_build/html/index.html"
+
 gpu:
 	PYTHONPATH=$(CURDIR) $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu.py $(GPU_ARGS)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build docs/_build docs/api *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -105,10 +105,22 @@ def browser() -> Iterator["sync_api.Browser"]:
 
 
 @pytest.fixture
-def tab(browser) -> Iterator[Tab]:
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    yield Tab(context.new_page())
-    context.close()
+def new_tab(browser) -> Iterator[Callable[..., Tab]]:
+    """Opens tabs; arguments are those of playwright's `new_context`, such as `viewport` and `color_scheme`."""
+    contexts = []
+
+    def open_tab(**options: object) -> Tab:
+        contexts.append(browser.new_context(**options))
+        return Tab(contexts[-1].new_page())
+
+    yield open_tab
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def tab(new_tab) -> Tab:
+    return new_tab(viewport={"width": 1280, "height": 1000})
 
 
 @pytest.fixture
