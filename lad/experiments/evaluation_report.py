@@ -206,7 +206,7 @@ def _collect_images(
                 boxes=[[x, y, x + width, y + height] for x, y, width, height in (box["bbox"] for _, box in boxes)],
                 kinds=[kind for kind, _ in boxes],
                 texts=[_caption(label_of[box["category_id"]], box.get("score")) for _, box in boxes],
-                title=" · ".join(f"{count[kind]} {kind}" for kind in BOX_KINDS if count[kind]),
+                title=" · ".join(_counted(count[kind], kind) for kind in BOX_KINDS if count[kind]),
             )
         )
     return images
@@ -214,3 +214,8 @@ def _collect_images(
 
 def _caption(name: str, score: float | None) -> str:
     return name if score is None else f"{name} {score:.2f}"
+
+
+def _counted(count: int, kind: str) -> str:
+    """Return "3 missed" or "3 detections": of the kinds, one is a noun."""
+    return f"{count} {kind}{'s' if kind == 'detection' and count > 1 else ''}"

@@ -13,6 +13,7 @@ from lad.paper.statistics import (
     format_difference,
     format_interval,
     format_p,
+    format_signed,
     holm,
     least_permutation_p,
 )
@@ -57,7 +58,7 @@ class Claim:
         sentence = f"{self.title} {verb}{PHRASES[self.claim]} {self.against}: {self.verdict}, "
         change = self.difference
         if self.p_adjusted is None:
-            return f"{sentence}{change.mean:+.1f} points."
+            return f"{sentence}{format_signed(change.mean)} points."
         return (
             f"{sentence}{format_difference(change)} points over {change.seeds} seeds (p {format_p(self.p_adjusted)}, "
             f"permutation p {format_p(change.permutation_p)}, effect {_format_effect(change)})."
@@ -153,4 +154,4 @@ def _short(p: float) -> str:
 
 
 def _format_effect(change: Difference) -> str:
-    return "–" if change.effect is None else f"{change.effect:+.1f}"
+    return "–" if change.effect is None else format_signed(change.effect)

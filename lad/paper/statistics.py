@@ -158,13 +158,18 @@ def format_difference(difference: Difference | None) -> str:
     """Format a difference for a table cell: mean and, if there is one, the interval in brackets; "–" for None."""
     if difference is None:
         return "–"
-    mean = f"{difference.mean:+.1f}"
+    mean = format_signed(difference.mean)
     return mean if difference.low is None else f"{mean} {format_interval(difference.low, difference.high)}"
+
+
+def format_signed(value: float) -> str:
+    """Format a number with sign and one decimal; a small negative one is +0.0, not -0.0."""
+    return f"{round(value, 1) + 0.0:+.1f}"
 
 
 def format_interval(low: float | None, high: float | None) -> str:
     """Format an interval in brackets; "–" if there is none."""
-    return "–" if low is None or high is None else f"[{low:+.1f}, {high:+.1f}]"
+    return "–" if low is None or high is None else f"[{format_signed(low)}, {format_signed(high)}]"
 
 
 def format_p(p: float | None) -> str:
