@@ -2,6 +2,7 @@
 # make table TABLE=… TABLE_ARGS="…": a whole table of the paper, here Table 2 on generated images with three seeds.
 # make report: the main job, then all finished runs as one page to read, runs/report.html.
 # make test: lint, types and the fast tests, in minutes.  make test-all: all tests: more repetitions, notebooks, browser.
+# make test-oldest: the fast tests with the oldest versions that pyproject.toml allows, in an environment of their own.
 # make coverage: all tests, and which lines of lad/ none of them runs.
 # make docs: the documentation site, docs/_build/html.  make notebook-copies: the executed notebooks that it shows, from the runs in runs/.
 # make gpu: what only a GPU can show, in 8 minutes (benchmarks/gpu.py); without .venv it runs with PYTHON, installing nothing.
@@ -17,7 +18,7 @@ TABLE_ARGS ?= --profile toy --seeds 3 --jobs 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
 FAST := not slow and not notebook and not browser
 
-.PHONY: setup run evaluate table test test-all coverage lint lab report notebooks notebook-copies results figures docs gpu clean
+.PHONY: setup run evaluate table test test-all test-oldest coverage lint lab report notebooks notebook-copies results figures docs gpu clean
 
 setup: $(VENV)/.installed
 
@@ -52,6 +53,13 @@ test: setup lint
 
 test-all: setup lint
 	$(PYTEST)
+
+test-oldest:
+	$(PYTHON) -m venv build/oldest
+	build/oldest/bin/pip install --quiet uv
+	build/oldest/bin/uv pip install --quiet --python build/oldest/bin/python --resolution lowest-direct \
+	    --editable '.[cluster,fast,notebooks,onnx,test]'
+	OMP_NUM_THREADS=1 build/oldest/bin/python -m pytest -m "$(FAST)" --ignore tests/test_constraints.py
 
 coverage: setup
 	$(PYTEST) --cov --cov-report=term

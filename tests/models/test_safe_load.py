@@ -246,7 +246,9 @@ def test_a_header_of_many_gigabytes_is_not_read(tmp_path):
     with (tmp_path / "x.safetensors").open("wb") as file:
         file.write(struct.pack("<Q", 2**38))
         file.truncate(2**38 + 8)
-    with pytest.raises(ValueError, match=r"x\.safetensors': truncated or not a safetensors file \(.*header too large"):
+    with pytest.raises(
+        ValueError, match=r"x\.safetensors': truncated or not a safetensors file \(.*(?i:header ?too ?large)"
+    ):
         read_tensors(tmp_path / "x.safetensors")
 
 
