@@ -20,10 +20,10 @@ def script() -> ModuleType:
     return module
 
 
-def listed() -> dict[str, tuple[str, str]]:
-    """License and need of each package of the table."""
+def listed() -> list[tuple[str, str, str]]:
+    """Name, license and need in each row of the table; a package of two extras has two rows."""
     rows = [re.fullmatch(r"\| ([\w.-]+) \| (.+) \| (.+) \|", line) for line in PAGE.splitlines()]
-    return {row[1]: (row[2], row[3]) for row in rows if row and row[1] not in ("package", "---")}
+    return [(row[1], row[2], row[3]) for row in rows if row and row[1] not in ("package", "---")]
 
 
 def test_every_package_of_pyproject_is_listed_with_what_needs_it():
@@ -31,11 +31,11 @@ def test_every_package_of_pyproject_is_listed_with_what_needs_it():
     needed = {"always": project["dependencies"]}
     needed |= {f"extra `{name}`": packages for name, packages in project["optional-dependencies"].items()}
     expected = {(re.match(r"[\w.-]+", one)[0], need) for need, packages in needed.items() for one in packages}
-    assert {(name, need) for name, (_, need) in listed().items()} == expected
+    assert {(name, need) for name, _, need in listed()} == expected
 
 
 def test_every_one_of_them_has_a_license_and_none_is_gpl_or_agpl_alone(script):
-    for name, (license, _) in listed().items():
+    for name, license, _ in listed():
         assert license != script.UNSTATED and not script.is_copyleft(license), name
 
 
