@@ -1,6 +1,7 @@
 """Docstrings as they are written, plain text with `code`: signs that reStructuredText would interpret are escaped."""
 
 import re
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel
@@ -38,8 +39,15 @@ def shorten_signature(
     return ("", None) if is_model else (signature, returns)
 
 
+def skip_fields(app: Sphinx, what: str, name: str, subject: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out the fields of classes, which the docstring of the class describes."""
+    is_field = what == "class" and not callable(subject) and not isinstance(subject, property | cached_property)
+    return True if is_field else None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Rewrite docstrings before napoleon reads their sections."""
     app.connect("autodoc-process-docstring", process, priority=400)
     app.connect("autodoc-process-signature", shorten_signature)
+    app.connect("autodoc-skip-member", skip_fields)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
