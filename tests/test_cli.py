@@ -11,6 +11,7 @@ import pytest
 from commands import error_line, run
 from tiny_runs import TINY, fabricate
 
+import lad
 from lad.cli import COMMANDS, experiments, main, notebooks
 from lad.cli.options import join_changes, split_changes
 from lad.cli.parameters import EVALUATION_PARAMETERS, PROFILES, RUN_PARAMETERS
@@ -37,6 +38,11 @@ def test_help_lists_every_subcommand(capsys):
     printed = capsys.readouterr()
     assert all(f"\n  {name} " in printed.out for name in COMMANDS) and printed.err == ""
     assert printed.out.count("...") == printed.out.count("[ARGS]...") == 2, "a summary is cut off"
+
+
+def test_the_version_is_the_packages(capsys):
+    run("--version")
+    assert capsys.readouterr().out == f"lad {lad.__version__}\n"
 
 
 def test_without_a_subcommand_the_help_is_an_error(capsys):

@@ -5,10 +5,11 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+import lad
 from lad.cli import data, detectors, experiments, notebooks, tables
 from lad.cli.options import join_changes
 from lad.cli.parameters import EVALUATION_PARAMETERS, RUN_PARAMETERS, parameters_help
@@ -42,7 +43,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.callback()(lambda: None)
+
+
+def _print_version(is_given: bool) -> None:
+    if is_given:
+        print(f"lad {lad.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass  # its help is the app's
+
+
 for _name, _function in COMMANDS.items():
     app.command(_name, epilog=PARAMETERS.get(_name))(_function)
 
