@@ -31,7 +31,7 @@ from lad.distillation.methods import METHODS, resolve_method_options
 from lad.distillation.terms import TERMS
 from lad.evaluation.coco_eval import find_evaluator
 from lad.utils.loggers import check_logger
-from lad.utils.messages import format_validation_error, format_value, given_values, invalid_choice_message
+from lad.utils.messages import counted, format_validation_error, format_value, given_values, invalid_choice_message
 from lad.utils.paths import absolute_path, project_folder
 
 NO_OTHER_TEACHERS: dict[str, Any] = {"other_teachers": [], "other_teachers_sha256": []}
@@ -99,7 +99,8 @@ class Parameters(ExperimentParameters):
     def summary(self) -> str:
         """Return a readable text of the run's parameters."""
         taught = f" taught by {self.teacher_title}" if self.teacher else ""
-        title = f"{self.method_name}: {self.student}{taught} on {self.data}, {self.epochs} epochs, seed {self.seed}"
+        trained = f"{self.student}{taught} on {self.data}, {counted(self.epochs, 'epoch')}"
+        title = f"{self.method_name}: {trained}, seed {self.seed}"
         in_title = {"method", "distill", "student", "teacher", "data", "epochs", "seed"}
         values = self.model_dump(exclude=in_title)
         rest = {name: value for name, value in values.items() if value not in (None, {}, [])}

@@ -27,6 +27,7 @@ from lad.experiments.run_store import WEIGHTS_FILE
 from lad.models.detector import Configuration
 from lad.models.zoo import published_checkpoint
 from lad.utils.class_labels import class_labels
+from lad.utils.messages import counted
 
 DETECTIONS_FILE = "detections.json"
 AP_TOLERANCE = 0.1  # percent; published numbers are rounded to a tenth
@@ -121,8 +122,8 @@ def ap_summary(report: EvaluationReport) -> str:
     """Return one line with the AP in percent and, if an AP is expected, whether it matches to within 0.1."""
     percent = 100 * report.metrics["AP"]
     if math.isnan(percent):
-        return f"no AP: the {len(report.dataset)} images have no objects"
-    line = f"AP {percent:.1f} on {len(report.dataset)} images"
+        return f"no AP: {counted(len(report.dataset), 'image')} without objects"
+    line = f"AP {percent:.1f} on {counted(len(report.dataset), 'image')}"
     expected = report.config.expected_ap
     if expected is None:
         return f"{line}; no expected AP given"

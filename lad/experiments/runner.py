@@ -48,6 +48,7 @@ from lad.training.metrics_file import read_metrics
 from lad.training.trainer import train
 from lad.utils.atomic_io import remove_unfinished, write_json
 from lad.utils.memory import reset_peak_memory
+from lad.utils.messages import counted
 from lad.utils.paths import ensure_writable
 from lad.utils.progress import EpochBar, log
 
@@ -115,7 +116,7 @@ def compare(parameters: Parameters) -> dict[str, Run]:
     at_once = fit_side_by_side(independent)
     if untrained:
         ensure_writable(Path(parameters.out), "out")
-        plan = [f"{name} {run.student} ({run.epochs} epochs)" for name, run in untrained.values()]
+        plan = [f"{name} {run.student} ({counted(run.epochs, 'epoch')})" for name, run in untrained.values()]
         log(f"to train: {', '.join(plan)}{'; the first two at the same time' if at_once else ''}")
     if at_once:
         open_data(parameters)  # generated or refused before the processes start

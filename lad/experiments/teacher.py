@@ -10,6 +10,7 @@ from lad.data.synthetic.shapes import data_folder
 from lad.experiments.run_store import Run, find_run
 from lad.models.transfer import list_names
 from lad.utils.download import sha256_of
+from lad.utils.messages import counted
 
 NEAR_ZERO_AP = 0.02
 
@@ -51,7 +52,7 @@ def _title(teacher: Run) -> str:
 
 def _likely_cause(parameters: Parameters, teacher: Run) -> str:
     if teacher.parameters.epochs:
-        return f"train it longer than {teacher.parameters.epochs} epochs (teacher_epochs)"
+        return f"train it longer than {counted(teacher.parameters.epochs, 'epoch')} (teacher_epochs)"
     names = list_names(teacher.results["class_names"], 5)
     classes = "" if teacher.results.get("ignores_classes") else f"its classes have other meanings or order ({names}); "
     return (

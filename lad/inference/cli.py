@@ -17,7 +17,7 @@ from lad.inference.postprocess import MAX_DETECTIONS
 from lad.inference.sources import find_sources
 from lad.models.parts import Part
 from lad.models.serialization import load_detector
-from lad.utils.messages import one_line
+from lad.utils.messages import counted, one_line
 from lad.utils.old_command import run_command
 from lad.utils.paths import project_folder
 
@@ -30,8 +30,8 @@ def format_report(report: PredictionReport) -> str:
     with_title = [("class", "objects", "images"), *((one_line(name), *counts) for name, *counts in rows)]
     widths = [max(len(row[column]) for row in with_title) for column in range(3)]
     lines = [f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}" for row in with_title]
-    total = f"{_count(report.objects.total(), 'object')} in {_count(report.num_images, 'image')}"
-    full = f"{_count(report.full_images, 'image')} reached --max-detections; a higher one may find more"
+    total = f"{counted(report.objects.total(), 'object')} in {counted(report.num_images, 'image')}"
+    full = f"{counted(report.full_images, 'image')} reached --max-detections; a higher one may find more"
     lines = [*(lines if rows else []), *([full] if report.full_images else [])]
     return "\n".join([*lines, f"{total}: {one_line(str(report.folder))}"])
 
@@ -113,10 +113,6 @@ def predict_to_folder(
         if is_new:
             with suppress(OSError):  # not empty, unless nothing was predicted
                 out.rmdir()
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 if __name__ == "__main__":

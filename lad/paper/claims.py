@@ -18,6 +18,7 @@ from lad.paper.statistics import (
     least_permutation_p,
 )
 from lad.paper.tables import Results, difference
+from lad.utils.messages import counted
 
 PHRASES = {"better": "better than", "worse": "worse than", "open": "compared with"}
 VERDICTS = ("supported", "contradicted", "differs", "not distinguished", "one seed")
@@ -120,7 +121,7 @@ def count_verdicts(made: Sequence[Claim]) -> str:
     counts = Counter(claim.verdict for claim in made)
     listed = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
     listed = listed.replace("one seed", "with one seed")
-    return f"{_count(len(made))}: {listed}."
+    return f"{counted(len(made), 'comparison')}: {listed}."
 
 
 def _how_to_read(made: Sequence[Claim]) -> list[str]:
@@ -128,10 +129,11 @@ def _how_to_read(made: Sequence[Claim]) -> list[str]:
     lines = []
     tested = [claim.difference for claim in made if claim.p_adjusted is not None]
     if tested:
+        compared = counted(len(tested), "comparison")
         lines.append(
             "Differences in AP, paired by seed, each with its own 95 % t interval. p is of the t test, adjusted for "
-            f"{_count(len(tested))} (Holm), and decides at {_short(SIGNIFICANCE)}. Effect: the mean difference, "
-            "divided by the standard deviation of the differences over the seeds."
+            f"{compared} (Holm), and decides at {_short(SIGNIFICANCE)}. Effect: the mean difference, divided by the "
+            "standard deviation of the differences over the seeds."
         )
         seeds = min(change.seeds for change in tested)
         if least_permutation_p(seeds) > SIGNIFICANCE:
@@ -142,10 +144,6 @@ def _how_to_read(made: Sequence[Claim]) -> list[str]:
     if len(tested) < len(made):
         lines.append("With one seed, a difference of one or two points may be due to chance.")
     return lines
-
-
-def _count(comparisons: int) -> str:
-    return f"{comparisons} comparison{'s' if comparisons > 1 else ''}"
 
 
 def _short(p: float) -> str:

@@ -17,7 +17,7 @@ from lad.config.identity import NOT_HASHED
 from lad.distillation.methods import METHODS
 from lad.experiments.leaderboard import results_table
 from lad.experiments.run_store import Run, code_labels, finished_runs, latest_run, teacher_of
-from lad.utils.messages import given_values
+from lad.utils.messages import counted, given_values
 from lad.utils.paths import project_folder
 
 MAX_CURVES = 8  # as many as there are colors
@@ -62,13 +62,13 @@ def headline(runs: Mapping[str, Run]) -> str:
     settings = group_by_setting(runs)
     folders = {run.folder for run in runs.values()}
     dates = finished[0] if finished[0] == finished[-1] else f"between {finished[0]} and {finished[-1]}"
-    text = f"{_count(len(folders), 'run')} in {_count(len(settings), 'setting')}, finished {dates}."
+    text = f"{counted(len(folders), 'run')} in {counted(len(settings), 'setting')}, finished {dates}."
     comparable = {name: run for name, run in runs.items() if not run.results.get("ignores_classes")}
     means = {title: sum(values) / len(values) for title, values in ap_by_setting(comparable).items() if values}
     if not means:
         return f"{text} No run has an AP."
     best = max(means, key=lambda title: means[title])
-    return f"{text} The highest AP: {_short_ap(means[best])}, {best} ({_count(len(settings[best]), 'seed')})."
+    return f"{text} The highest AP: {_short_ap(means[best])}, {best} ({counted(len(settings[best]), 'seed')})."
 
 
 def group_by_setting(runs: Mapping[str, Run]) -> dict[str, list[Run]]:
@@ -169,7 +169,7 @@ def environments_table(runs: Mapping[str, Run]) -> pd.DataFrame:
     if len(columns) > 1:
         columns = {key: {**facts, "runs": ", ".join(runs_of[key])} for key, facts in columns.items()}
     table = pd.DataFrame(list(columns.values())).T.fillna("–")
-    return table.set_axis([_count(len(names), "run") for names in runs_of.values()], axis="columns")
+    return table.set_axis([counted(len(names), "run") for names in runs_of.values()], axis="columns")
 
 
 def draw_newest_assignments(runs: Mapping[str, Run]) -> Figure | None:
@@ -234,10 +234,6 @@ def _hash_prefix(run: Run) -> str:
     """Return the first digits of the hash in a run's name, and its number among runs of the same parameters."""
     parts = re.fullmatch(r".*-([0-9a-f]{10})(-\d+)?", run.name)
     return f"{parts[1][:6]}{parts[2] or ''}" if parts else run.name
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _teacher_title(run: Run) -> str:

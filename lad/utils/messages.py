@@ -58,6 +58,11 @@ def invalid_choice_message(name: str, value: Any, choices: Iterable[str]) -> str
     return f"parameter '{name}' = {format_value(value)} is not one of {', '.join(choices)}{hint}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun: "1 epoch", "1,024 images"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def format_value(value: Any) -> str:
     """Return the repr of a value on one line, shortened where it is long or deeply nested."""
     try:

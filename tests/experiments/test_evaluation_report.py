@@ -81,7 +81,7 @@ def test_a_data_set_without_objects_has_tables_and_figures(workspace, tmp_path):
     (tmp_path / "instances_val.json").write_text(json.dumps(content))
     (tmp_path / "val").symlink_to(workspace / "shapes" / "val")
     report = evaluate(workspace, data=tmp_path, max_images=2)
-    assert ap_summary(report) == "no AP: the 2 images have no objects"
+    assert ap_summary(report) == "no AP: 2 images without objects"
     assert len(class_table(report)) == 0 and error_table(report)["all"]["missed"] == 0
     assert rank_images(report) == [] and images_with_errors(report, []) == []
     for figure in (

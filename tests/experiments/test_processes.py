@@ -46,7 +46,7 @@ def test_independent_runs_train_at_the_same_time_and_give_the_same_numbers(shape
     together = compare(tiny(shapes, tmp_path / "together", **given))
     out = capsys.readouterr().out
     assert out.startswith(
-        "to train: plain student r18 (1 epochs), teacher r34 (1 epochs), LAD student r18 (1 epochs); the first two at "
+        "to train: plain student r18 (1 epoch), teacher r34 (1 epoch), LAD student r18 (1 epoch); the first two at "
     )
     assert "r18 baseline · epoch 1/1" in out and "r34 baseline · epoch 1/1" in out
     for name, run in together.items():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from lad.utils.messages import format_validation_error, format_value, given_values, invalid_choice_message
+from lad.utils.messages import counted, format_validation_error, format_value, given_values, invalid_choice_message
 
 
 class Model(BaseModel):
@@ -53,3 +53,7 @@ def test_only_the_first_of_many_errors_are_listed():
     assert line.startswith("parameter 'sides.0' = 'a': ") and line.endswith("; and 990 more")
     with pytest.raises(ValueError, match=r"; and 5 more$"):
         given_values(dict.fromkeys("abcdefghijklmno"), Model)
+
+
+def test_a_number_has_its_noun_in_singular_or_plural():
+    assert [counted(number, "image") for number in (0, 1, 1024)] == ["0 images", "1 image", "1,024 images"]

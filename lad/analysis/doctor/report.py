@@ -10,7 +10,7 @@ from lad.analysis.doctor.data_checks import DATA_CHECKS
 from lad.analysis.doctor.evidence import SEVERITIES, Evidence, Finding
 from lad.analysis.doctor.teacher_checks import TEACHER_CHECKS
 from lad.analysis.doctor.training_checks import TRAINING_CHECKS
-from lad.utils.messages import one_line
+from lad.utils.messages import counted, one_line
 from lad.utils.old_command import run_command
 
 CHECKS = (*TRAINING_CHECKS, *TEACHER_CHECKS, *DATA_CHECKS)
@@ -62,7 +62,7 @@ def format_diagnosis(diagnosis: Diagnosis) -> list[str]:
     """Return the lines of a diagnosis."""
     run = diagnosis.evidence
     number = run.parameters.epochs
-    state = f"{len(run.epochs)} of {number} epoch{'' if number == 1 else 's'}" if number else "evaluated only"
+    state = f"{len(run.epochs)} of {counted(number, 'epoch')}" if number else "evaluated only"
     if not run.is_finished:
         state = f"not finished, {state}; diagnosed by what there is"
     ap = "no AP yet" if run.ap is None else f"AP {run.ap:.3f}"

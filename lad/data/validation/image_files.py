@@ -14,7 +14,7 @@ from lad.data.coco import CocoDataset
 from lad.data.images import check_file, load_image
 from lad.data.layouts import data_of
 from lad.utils.atomic_io import write_text
-from lad.utils.messages import format_path, one_line
+from lad.utils.messages import counted, format_path, one_line
 from lad.utils.paths import cache_folder
 from lad.utils.progress import log, progress_bar
 
@@ -115,7 +115,7 @@ def _unusable_images(dataset: CocoDataset) -> dict[int, str]:
         else:
             problems[i] = one_line(f"{format_path(dataset.images / files[i][0])}: {problem[1]}")
     if unchecked:
-        log(f"{dataset.annotations.path.name}: checked {len(unchecked):,} image{'s' * (len(unchecked) > 1)}")
+        log(f"{dataset.annotations.path.name}: checked {counted(len(unchecked), 'image')}")
         with suppress(OSError):  # without a writable cache, all images are checked again next time
             cache_file.parent.mkdir(parents=True, exist_ok=True)
             write_text(cache_file, json.dumps(passed))
