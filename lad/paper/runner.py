@@ -17,6 +17,7 @@ from pathlib import Path
 
 from lad.config.experiment import Parameters
 from lad.distillation.methods import METHODS
+from lad.experiments.failure import LOG_NOTE
 from lad.experiments.run_store import find_run, is_training
 from lad.paper.engines.engine import LOG_FILE, Engine, Submitted
 from lad.paper.engines.execution import prepare
@@ -186,8 +187,10 @@ def _outcome(task: Task) -> str:
 
 
 def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else f"exited without output; see {log}"
+    """Return the last line of a log, without the notes behind an error."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    lines = [line for line in lines if line and not line.startswith(LOG_NOTE)]
+    return lines[-1] if lines else f"exited without output; see {log}"
 
 
 if __name__ == "__main__":

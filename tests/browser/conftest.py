@@ -43,8 +43,8 @@ class Lab:
     token: str
 
     def url(self, notebook: str) -> str:
-        """Return the address of a notebook by its file name."""
-        return f"http://127.0.0.1:{self.port}/lab/tree/notebooks/{notebook}?token={self.token}"
+        """Return the address of a notebook by its file name; the notebooks of earlier tests are closed."""
+        return f"http://127.0.0.1:{self.port}/lab/tree/notebooks/{notebook}?token={self.token}&reset"
 
 
 class Tab:

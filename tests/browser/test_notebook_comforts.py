@@ -30,8 +30,8 @@ lad.run_experiment(other)"""
 
 @pytest.fixture
 def notebook(lab, notebooks, run) -> str:
-    """The file name of a notebook whose runs are beside it."""
-    parameters = PARAMETERS.format(data=run.parameters.data, out=str(notebooks.parent / "runs"))
+    """The file name of a notebook whose runs are beside it, apart from those that other tests show."""
+    parameters = PARAMETERS.format(data=run.parameters.data, out=str(notebooks.parent / "further-runs"))
     cells = [new_code_cell(cell) for cell in (parameters, SETUP, RUN, FAIL)]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(new_notebook(cells=cells, metadata=kernel), notebooks / "comforts.ipynb")
@@ -61,4 +61,4 @@ def test_a_bar_with_the_time_left_and_then_one_line_with_a_link_to_the_log(noteb
     error = page.locator(".jp-OutputArea pre", has_text="Error").inner_text()
     assert re.fullmatch("ValueError: logger 'csv' cannot be opened: .+", error.strip())
     address = link.get_attribute("href") or ""
-    assert Path(address.split("?")[0]).name == ERROR_FILE and "/files/runs/" in address
+    assert Path(address.split("?")[0]).name == ERROR_FILE and "/files/further-runs/" in address
