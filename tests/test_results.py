@@ -1,6 +1,5 @@
 """The committed tables of results/ are whole, agree with their own runs, and were made by the code of one commit."""
 
-import importlib.util
 import json
 import os
 import re
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from finished_tables import APS, TABLE_2, finish
+from project_scripts import load_script
 
 from lad.paper.definitions import TABLES
 from lad.paper.output import to_json
@@ -38,10 +38,7 @@ by_table = pytest.mark.parametrize("path", COMMITTED, ids=lambda path: f"{path.p
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_results", PROJECT / "scripts" / "make_results.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("make_results")
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """The figure of augmentations shows every one of them, for any data set."""
 
 import dataclasses
-import importlib.util
 from pathlib import Path
 
 from PIL import Image
+from project_scripts import load_script
 
 from lad.data.augmentation import AUGMENTATIONS
 
@@ -13,9 +13,7 @@ FIGURE = PROJECT / "docs" / "figures" / "augmentation.png"
 
 
 def test_the_script_draws_every_augmentation_of_three_images(shapes):
-    spec = importlib.util.spec_from_file_location("script", PROJECT / "scripts" / "make_augmentation_figure.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script("make_augmentation_figure")
     figure = script.draw(shapes, [0, 1, 2])
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     assert {title.split(":")[0] for title in titles if title} == {"original", *AUGMENTATIONS}

@@ -1,11 +1,11 @@
 """Every figure has a reference image in docs/figures, and every linked image exists."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from project_scripts import load_script
 
 from lad import figures
 
@@ -25,9 +25,7 @@ def test_every_figure_has_an_image_and_a_description(name):
 
 
 def test_the_script_draws_all_figures():
-    spec = importlib.util.spec_from_file_location("make_figures", PROJECT / "scripts" / "make_figures.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script("make_figures")
     assert sorted(script.DRAWN) == sorted(DRAWN)
 
 

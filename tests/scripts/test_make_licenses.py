@@ -1,12 +1,12 @@
 """docs/licenses.md has every package that is needed, with a license that leaves the suite its own."""
 
-import importlib.util
 import re
 import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from project_scripts import load_script
 
 PROJECT = Path(__file__).parents[2]
 PAGE = (PROJECT / "docs" / "licenses.md").read_text(encoding="utf-8")
@@ -14,10 +14,7 @@ PAGE = (PROJECT / "docs" / "licenses.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_licenses", PROJECT / "scripts" / "make_licenses.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("make_licenses")
 
 
 def listed() -> list[tuple[str, str, str]]:

@@ -1,7 +1,6 @@
 """The executed copies of the notebooks in docs/notebooks: current, small, stamped, without paths of a machine."""
 
 import base64
-import importlib.util
 import io
 import re
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from nbformat import NotebookNode
 from PIL import Image
+from project_scripts import load_script
 
 PROJECT = Path(__file__).parents[2]
 COPIES = PROJECT / "docs" / "notebooks"
@@ -22,10 +22,7 @@ ABSOLUTE = re.compile(r"(?<![\w.:/<~>*%†–-])/[\w.-]+/[\w./-]*")  # a path; n
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("copies", PROJECT / "scripts" / "make_notebook_copies.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("make_notebook_copies")
 
 
 def texts(notebook: NotebookNode) -> Iterator[str]:

@@ -1,11 +1,11 @@
 """The notebooks of the paper's tables are what their generator writes."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import nbformat
 import pytest
+from project_scripts import load_script
 
 from lad.paper.definitions import TABLES
 
@@ -14,12 +14,7 @@ PROJECT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_notebooks", PROJECT / "scripts" / "make_notebooks.py")
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(PROJECT / "scripts")  # for table_notebooks.py, as when it is run
-        spec.loader.exec_module(module)
-    return module
+    return load_script("make_notebooks")
 
 
 def test_every_table_has_a_notebook(script):

@@ -1,11 +1,11 @@
 """The tables in README and docs are those that the script writes from results/."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from finished_tables import APS, TABLE_2, finish
+from project_scripts import load_script
 
 from lad.paper.claims import claims_table
 from lad.paper.results_files import write_results
@@ -17,10 +17,7 @@ PROJECT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_results", PROJECT / "scripts" / "make_results.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("make_results")
 
 
 @pytest.fixture
