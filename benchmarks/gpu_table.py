@@ -18,7 +18,8 @@ from gpu_steps import EFFORT, measure_step, step_arguments
 from measure import free_memory
 
 from lad.config.profiles import PROFILES
-from lad.data.synthetic.shapes import DIFFICULTIES, shapes_folder, write_shapes
+from lad.data.synthetic.difficulties import DIFFICULTIES
+from lad.data.synthetic.folders import shapes_folder, write_shapes
 from lad.paper.results_files import write_results
 from lad.paper.runner import Task, plan_tasks
 from lad.paper.tables import Experiments, open_table

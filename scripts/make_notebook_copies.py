@@ -26,7 +26,7 @@ from PIL import Image
 
 from lad.config.experiment import make_parameters
 from lad.data.layouts import locate_split
-from lad.data.synthetic.shapes import data_folder
+from lad.data.synthetic.folders import data_folder
 from lad.experiments.run_store import find_run
 from lad.utils.atomic_io import write_text
 

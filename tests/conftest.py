@@ -119,7 +119,7 @@ def make_once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]
 @pytest.fixture(scope="session")
 def shapes(make_once) -> Path:
     """The toy shapes, small: twelve images to train on and six to evaluate."""
-    from lad.data.synthetic.shapes import write_shapes
+    from lad.data.synthetic.folders import write_shapes
 
     return make_once("shapes", lambda folder: write_shapes(folder, "toy", {"train": 12, "val": 6}))
 

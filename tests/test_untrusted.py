@@ -20,7 +20,7 @@ from lad.config.reading import read_parameters
 from lad.data.annotations import read_annotations
 from lad.data.images import load_image
 from lad.data.importing.yolo import read_yolo
-from lad.data.synthetic.shapes import write_shapes
+from lad.data.synthetic.folders import write_shapes
 from lad.distillation.assignment_cache import AssignmentCache
 from lad.experiments.leaderboard import results_table, style_table
 from lad.experiments.run_store import Run, finished_runs, open_run

@@ -12,7 +12,7 @@ from lad.assigners.paa import DEFAULT_ASSIGNER, select_ignored, select_positives
 from lad.config.experiment import Parameters
 from lad.data.coco import CocoDataset, open_splits
 from lad.data.collate import collate
-from lad.data.synthetic.shapes import data_folder
+from lad.data.synthetic.folders import data_folder
 from lad.data.transforms import eval_transform
 from lad.distillation.statistics import jaccard
 from lad.geometry import STRIDES, Anchors, make_anchors

@@ -8,7 +8,7 @@ import typer
 
 from lad.cli.notebooks import execute
 from lad.cli.options import AsJson, Format, RunChanges, messages_apart, split_changes, usage_errors
-from lad.cli.parameters import PROFILES
+from lad.cli.parameters import PROFILES, starting
 
 if TYPE_CHECKING:
     from lad.config.experiment import Parameters
@@ -28,7 +28,7 @@ def run(
             metavar="NAME",
             help=f"Defaults of all parameters: {', '.join(PROFILES[:-1])} or {PROFILES[-1]}.",
             show_default="toy, or the file's",
-            autocompletion=lambda incomplete: [name for name in PROFILES if name.startswith(incomplete)],
+            autocompletion=starting(PROFILES),
         ),
     ] = None,
     compare: Annotated[

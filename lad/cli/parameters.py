@@ -3,7 +3,7 @@
 They are a copy, so that help does not load torch; a test compares names and defaults with `lad.config`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 RUN_PARAMETERS = {
     "data": ("profile's", "a folder in COCO format, or toy or mini, the generated data sets"),
@@ -67,3 +67,8 @@ def names_starting(parameters: Mapping[str, tuple[str, str]]) -> Callable[[str],
         return [f"{name}=" for name in parameters if name.startswith(incomplete)]
 
     return complete
+
+
+def starting(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return the completion of one of some names."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]

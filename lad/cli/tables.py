@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from lad.cli.options import AsJson, Format, RunChanges, messages_apart, split_changes, usage_errors
-from lad.cli.parameters import PROFILES, TABLES
+from lad.cli.parameters import PROFILES, TABLES, starting
 
 INTERRUPTED = "interrupted; run the same command to resume"
 
@@ -22,7 +22,7 @@ def table(
         typer.Argument(
             metavar="TABLE",
             help=f"{', '.join(TABLES)}, or the .yaml file of a table of your own.",
-            autocompletion=lambda incomplete: [name for name in TABLES if name.startswith(incomplete)],
+            autocompletion=starting(TABLES),
         ),
     ],
     profile: Annotated[
@@ -30,7 +30,7 @@ def table(
         typer.Option(
             metavar="NAME",
             help=f"Profile of all runs: {', '.join(PROFILES[:-1])} or {PROFILES[-1]}.",
-            autocompletion=lambda incomplete: [name for name in PROFILES if name.startswith(incomplete)],
+            autocompletion=starting(PROFILES),
         ),
     ] = "toy",
     seeds: Annotated[int, typer.Option(metavar="N", help="Run seeds 0 … N − 1 of every row.")] = 1,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from lad.data.layouts import is_shared
-from lad.data.synthetic.shapes import DIFFICULTIES
+from lad.data.synthetic.difficulties import DIFFICULTIES
 from lad.data.val_share import DEFAULT_VAL_SHARE
 from lad.evaluation.coco_eval import Evaluator, find_evaluator
 from lad.inference.postprocess import MAX_DETECTIONS, MAX_DETECTIONS_LIMIT

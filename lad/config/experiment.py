@@ -22,21 +22,22 @@ from lad.config.checkpoints import (
 from lad.config.consistency import DEFAULT_TEACHER, NO_INIT, OF_TEACHER, check_consistency, shorten
 from lad.config.groups import ExperimentParameters, OptimizationParameters
 from lad.config.identity import hashed_values
-from lad.config.profiles import FINE_TUNING_LR, OWN_DATA_SIZES, PROFILES, default_values
+from lad.config.profile_values import merge_profile_values
+from lad.config.profiles import FINE_TUNING_LR, OWN_DATA_SIZES, default_values
 from lad.data.augmentation import resolve_augment
 from lad.data.layouts import is_shared
-from lad.data.synthetic.shapes import DIFFICULTIES, VERSION
+from lad.data.synthetic.difficulties import DIFFICULTIES
+from lad.data.synthetic.folders import VERSION
 from lad.data.val_share import DEFAULT_VAL_SHARE
 from lad.distillation.methods import METHODS, resolve_method_options
 from lad.distillation.terms import TERMS
 from lad.evaluation.coco_eval import find_evaluator
 from lad.utils.loggers import check_logger
-from lad.utils.messages import counted, format_validation_error, format_value, given_values, invalid_choice_message
+from lad.utils.messages import counted, format_validation_error, format_value
 from lad.utils.paths import absolute_path, project_folder
 
 NO_OTHER_TEACHERS: dict[str, Any] = {"other_teachers": [], "other_teachers_sha256": []}
 EVALUATION_BATCH = 8  # images, to evaluate a teacher's checkpoint
-RENAMED = {"criterion": "cost_selection"}  # parameters of earlier versions
 
 
 class Parameters(ExperimentParameters):
@@ -313,40 +314,3 @@ def _valid_batch_size(value: Any) -> int | None:
         return TypeAdapter(Annotated[int, Field(ge=1, le=4096)]).validate_python(value)
     except ValidationError:
         return None
-
-
-def merge_profile_values(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the given values, completed by those under `profiles` for the given profile.
-
-    A file in params/ is for all profiles; values of a single profile are in a mapping such as
-    `profiles: {toy: {epochs: 12}}`. A value given outside it takes precedence.
-
-    Raises:
-        ValueError: `profile` or a key of `profiles` is not a profile, or a name is not a parameter.
-    """
-    refuse_renamed(given)
-    known = given_values({name: value for name, value in given.items() if name != "profiles"}, Parameters)
-    profile = known.setdefault("profile", "toy")
-    if not isinstance(profile, str):
-        raise ValueError(f"parameter 'profile' = {format_value(profile)}: input should be a valid string")
-    if profile not in PROFILES:
-        raise ValueError(invalid_choice_message("profile", profile, PROFILES))
-    profiles = {} if given.get("profiles") is None else given["profiles"]
-    if not isinstance(profiles, Mapping) or not all(isinstance(values, Mapping) for values in profiles.values()):
-        hint = "must map profiles to parameters, as in {toy: {epochs: 12}}"
-        raise ValueError(f"parameter 'profiles' = {format_value(profiles)} {hint}")
-    for name, values in profiles.items():
-        if name not in PROFILES:
-            raise ValueError(invalid_choice_message("profiles", name, PROFILES))
-        try:
-            given_values(values, Parameters)
-        except ValueError as error:
-            raise ValueError(f"profiles, {name}: {error}") from None
-    return {**given_values(profiles.get(profile, {}), Parameters), **known}
-
-
-def refuse_renamed(given: Mapping[str, Any]) -> None:
-    """Raise ValueError for a parameter that has another name now; the message gives it."""
-    for old, new in RENAMED.items():
-        if old in given:
-            raise ValueError(f"parameter '{old}' is now called '{new}'; give {new}={format_value(given[old])}")

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lad.config.experiment import Parameters, make_parameters, refuse_renamed
+from lad.config.experiment import Parameters, make_parameters
+from lad.config.profile_values import refuse_renamed
 from lad.config.yaml_file import read_value, read_values
 from lad.utils.messages import format_validation_error, is_text_field
 

@@ -10,7 +10,8 @@ from typing import Any
 from lad.config.evaluation import EvaluationConfig, existing_path, make_evaluation_config
 from lad.config.identity import without_added
 from lad.data.coco import CocoDataset, open_splits
-from lad.data.synthetic.shapes import DIFFICULTIES, data_folder
+from lad.data.synthetic.difficulties import DIFFICULTIES
+from lad.data.synthetic.folders import data_folder
 from lad.evaluation.coco_eval import run_coco_eval
 from lad.evaluation.detection_limit import FULL_IMAGES, count_full_images, describe_crowded_images, describe_full_images
 from lad.evaluation.evaluate import coco_results

@@ -12,7 +12,8 @@ from lad.config.checkpoints import NETWORK_FIELDS
 from lad.config.experiment import Parameters
 from lad.data.augmentation import augmented_transform
 from lad.data.coco import CocoDataset, open_splits
-from lad.data.synthetic.shapes import DIFFICULTIES, data_folder
+from lad.data.synthetic.difficulties import DIFFICULTIES
+from lad.data.synthetic.folders import data_folder
 from lad.data.transforms import eval_transform, train_transform
 from lad.data.validation.image_files import ensure_usable
 from lad.distillation.methods import METHODS

@@ -6,7 +6,7 @@ from typing import Any
 from lad.config.checkpoints import checkpoint_title
 from lad.config.experiment import Parameters
 from lad.data.coco import find_split
-from lad.data.synthetic.shapes import data_folder
+from lad.data.synthetic.folders import data_folder
 from lad.experiments.run_store import Run, find_run
 from lad.models.transfer import list_names
 from lad.utils.download import sha256_of

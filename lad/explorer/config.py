@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator
 
 from lad.analysis.positives import ASSIGNMENTS
-from lad.data.synthetic.shapes import DIFFICULTIES
+from lad.data.synthetic.difficulties import DIFFICULTIES
 from lad.geometry import STRIDES
 from lad.utils.messages import format_validation_error, given_values, invalid_choice_message
 from lad.utils.paths import ensure_writable, project_folder

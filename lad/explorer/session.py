@@ -10,7 +10,7 @@ from lad.analysis.assignment import AssignmentAnalysis, as_paa
 from lad.assigners.paa import DEFAULT_ASSIGNER, PAA
 from lad.config.experiment import make_parameters
 from lad.data.coco import CocoDataset, open_splits
-from lad.data.synthetic.shapes import data_folder
+from lad.data.synthetic.folders import data_folder
 from lad.data.transforms import eval_transform
 from lad.experiments.run_store import Run, finished_runs, networks_of, open_run
 from lad.experiments.setup import new_detector

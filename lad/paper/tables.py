@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from lad.config.experiment import Parameters, make_parameters, merge_profile_values
+from lad.config.experiment import Parameters, make_parameters
+from lad.config.profile_values import merge_profile_values
 from lad.config.profiles import PROFILES
 from lad.config.yaml_file import read_values
 from lad.distillation.methods import METHODS

@@ -12,7 +12,7 @@ from tiny_runs import fabricate, tiny
 from lad.analysis import agreement
 from lad.analysis.agreement import teacher_agreement
 from lad.analysis.assignment import analyze, first_images, open_validation_set
-from lad.data.synthetic.shapes import write_shapes
+from lad.data.synthetic.folders import write_shapes
 from lad.distillation.statistics import jaccard
 
 

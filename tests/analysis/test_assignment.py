@@ -20,7 +20,7 @@ from lad.assigners.base import AssignmentContext
 from lad.assigners.candidates import match_candidates
 from lad.data.annotations import read_annotations
 from lad.data.coco import CocoDataset, find_split
-from lad.data.synthetic.shapes import write_shapes
+from lad.data.synthetic.folders import write_shapes
 from lad.data.transforms import eval_transform
 from lad.distillation.methods import baseline_loss
 from lad.models.detector import build_detector

@@ -28,7 +28,7 @@ from lad.assigners.paa import assign
 from lad.data.annotations import read_annotations
 from lad.data.coco import CocoDataset, find_split
 from lad.data.collate import collate
-from lad.data.synthetic.shapes import write_shapes
+from lad.data.synthetic.folders import write_shapes
 from lad.data.transforms import eval_transform
 from lad.distillation.cost_selection import choose_cost_fisher, choose_cost_std_mean
 from lad.geometry import decode_deltas, inside_images, make_anchors

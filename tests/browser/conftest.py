@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from lad.config.experiment import make_parameters
-from lad.data.synthetic.shapes import write_shapes
+from lad.data.synthetic.folders import write_shapes
 from lad.experiments.run_store import Run
 from lad.experiments.runner import run_experiment
 

@@ -4,7 +4,7 @@ import pytest
 
 from lad.data.annotations import read_annotations
 from lad.data.coco import CocoDataset, find_split
-from lad.data.synthetic.shapes import write_shapes
+from lad.data.synthetic.folders import write_shapes
 from lad.data.transforms import eval_transform
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from lad.data.synthetic.shapes import write_shapes
+from lad.data.synthetic.folders import write_shapes
 from lad.evaluation.coco_eval import coco_metrics, run_coco_eval, suppress_stdout
 from lad.evaluation.error_analysis import ERROR_TYPES, classify_errors, count_errors, delta_ap
 

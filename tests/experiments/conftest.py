@@ -7,7 +7,8 @@ import pytest
 import torch
 from evaluated import evaluate
 
-from lad.data.synthetic.shapes import DIFFICULTIES, write_shapes
+from lad.data.synthetic.difficulties import DIFFICULTIES
+from lad.data.synthetic.folders import write_shapes
 from lad.experiments.evaluation_report import EvaluationReport
 from lad.models.detector import build_detector
 from lad.models.serialization import save_detector, save_openmmlab

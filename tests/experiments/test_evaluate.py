@@ -16,7 +16,7 @@ from local_server import LocalServer, serve
 from lad.config.evaluation import make_evaluation_config
 from lad.data.annotations import read_annotations
 from lad.data.coco import find_split
-from lad.data.synthetic.shapes import write_shapes
+from lad.data.synthetic.folders import write_shapes
 from lad.evaluation.coco_eval import coco_metrics
 from lad.experiments import evaluate as evaluate_module
 from lad.experiments.evaluate import evaluate_checkpoint, resolve_evaluation_config

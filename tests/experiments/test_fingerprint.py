@@ -137,7 +137,7 @@ def test_a_file_that_was_edited_after_it_was_loaded_stops_the_run(monkeypatch):
 TRAIN = """
 import sys
 from lad.config.experiment import make_parameters
-from lad.data.synthetic.shapes import write_shapes
+from lad.data.synthetic.folders import write_shapes
 from lad.experiments.runner import run_experiment
 from pathlib import Path
 write_shapes(Path("shapes"), "toy", {"train": 4, "val": 2})

@@ -13,7 +13,7 @@ from matplotlib.collections import PolyCollection
 from PIL import Image
 
 from lad.analysis.positives import ASSIGNMENTS, MAX_PREDICTED
-from lad.data.synthetic.shapes import write_shapes
+from lad.data.synthetic.folders import write_shapes
 from lad.experiments.run_store import finished_runs
 from lad.explorer.app import GAP, PIXEL_RATIO, compose_sheet, explore
 from lad.explorer.config import make_explorer_config

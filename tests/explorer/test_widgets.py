@@ -11,7 +11,7 @@ from PIL import Image
 from tiny_runs import tiny
 
 from lad.analysis.positives import ASSIGNMENTS, NEED_TEACHER
-from lad.data.synthetic.shapes import write_shapes
+from lad.data.synthetic.folders import write_shapes
 from lad.experiments.run_store import finished_runs, open_run
 from lad.experiments.runner import run_experiment
 from lad.explorer import photo as photo_module

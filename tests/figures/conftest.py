@@ -6,7 +6,7 @@ import torch
 from lad.analysis.assignment import analyze, first_images
 from lad.data.annotations import read_annotations
 from lad.data.coco import CocoDataset, find_split
-from lad.data.synthetic.shapes import write_shapes
+from lad.data.synthetic.folders import write_shapes
 from lad.data.transforms import eval_transform
 from lad.models.detector import build_detector
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from lad.data.annotations import read_annotations
 from lad.data.coco import CocoDataset, find_split
-from lad.data.synthetic.shapes import write_shapes
+from lad.data.synthetic.folders import write_shapes
 from lad.geometry import encode_deltas, make_anchors
 from lad.inference.predictor import predict, predict_stream
 from lad.inference.tta import TTAView, with_flips

@@ -12,7 +12,7 @@ import yaml
 
 from lad.config.experiment import make_parameters
 from lad.data.coco import find_split
-from lad.data.synthetic.shapes import write_shapes
+from lad.data.synthetic.folders import write_shapes
 from lad.experiments.run_store import Run, finished_runs
 from lad.experiments.runner import run_experiment
 from lad.models.detector import build_detector

@@ -13,7 +13,7 @@ from lad.analysis.positives import ASSIGNMENTS
 from lad.config.evaluation import EvaluationConfig
 from lad.config.experiment import Parameters
 from lad.config.profiles import PROFILES
-from lad.data.synthetic.shapes import DIFFICULTIES
+from lad.data.synthetic.difficulties import DIFFICULTIES
 from lad.distillation.methods import METHODS
 from lad.explorer.config import ExplorerConfig
 from lad.models.backbones.registry import BACKBONES

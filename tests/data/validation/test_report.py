@@ -10,7 +10,7 @@ from PIL import Image
 from lad.cli import main
 from lad.data.annotations import read_annotations
 from lad.data.coco import find_split
-from lad.data.synthetic.shapes import write_shapes
+from lad.data.synthetic.folders import write_shapes
 from lad.data.validation.report import MAX_LINES
 
 
