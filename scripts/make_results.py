@@ -29,7 +29,8 @@ def read_results(path: Path) -> Results:
         ValueError: The rows of the file are not those of the table.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
-    experiments = open_table(content["table"], content["profile"], len(content["seeds"]))
+    table = PROJECT / "params" / content["table"] / "table.yaml"
+    experiments = open_table(str(table), content["profile"], len(content["seeds"]), content["changes"])
     written = {row["title"]: {run["seed"]: run for run in row["runs"]} for row in content["rows"]}
     if list(written) != [row.title for row in experiments.table.rows]:
         raise ValueError(f"{path}: has other rows than the table {content['table']}; run the table again")
@@ -87,8 +88,11 @@ def fill(text: str, page: Path, folder: Path = PROJECT / "results") -> str:
         if kind not in BLOCKS:
             raise ValueError(f"{page}: block '{kind}' is not one of {', '.join(BLOCKS)}")
         path = folder / profile / f"{name}.json"
-        command = f"*Not run yet: `lad table {name} --profile {profile} --seeds 5 --results results`*"
-        content = BLOCKS[kind](path, page) if path.is_file() else command
+        content = (
+            BLOCKS[kind](path, page)
+            if path.is_file()
+            else f"*Not run yet: no {path.relative_to(folder.parent).as_posix()}*"
+        )
         return f"<!-- {kind}: {profile}/{name} -->\n\n{content}\n\n<!-- end -->"
 
     return BLOCK.sub(write, text)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from lad.config.identity import NOT_HASHED
 from lad.experiments.leaderboard import describe_network
 from lad.experiments.run_store import Run, code_labels
 from lad.paper.claims import claims
@@ -19,7 +20,8 @@ def to_json(results: Results) -> dict[str, Any]:
 
     For each row, and for each seed the run's name, its code, its twelve COCO metrics and the SHA-256 of its weights;
     "code" counts the runs of each version of the code: more than one, and the table mixes them. "claims" of a row are
-    its comparisons with others. "hardware" lists the machines that the runs were made on.
+    its comparisons with others. "changes" are the parameters given for all runs, if a run's name depends on them.
+    "hardware" lists the machines that the runs were made on.
     """
     claims_of_rows = claims(results)
     rows = []
@@ -52,6 +54,7 @@ def to_json(results: Results) -> dict[str, Any]:
         "table": results.table.name,
         "question": results.table.question,
         "profile": results.profile,
+        "changes": {name: value for name, value in results.changes.items() if name not in NOT_HASHED},
         "seeds": list(results.seeds),
         "missing_seeds": results.missing_seeds(),
         "hardware": _hardware(results.all_runs()),

@@ -4,7 +4,7 @@ A table is `lad.paper.definitions.TABLES[name]`, or a file of one's own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -39,11 +39,13 @@ class Experiments:
         table: The table.
         profile: Profile of the parameters.
         parameters: Parameters of each row, by ascending seed.
+        changes: Parameters given for all runs, which replace those of the table.
     """
 
     table: Table
     profile: str
     parameters: Mapping[Row, Sequence[Parameters]]
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         runs = {parameters.run_name: parameters for of_row in self.parameters.values() for parameters in of_row}
@@ -68,7 +70,7 @@ class Experiments:
             for row, of_row in runs.items()
         }
         seeds = [parameters.seed for parameters in next(iter(self.parameters.values()))]
-        return Results(self.table, self.profile, finished, seeds)
+        return Results(self.table, self.profile, finished, seeds, self.changes)
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,14 @@ class Results:
         profile: Profile of the parameters.
         runs: Runs of each row, by seed.
         seeds: Seeds that every row should have.
+        changes: Parameters given for all runs, which replace those of the table.
     """
 
     table: Table
     profile: str
     runs: Mapping[Row, Mapping[int, Run]]
     seeds: Sequence[int]
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         count = sum(bool(runs) for runs in self.runs.values())
@@ -193,7 +197,8 @@ def open_table(
             "parameter 'seed' cannot be set for a table, which runs seeds 0, 1, …; set their number with 'seeds'"
         )
     table = find_table(name)
-    return Experiments(table, profile, {row: _read_row(table, row, profile, seeds, changes) for row in table.rows})
+    parameters = {row: _read_row(table, row, profile, seeds, changes) for row in table.rows}
+    return Experiments(table, profile, parameters, changes)
 
 
 def _read_row(table: Table, row: Row, profile: str, seeds: int, changes: Mapping[str, Any]) -> list[Parameters]:

@@ -24,6 +24,11 @@ def test_json_has_every_run_and_no_times(results):
     assert json.loads(json.dumps(content, allow_nan=False)) == content
 
 
+def test_json_has_the_parameters_given_for_all_runs_that_decide_the_numbers(tmp_path):
+    results = open_table(TABLE_2, changes={"out": str(tmp_path), "train_images": 8, "logger": "none"}).finished()
+    assert to_json(results)["changes"] == {"train_images": 8}
+
+
 def test_json_has_each_machine_of_the_runs_once(results):
     (row, runs), *rest = results.runs.items()
     machines = [{"device": "cpu", "cpu_cores": 2}, {"device": "NVIDIA H100", "cpu_cores": 16}]

@@ -70,7 +70,7 @@ def test_a_block_is_written_anew_and_all_else_stays(script, results, tmp_path):
 
 def test_a_table_that_was_not_run_is_shown_as_its_command(script, tmp_path):
     filled = fill(script, tmp_path, block("claims", "assigners"))
-    assert "*Not run yet: `lad table assigners --profile toy --seeds 5 --results results`*" in filled
+    assert "*Not run yet: no results/toy/assigners.json*" in filled
 
 
 def test_an_unknown_kind_of_block_is_refused(script, tmp_path):
