@@ -23,14 +23,14 @@ COLUMNS = ["network", "AP", "seeds", "difference [95 %]", "verdict", "published,
 
 
 def read_results(path: Path) -> Results:
-    """Return a table's results from its JSON file, with metrics but without fingerprints, epochs and weights.
+    """Return a table's results from its JSON file, with metrics but without fingerprints, epochs, weights and changes.
 
     Raises:
         ValueError: The rows of the file are not those of the table.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
     table = PROJECT / "params" / content["table"] / "table.yaml"
-    experiments = open_table(str(table), content["profile"], len(content["seeds"]), content["changes"])
+    experiments = open_table(str(table), content["profile"], len(content["seeds"]))
     written = {row["title"]: {run["seed"]: run for run in row["runs"]} for row in content["rows"]}
     if list(written) != [row.title for row in experiments.table.rows]:
         raise ValueError(f"{path}: has other rows than the table {content['table']}; run the table again")
