@@ -33,6 +33,11 @@ for name, profile, seeds in json.loads(sys.argv[1]):
     print(json.dumps(runs))
 """
 
+FINDINGS = (PROJECT / "docs" / "findings.md").read_text(encoding="utf-8")
+SECTIONS = {title: text for title, _, text in (part.partition("\n") for part in FINDINGS.split("\n## ")[1:])}
+BLOCK = re.compile(r"<!-- \w+: (\w+/\w+) -->.*?<!-- end -->", re.DOTALL)
+NUMBER = re.compile(r"(?<![\w.])[+−]?\d+\.\d(?!\d)")
+
 by_table = pytest.mark.parametrize("path", COMMITTED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 
 
@@ -124,6 +129,31 @@ def runs_at(commit: str, folder: Path) -> dict[tuple[str, str], dict[str, dict[s
     shutil.rmtree(checkout)
     lines = map(json.loads, done.stdout.splitlines())
     return {(name, profile): runs for (name, profile, _), runs in zip(tables, lines, strict=True)}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_numbers_of_the_findings_are_those_of_their_tables(section):
+    """A number with a sign is a difference or an end of its interval, measured or published; another also an AP."""
+    paths = {PROJECT / "results" / f"{name}.json" for name in BLOCK.findall(SECTIONS[section])}
+    missing = [path.stem for path in paths if not path.is_file()]
+    if missing:
+        pytest.skip(f"not run yet: {', '.join(missing)}")
+    allowed = {number for path in paths for number in numbers_of_table(read(path))}
+    used = set(NUMBER.findall(BLOCK.sub("", SECTIONS[section])))
+    assert used <= allowed, f"not in the results: {sorted(used - allowed)}"
+
+
+def numbers_of_table(content: dict[str, Any]) -> set[str]:
+    """Return all differences of a table with and without sign, and its APs, as text with one decimal."""
+    claims = [claim for row in content["rows"] for claim in row["claims"]]
+    published = [result["ap"] for row in content["rows"] for result in row["published"].values()]
+    differences = [claim[name] for claim in claims for name in ("mean", "low", "high")]
+    differences += [one - other for one in published for other in published]
+    aps = [*published, *(row["AP_mean"] for row in content["rows"])]
+    return {
+        *(f"{number:+.1f}".replace("-", "−") for number in differences),
+        *(f"{abs(number):.1f}" for number in [*differences, *aps]),
+    }
 
 
 def git(*words: str) -> subprocess.CompletedProcess[bytes]:
