@@ -119,8 +119,8 @@ ANSWER = Section(
 
 Each comparison is a claim, and its verdict follows by a rule: *supported* or *contradicted* if the p-value of the
 paired t test, adjusted by Holm's method for all comparisons of this table, is below .05, *differs* if the table asks an
-open question, else *not distinguished*. The permutation test and the bootstrap interval check the t test. The effect
-d_z is the mean difference divided by the standard deviation of the differences over the seeds.""",
+open question, else *not distinguished*. The permutation test checks the t test. The effect d_z is the mean difference
+divided by the standard deviation of the differences over the seeds.""",
     """\
 from lad.paper.claims import claims_table, conclusions
 

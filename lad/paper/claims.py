@@ -11,7 +11,6 @@ from lad.paper.statistics import (
     SIGNIFICANCE,
     Difference,
     format_difference,
-    format_interval,
     format_p,
     format_signed,
     holm,
@@ -89,17 +88,14 @@ def claims(results: Results) -> list[Claim]:
 def claims_table(results: Results) -> pd.DataFrame:
     """Return the comparisons of a table with all of their statistics as text; empty if there is none.
 
-    For each: the difference in AP with its 95 % t interval, the bootstrap interval beside it, the p-value of the t test
-    adjusted by Holm's method, that of the permutation test, the effect size d_z, the number of seeds and the verdict.
+    For each: the verdict, the difference in AP with its 95 % t interval, the p-value of the t test adjusted by Holm's
+    method, that of the permutation test, the effect size d_z and the number of seeds.
     """
     made = claims(results)
     columns = {
         "claim": [f"{PHRASES[claim.claim]} {claim.against}" for claim in made],
         "verdict": [claim.verdict for claim in made],
         "difference [95 %]": [format_difference(claim.difference) for claim in made],
-        "bootstrap": [
-            format_interval(claim.difference.bootstrap_low, claim.difference.bootstrap_high) for claim in made
-        ],
         "p, Holm": [format_p(claim.p_adjusted) for claim in made],
         "p, permutation": [format_p(claim.difference.permutation_p) for claim in made],
         "effect d_z": [_format_effect(claim.difference) for claim in made],
@@ -132,14 +128,14 @@ def _how_to_read(made: Sequence[Claim]) -> list[str]:
         compared = counted(len(tested), "comparison")
         lines.append(
             "Differences in AP, paired by seed, each with its own 95 % t interval. p is of the t test, adjusted for "
-            f"{compared} (Holm), and decides at {_short(SIGNIFICANCE)}. Effect: the mean difference, divided by the "
-            "standard deviation of the differences over the seeds."
+            f"{compared} (Holm), and decides at {_short(SIGNIFICANCE)}; intervals and permutation p are not adjusted. "
+            "Effect: the mean difference, divided by the standard deviation of the differences over the seeds."
         )
         seeds = min(change.seeds for change in tested)
         if least_permutation_p(seeds) > SIGNIFICANCE:
             lines.append(
                 f"With {seeds} seeds, a permutation p cannot be below {_short(least_permutation_p(seeds))}, so that "
-                f"it cannot decide; it takes 6 seeds to reach {_short(SIGNIFICANCE)}."
+                f"it cannot decide; one comparison takes 6 seeds to reach {_short(SIGNIFICANCE)}."
             )
     if len(tested) < len(made):
         lines.append("With one seed, a difference of one or two points may be due to chance.")

@@ -12,7 +12,6 @@ CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
 DECIMALS = 9  # of a difference in percentage points: differences that are equal are equal as floats, too
 MAX_PATTERNS = 2**15  # sign patterns of a permutation test: all of them up to 15 seeds, else random ones
-RESAMPLES = 9999  # of a bootstrap interval
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,8 @@ class Difference:
         high: Upper bound.
         seeds: Number of seeds that both rows have.
         p: Two-sided p-value of the paired t test.
-        permutation_p: Two-sided p-value of the sign-flip permutation test, which assumes no distribution.
-        bootstrap_low: Lower bound of the 95 % percentile bootstrap interval of the mean.
-        bootstrap_high: Upper bound.
+        permutation_p: Two-sided p-value of the sign-flip permutation test, which assumes symmetry
+            about zero, but no normal distribution.
         effect: Effect size, Cohen's d_z: the mean divided by the standard deviation of the differences over the seeds;
             None also if all differences are equal.
     """
@@ -38,8 +36,6 @@ class Difference:
     seeds: int
     p: float | None = None
     permutation_p: float | None = None
-    bootstrap_low: float | None = None
-    bootstrap_high: float | None = None
     effect: float | None = None
 
 
@@ -47,9 +43,8 @@ def paired_difference(values: Mapping[int, float], reference: Mapping[int, float
     """Return the mean of values − reference over the seeds that both have, or None if they share none.
 
     Runs of one seed share the initialization and the order of the images, but the difference is still subject to
-    chance. Student's t interval is the one to read, and is wide for few seeds. Permutation test and bootstrap check
-    it without its assumption that the differences are normal; with few seeds, the first cannot reach a small p-value,
-    and the second is too narrow.
+    chance. The permutation test checks the t test without its assumption that the differences are normal, and cannot
+    reach a small p-value with few seeds.
 
     Args:
         values: Metric in percent, by seed.
@@ -64,7 +59,6 @@ def paired_difference(values: Mapping[int, float], reference: Mapping[int, float
     if std is None:
         return Difference(mean, None, None, 1)
     half_width = t_half_width(differences)
-    bootstrap_low, bootstrap_high = bootstrap_interval(differences)
     return Difference(
         mean=mean,
         low=mean - half_width,
@@ -72,8 +66,6 @@ def paired_difference(values: Mapping[int, float], reference: Mapping[int, float
         seeds=len(seeds),
         p=t_test(differences),
         permutation_p=permutation_test(differences),
-        bootstrap_low=bootstrap_low,
-        bootstrap_high=bootstrap_high,
         effect=mean / std if std else None,
     )
 
@@ -105,20 +97,6 @@ def permutation_test(differences: Sequence[float]) -> float:
 def least_permutation_p(seeds: int) -> float:
     """Return the smallest p-value that the permutation test can have: two of 2^n patterns are the most extreme."""
     return 2 / min(2**seeds, MAX_PATTERNS)
-
-
-def bootstrap_interval(differences: Sequence[float]) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean, always from the same random resamples."""
-    result = stats.bootstrap(
-        (differences,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        vectorized=True,
-        random_state=0,
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -159,17 +137,14 @@ def format_difference(difference: Difference | None) -> str:
     if difference is None:
         return "–"
     mean = format_signed(difference.mean)
-    return mean if difference.low is None else f"{mean} {format_interval(difference.low, difference.high)}"
+    if difference.low is None or difference.high is None:
+        return mean
+    return f"{mean} [{format_signed(difference.low)}, {format_signed(difference.high)}]"
 
 
 def format_signed(value: float) -> str:
-    """Format a number with sign and one decimal; a small negative one is +0.0, not -0.0."""
-    return f"{round(value, 1) + 0.0:+.1f}"
-
-
-def format_interval(low: float | None, high: float | None) -> str:
-    """Format an interval in brackets; "–" if there is none."""
-    return "–" if low is None or high is None else f"[{format_signed(low)}, {format_signed(high)}]"
+    """Format a number with sign and one decimal; a small negative one is -0.0, a bound that excludes zero."""
+    return f"{value + 0.0:+.1f}"
 
 
 def format_p(p: float | None) -> str:
