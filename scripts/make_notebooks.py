@@ -81,7 +81,7 @@ difference is to the row's baseline, paired by seed, with a 95 % confidence inte
 result on COCO. APs on other data sets are not comparable with it; differences between rows may be. “–” means not run,
 or not published.""",
     """\
-from lad.paper.tables import summary
+from lad.paper.summary import summary
 
 summary(results)""",
 )
@@ -107,7 +107,7 @@ Two runs of PAA of the same 12 epochs (1x) differ by about .2 AP, says the OpenM
 source does not say whether it is val2017 or test-dev. Results of another head than PAA's are printed beside those of
 the same student alone; compare the gains, not the APs.""",
     """\
-from lad.paper.tables import published_table
+from lad.paper.summary import published_table
 
 published_table(results.table)""",
 )

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from lad.experiments.run_store import Run
 from lad.paper.claims import claims, claims_table
-from lad.paper.tables import Results, open_table, summary
+from lad.paper.summary import summary
+from lad.paper.tables import Results, open_table
 from lad.utils.tables import to_markdown
 
 PROJECT = Path(__file__).parents[1]

@@ -80,7 +80,8 @@ def table(
     from lad.paper.engines.options import open_engine
     from lad.paper.results_files import write_results
     from lad.paper.runner import check_folders, plan_tasks, run_tasks
-    from lad.paper.tables import open_table, summary
+    from lad.paper.summary import summary
+    from lad.paper.tables import open_table
     from lad.utils.progress import log
 
     with ExitStack() as stack:

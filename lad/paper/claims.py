@@ -16,7 +16,8 @@ from lad.paper.statistics import (
     holm,
     least_permutation_p,
 )
-from lad.paper.tables import Results, difference
+from lad.paper.summary import difference
+from lad.paper.tables import Results
 from lad.utils.messages import counted
 
 PHRASES = {"better": "better than", "worse": "worse than", "open": "compared with"}

@@ -8,7 +8,8 @@ from lad import figures
 from lad.experiments.run_results import versions
 from lad.paper.claims import claims_table, conclusions
 from lad.paper.output import to_json
-from lad.paper.tables import Results, summary
+from lad.paper.summary import summary
+from lad.paper.tables import Results
 from lad.utils.atomic_io import atomic_write, write_json, write_text
 from lad.utils.paths import checkout_folder
 from lad.utils.tables import to_csv, to_latex, to_markdown

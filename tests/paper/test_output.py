@@ -8,7 +8,8 @@ from finished_tables import APS, TABLE_2, finish
 
 from lad.experiments.fingerprint import Fingerprint
 from lad.paper.output import to_json
-from lad.paper.tables import Results, open_table, summary
+from lad.paper.summary import summary
+from lad.paper.tables import Results, open_table
 from lad.utils.tables import to_markdown
 
 

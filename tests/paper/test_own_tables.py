@@ -11,7 +11,8 @@ from tiny_runs import fabricate
 
 from lad.cli import main
 from lad.paper.definitions import TABLES, find_table, format_published, published_gain, read_table
-from lad.paper.tables import gains, open_table, published_table
+from lad.paper.summary import gains, published_table
+from lad.paper.tables import open_table
 
 PROJECT = Path(__file__).parents[2]
 ROWS = ["plain student", "LAD", "LAD + PKD", "LAD + PKD, twice the weight"]
