@@ -56,12 +56,12 @@ def rows_block(path: Path, page: Path) -> str:
     table = summary(results)
     verdicts = {claim.title: claim.verdict for claim in reversed(claims(results))}  # that against the baseline
     table["verdict"] = [verdicts.get(title, "–") for title in table.index]
-    return f"{to_markdown(table[COLUMNS])}\n\n[All numbers]({_link(path.with_suffix('.md'), page)})"
+    return f"{to_markdown(table[COLUMNS])}\n\n{_link_to_numbers(path, page)}"
 
 
 def claims_block(path: Path, page: Path) -> str:
-    """Return the table's comparisons with all of their statistics."""
-    return to_markdown(claims_table(read_results(path)))
+    """Return the table's comparisons with all of their statistics, and a link to all numbers."""
+    return f"{to_markdown(claims_table(read_results(path)))}\n\n{_link_to_numbers(path, page)}"
 
 
 def figure_block(path: Path, page: Path) -> str:
@@ -102,6 +102,10 @@ def fill(text: str, page: Path, folder: Path = PROJECT / "results") -> str:
 def pages() -> list[Path]:
     """Return the pages that can have blocks."""
     return [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+
+def _link_to_numbers(path: Path, page: Path) -> str:
+    return f"[All numbers]({_link(path.with_suffix('.md'), page)})"
 
 
 def _link(file: Path, page: Path) -> str:
