@@ -1,16 +1,23 @@
 """Write the notebooks of the tables and that of any table, which differ only in what `table_notebooks.py` has for each.
 
+What a table found last time is that of its committed results.
+
 python scripts/make_notebooks.py    # or: make notebooks
 """
 
+import textwrap
 from pathlib import Path
 
 import nbformat
+from make_results import read_results
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from table_notebooks import OWN_TABLE, TABLE_NOTEBOOKS, Section, TableNotebook
 
+from lad.paper.claims import claims
 from lad.paper.definitions import TABLES
+from lad.paper.statistics import format_signed
 
+RESULTS = Path(__file__).parents[1] / "results" / "toy"
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 OWN_NOTEBOOK = "my_table"
 METADATA = {
@@ -131,19 +138,39 @@ claims_table(results)""",
 
 def make_notebook(name: str) -> nbformat.NotebookNode:
     """Return the notebook of a table of the project, without outputs."""
-    question = f"# {TABLES[name].question}"
-    return _make(question, HOW.format(name=name), PARAMETERS.format(), SETUP.format(name=name), TABLE_NOTEBOOKS[name])
+    notebook, setup = TABLE_NOTEBOOKS[name], SETUP.format(name=name)
+    question = f"# {TABLES[name].question}\n\n{notebook.introduction}{found_last_time(name)}"
+    return _make(question, HOW.format(name=name), PARAMETERS.format(), setup, notebook)
+
+
+def found_last_time(name: str) -> str:
+    """Return a paragraph on the gains in a table's committed results, by baseline; empty if there are none."""
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        return ""
+    results = read_results(path)
+    baselines = {row.title: row.against for row in results.table.rows}
+    gains: dict[str, list[str]] = {}
+    for claim in claims(results):
+        if claim.against == baselines[claim.title]:
+            gain = f"*{claim.title}* {format_signed(claim.difference.mean)}, {claim.verdict}"
+            gains.setdefault(claim.against, []).append(gain)
+    found = ". ".join(f"Against *{baseline}*: {'; '.join(of_baseline)}" for baseline, of_baseline in gains.items())
+    intro = f"**Found last time**, in points of AP, with {len(results.seeds)} seeds on the toy profile."
+    text = f"{intro} {found}. [What that says](../docs/findings.md)."
+    return f"\n\n{textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)}"
 
 
 def make_own_notebook() -> nbformat.NotebookNode:
     """Return the notebook of any table, whose file is a parameter."""
-    return _make("# A table of your own", OWN_HOW, OWN_PARAMETERS + PARAMETERS.format(), OWN_SETUP, OWN_TABLE)
+    question = f"# A table of your own\n\n{OWN_TABLE.introduction}"
+    return _make(question, OWN_HOW, OWN_PARAMETERS + PARAMETERS.format(), OWN_SETUP, OWN_TABLE)
 
 
 def _make(question: str, how: str, parameters: str, setup: str, notebook: TableNotebook) -> nbformat.NotebookNode:
     """Return a notebook of these first cells and those that all have; the ids of cells do not depend on their order."""
     cells = [
-        new_markdown_cell(f"{question}\n\n{notebook.introduction}", id="question"),
+        new_markdown_cell(question, id="question"),
         new_markdown_cell(how, id="how"),
         new_code_cell(parameters, id="parameters", metadata={"tags": ["parameters"]}),
         new_code_cell(setup, id="setup"),

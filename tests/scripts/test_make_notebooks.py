@@ -39,6 +39,18 @@ def test_the_generator_writes_every_notebook(script, tmp_path, monkeypatch):
     assert {path.stem for path in tmp_path.iterdir()} == {*TABLES, "my_table"}
 
 
+def test_the_first_cell_has_what_the_committed_results_say(script):
+    (first, *_) = script.make_notebook("table2_soft_label_vs_lad")["cells"]
+    text = " ".join(first["source"].split())
+    assert "with 5 seeds on the toy profile. Against *baseline*: *soft label* +0.4, not distinguished;" in text
+    assert "*SoLAD* +3.9, supported. [What that says](../docs/findings.md)." in text
+
+
+def test_a_table_without_results_has_no_answer_yet(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "RESULTS", tmp_path)
+    assert script.found_last_time("table2_soft_label_vs_lad") == ""
+
+
 def test_the_ids_of_the_cells_are_their_names_and_unique(script):
     notebook = script.make_notebook("swin_teacher")
     ids = [cell["id"] for cell in notebook["cells"]]
