@@ -123,12 +123,12 @@ def ap_summary(report: EvaluationReport) -> str:
     percent = 100 * report.metrics["AP"]
     if math.isnan(percent):
         return f"no AP: {counted(len(report.dataset), 'image')} without objects"
-    line = f"AP {percent:.1f} on {counted(len(report.dataset), 'image')}"
+    line = f"AP {percent:.1f} % on {counted(len(report.dataset), 'image')}"
     expected = report.config.expected_ap
     if expected is None:
         return f"{line}; no expected AP given"
     is_match = abs(round(percent, 1) - expected) < AP_TOLERANCE + 1e-9
-    return f"{line}; expected {expected:.1f}: {'matches' if is_match else f'DIFFERS by {percent - expected:+.1f}'}"
+    return f"{line}; expected {expected:.1f} %: {'matches' if is_match else f'DIFFERS by {percent - expected:+.1f}'}"
 
 
 def rank_images(report: EvaluationReport) -> list[int]:

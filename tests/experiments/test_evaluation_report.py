@@ -48,7 +48,7 @@ def test_images_are_ranked_and_have_every_confident_detection_and_missed_gt(repo
 
 def test_ap_summary_compares_with_the_expected_ap(workspace, report):
     percent = round(100 * report.metrics["AP"], 1)
-    assert ap_summary(report) == f"AP {percent} on 8 images; no expected AP given"
+    assert ap_summary(report) == f"AP {percent} % on 8 images; no expected AP given"
     for offset, comparison in (
         (0.0, "matches"),
         (0.1, "matches"),
@@ -56,7 +56,7 @@ def test_ap_summary_compares_with_the_expected_ap(workspace, report):
         (40.0, r"DIFFERS by -40\.\d|DIFFERS by -39\.\d"),
     ):
         line = ap_summary(evaluate(workspace, expected_ap=percent + offset))
-        assert re.fullmatch(rf"AP {percent} on 8 images; expected \d+\.\d: ({comparison})", line), line
+        assert re.fullmatch(rf"AP {percent} % on 8 images; expected \d+\.\d: ({comparison})", line), line
 
 
 def test_images_without_ground_truth_give_a_submission_and_no_metrics(workspace, tmp_path):
