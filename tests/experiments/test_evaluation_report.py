@@ -56,7 +56,7 @@ def test_ap_summary_compares_with_the_expected_ap(workspace, report):
         (40.0, r"DIFFERS by -40\.\d|DIFFERS by -39\.\d"),
     ):
         line = ap_summary(evaluate(workspace, expected_ap=percent + offset))
-        assert re.fullmatch(rf"AP {percent} % on 8 images; expected \d+\.\d: ({comparison})", line), line
+        assert re.fullmatch(rf"AP {percent} % on 8 images; expected \d+\.\d %: ({comparison})", line), line
 
 
 def test_images_without_ground_truth_give_a_submission_and_no_metrics(workspace, tmp_path):
