@@ -157,7 +157,7 @@ def found_last_time(name: str) -> str:
             gains.setdefault(claim.against, []).append(gain)
     found = ". ".join(f"Against *{baseline}*: {'; '.join(of_baseline)}" for baseline, of_baseline in gains.items())
     intro = f"**Found last time**, in points of AP, with {len(results.seeds)} seeds on the toy profile."
-    text = f"{intro} {found}. [What that says](../docs/findings.md)."
+    text = f"{intro} {found}. [What it means](../docs/findings.md)."
     return f"\n\n{textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)}"
 
 

@@ -43,7 +43,7 @@ def test_the_first_cell_has_what_the_committed_results_say(script):
     (first, *_) = script.make_notebook("table2_soft_label_vs_lad")["cells"]
     text = " ".join(first["source"].split())
     assert "with 5 seeds on the toy profile. Against *baseline*: *soft label* +0.4, not distinguished;" in text
-    assert "*SoLAD* +3.9, supported. [What that says](../docs/findings.md)." in text
+    assert "*SoLAD* +3.9, supported. [What it means](../docs/findings.md)." in text
 
 
 def test_a_table_without_results_has_no_answer_yet(script, tmp_path, monkeypatch):
