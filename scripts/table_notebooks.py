@@ -33,7 +33,7 @@ trains on; a baseline trains on its own. Soft labels use no assignment: their ag
 comparison. Seed 0.""",
         f"""\
 panels = {{"agreement": "agreement", "cls": "classification loss", "box": "box loss", "AP": "AP"}}
-figures.draw_training(results.epochs({", ".join(f'"{row}"' for row in rows)}), panels)""",
+figures.draw_training(results.epochs({", ".join(f'"{row}"' for row in rows)}), panels, results.ap_by_row())""",
     )
 
 
@@ -77,7 +77,7 @@ panels = {
     "cost_mean": "mean cost",
     "cost_std": "standard deviation of the cost",
 }
-figures.draw_training(co_learned, panels)""",
+figures.draw_training(co_learned, panels, results.ap_by_row())""",
         ),
     ),
     "sota_r101_x101": TableNotebook(
@@ -147,7 +147,7 @@ ResNet-50.""",
             """\
 r50 = {title: epochs for title, epochs in results.epochs().items() if title.startswith("R50")}
 panels = {"cls": "classification loss", "box": "box loss", "positives_per_gt": "positives per object", "AP": "AP"}
-figures.draw_training(r50, panels)""",
+figures.draw_training(r50, panels, results.ap_by_row())""",
         ),
     ),
     "distillation_methods": TableNotebook(

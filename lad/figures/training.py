@@ -1,7 +1,7 @@
 """Figures of training and of comparisons: curves over the epochs, AP of each run, gains over the baseline."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -22,15 +22,18 @@ ZERO_BASED = ("AP", "teacher_AP", "agreement", "teacher_chosen", "positives_per_
 
 @plain_text
 def draw_training(
-    epochs_of: Mapping[str, Sequence[Mapping[str, float | None]]], panels: Mapping[str, str] = TRAINING_PANELS
+    epochs_of: Mapping[str, Sequence[Mapping[str, float | None]]],
+    panels: Mapping[str, str] = TRAINING_PANELS,
+    among: Collection[str] = (),
 ) -> Figure:
     """Draw the logged numbers of several runs over their epochs.
 
     Args:
         epochs_of: The log lines of each run, each with "epoch" and the numbers of that epoch.
         panels: The titles of the numbers to draw, by default the losses, positives per gt and AP.
+        among: Names of a table's rows; those of the runs have the same colors as in `draw_comparison` of all of them.
     """
-    colors = series_colors(list(epochs_of))
+    colors = series_colors(list(among or epochs_of))
     columns = len(panels) if len(panels) <= 3 else 2 if len(panels) == 4 else 3
     rows = math.ceil(len(panels) / columns)
     fits_panel = 1 <= len(epochs_of) <= 3  # the legend; a longer one stands below the figure

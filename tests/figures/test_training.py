@@ -36,6 +36,15 @@ def test_training_draws_any_logged_numbers_in_a_color_for_each_run():
     assert [text.get_text() for text in legend.get_texts()] == list("abcd")
 
 
+def test_the_rows_of_a_table_have_the_colors_of_its_comparison():
+    rows = {title: [60.0] for title in ("teacher", "baseline", "soft label", "LAD", "SoLAD")}
+    lines = render(figures.draw_comparison(rows)).axes[0].lines[::2]  # before the line of each mean
+    dots = {title: line.get_color() for title, line in zip(rows, lines, strict=True)}
+    epochs = {title: [{"epoch": 1, "cls": 1.0}] for title in ("SoLAD", "soft label")}
+    (ax,) = render(figures.draw_training(epochs, {"cls": "loss"}, among=rows)).axes
+    assert {line.get_label(): line.get_color() for line in ax.lines} == {title: dots[title] for title in epochs}
+
+
 def test_an_axis_from_zero_has_room_above_its_highest_point():
     epochs = [{"epoch": 1, "AP": 0.60, "agreement": 0.0}, {"epoch": 2, "AP": 0.61, "agreement": 0.0}]
     ap, agreement = render(figures.draw_training({"a": epochs}, {"AP": "AP", "agreement": "agreement"})).axes
