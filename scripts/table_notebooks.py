@@ -33,7 +33,8 @@ trains on; a baseline trains on its own. Soft labels use no assignment: their ag
 comparison. Seed 0.""",
         f"""\
 panels = {{"agreement": "agreement", "cls": "classification loss", "box": "box loss", "AP": "AP"}}
-figures.draw_training(results.epochs({", ".join(f'"{row}"' for row in rows)}), panels, results.ap_by_row())""",
+curves = results.epochs({", ".join(f'"{row}"' for row in rows)})
+figures.draw_training(curves, panels, results.ap_by_row())""",
     )
 
 
