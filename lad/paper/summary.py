@@ -33,8 +33,8 @@ def gains(results: Results) -> dict[str, tuple[float | None, tuple[float, float,
     """Return the published and the reproduced AP gain of each row with a baseline, for `lad.figures.draw_gains`.
 
     Returns:
-        By title, the published gain, and mean, lower and upper bound of the reproduced gain, all in points; None where
-        there is none. With one seed the bounds are the mean.
+        By title, the published gain, and mean, lower and upper bound of the reproduced gain, all in points; None for a
+        gain that was not published or not reproduced. With one seed the bounds are the mean.
     """
     rows = {}
     for row in results.table.rows:

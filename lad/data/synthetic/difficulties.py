@@ -75,7 +75,11 @@ DIFFICULTIES: Mapping[str, Difficulty] = {
 
 
 def find_difficulty(name: str) -> Difficulty:
-    """Return the content of a data set; raise ValueError, with the nearest name, if there is none."""
+    """Return the content of a data set.
+
+    Raises:
+        ValueError: The name is unknown; the message has the nearest one.
+    """
     if name not in DIFFICULTIES:
         nearest = get_close_matches(name, DIFFICULTIES) or list(DIFFICULTIES)
         raise ValueError(f"difficulty={name!r} is unknown: did you mean {' or '.join(map(repr, nearest))}?")
