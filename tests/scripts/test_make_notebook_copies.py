@@ -14,8 +14,12 @@ from nbformat import NotebookNode
 from PIL import Image
 from project_scripts import load_script
 
+from lad.paper.claims import conclusions
+from lad.paper.definitions import TABLES
+
 PROJECT = Path(__file__).parents[2]
 COPIES = PROJECT / "docs" / "notebooks"
+RESULTS = [path for path in sorted((PROJECT / "results" / "toy").glob("*.json")) if path.stem in TABLES]
 NAMES = sorted(path.stem for path in (PROJECT / "notebooks").glob("*.ipynb"))
 ABSOLUTE = re.compile(r"(?<![\w.:/<~>*%†–-])/[\w.-]+/[\w./-]*")  # a path; neither a fraction nor an address or a tag
 
@@ -99,3 +103,18 @@ def test_no_notebook_trains_in_the_folder_of_the_runs(script, tmp_path, name):
     else:
         assert parameters["out"] == str(runs) and parameters.get("train") is not True
     assert not runs.exists()
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_the_copy_of_a_table_has_the_answer_of_its_committed_results(path):
+    """After a new table in results/: `make notebook-copies`, and commit the copies."""
+    answer = conclusions(load_script("make_results").read_results(path))
+    cells = nbformat.read(COPIES / f"{path.stem}.ipynb", as_version=4).cells
+    printed = [output.text for cell in cells for output in cell.get("outputs", []) if output.output_type == "stream"]
+    assert f"{answer}\n" in printed
+
+
+def test_a_copy_has_the_seeds_of_the_committed_results(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "RESULTS", tmp_path)
+    (tmp_path / "assigners.json").write_text('{"seeds": [0, 1, 2]}')
+    assert (script.committed_seeds("assigners"), script.committed_seeds("my_table")) == (3, script.MAX_SEEDS)
