@@ -19,8 +19,8 @@ from lad.cli.parameters import TABLES as TABLE_NAMES
 from lad.config.evaluation import EvaluationConfig
 from lad.config.experiment import Parameters, make_parameters
 from lad.config.profiles import PROFILES as ALL_PROFILES
-from lad.experiments.run_store import WEIGHTS_FILE
 from lad.models.serialization import load_detector
+from lad.models.zoo import WEIGHTS_FILE
 from lad.paper.definitions import TABLES
 from lad.paper.tables import open_table
 

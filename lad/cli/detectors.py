@@ -112,7 +112,6 @@ def export(
     vote: Annotated[bool, typer.Option("--vote/--no-vote", help="ONNX: refine boxes by score voting.")] = True,
 ) -> None:
     """Write a detector as a file for OpenMMLab, ONNX or lad."""
-    from lad.inference.cli import find_checkpoint
     from lad.inference.onnx import export_onnx
     from lad.models.serialization import load_detector, save_detector, save_openmmlab
     from lad.utils.paths import ensure_writable
@@ -127,7 +126,7 @@ def export(
     if out.exists():
         raise ValueError(f"{out}: already exists; give another name")
     ensure_writable(out.absolute().parent, "OUT")
-    detector = load_detector(find_checkpoint(checkpoint), part)
+    detector = load_detector(checkpoint, part)
     out.parent.mkdir(parents=True, exist_ok=True)
     with messages_apart(True):  # what torch's exporter prints
         writers[out.suffix](detector, out)

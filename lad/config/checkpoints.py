@@ -12,10 +12,9 @@ from lad.models.backbones.registry import BACKBONES
 from lad.models.detector import Configuration
 from lad.models.parts import PARTS, Part
 from lad.models.serialization import load_detector, weights_digest
-from lad.models.zoo import checkpoint_file, is_published
+from lad.models.zoo import WEIGHTS_FILE, checkpoint_file, is_published
 from lad.utils.messages import format_value, invalid_choice_message
 
-RUN_WEIGHTS = "model.safetensors"  # of a run's folder
 NETWORK_FIELDS = ("width", "head", "iou_branch", "channels")  # of a configuration, and parameters of the same names
 
 
@@ -123,7 +122,7 @@ def checkpoint_title(checkpoint: str) -> str:
     stem = re.sub(r"\.(pth|pt|safetensors)$", "", path.name)
     if is_published(checkpoint):
         return stem
-    if path.name == RUN_WEIGHTS:
+    if path.name == WEIGHTS_FILE:
         return path.parent.name
     run = next((folder for folder in (path.parent, path.parent.parent) if (folder / "params.json").is_file()), None)
     return stem if run is None else f"{run.name}/{stem}"
@@ -161,11 +160,9 @@ def _read_checkpoint(parameter: str, checkpoint: str, part: Part, expected: str 
     if not checkpoint.strip():
         raise ValueError(f"parameter '{parameter}' is empty; give a file, a run's folder or a published name")
     if not is_published(checkpoint):
-        path = existing_path(parameter, checkpoint)
-        if path.is_dir() and not (path / RUN_WEIGHTS).is_file():
-            raise ValueError(f"parameter '{parameter}' = '{path}': is a folder without {RUN_WEIGHTS}: no finished run")
-        checkpoint = str(path / RUN_WEIGHTS if path.is_dir() else path)
+        checkpoint = str(existing_path(parameter, checkpoint))
     try:
+        checkpoint = checkpoint if is_published(checkpoint) else str(checkpoint_file(checkpoint))
         facts = read_facts(checkpoint, part)
     except ValueError as error:
         raise ValueError(f"parameter '{parameter}': {error}") from None

@@ -17,12 +17,12 @@ from lad.evaluation.detection_limit import FULL_IMAGES, count_full_images, descr
 from lad.evaluation.evaluate import coco_results
 from lad.experiments.evaluation_report import DETECTIONS_FILE, EvaluationReport, evaluation_title
 from lad.experiments.run_results import versions
-from lad.experiments.run_store import WEIGHTS_FILE, Run, finished_runs, open_run
+from lad.experiments.run_store import Run, finished_runs, open_run
 from lad.inference.predictor import predict
 from lad.inference.tta import ATSS_TTA_VIEWS, TTAView, with_flips
 from lad.models.detector import Configuration, Detector
 from lad.models.serialization import load_detector
-from lad.models.zoo import checkpoint_file, is_published
+from lad.models.zoo import WEIGHTS_FILE, checkpoint_file, is_published
 from lad.training.devices import find_accelerator
 from lad.utils.atomic_io import write_json
 from lad.utils.download import sha256_of

@@ -23,9 +23,8 @@ from lad.evaluation.error_analysis import (
     delta_ap,
 )
 from lad.evaluation.submission import MAX_DETECTIONS_PER_IMAGE, write_submission
-from lad.experiments.run_store import WEIGHTS_FILE
 from lad.models.detector import Configuration
-from lad.models.zoo import published_checkpoint
+from lad.models.zoo import WEIGHTS_FILE, published_checkpoint
 from lad.utils.class_labels import class_labels
 from lad.utils.messages import counted
 

@@ -22,7 +22,6 @@ from lad.experiments.run_store import (
     RESULTS_FILE,
     SECOND_RAW_WEIGHTS_FILE,
     SECOND_WEIGHTS_FILE,
-    WEIGHTS_FILE,
     Run,
 )
 from lad.experiments.teacher import teacher_summary
@@ -30,6 +29,7 @@ from lad.models.detector import Detector
 from lad.models.serialization import save_detector
 from lad.models.student_teacher import TrainedNetwork, detectors_of
 from lad.models.transfer import has_classes
+from lad.models.zoo import WEIGHTS_FILE
 from lad.training.checkpoint import checkpoints
 from lad.training.devices import hardware
 from lad.training.metrics_file import read_metrics

@@ -20,12 +20,13 @@ from lad.distillation.methods import METHODS
 from lad.experiments.fingerprint import Fingerprint, are_same_code, differing_modules, fingerprint, read_fingerprint
 from lad.models.detector import Detector
 from lad.models.serialization import load_detector
+from lad.models.zoo import WEIGHTS_FILE
 from lad.training.metrics_file import read_metrics
 from lad.training.saved_weights import EPOCHS_FOLDER, epoch_file
 from lad.utils.progress import log
 
 PARAMETERS_FILE, CODE_FILE = "params.json", "code.json"
-RESULTS_FILE, WEIGHTS_FILE, SECOND_WEIGHTS_FILE = "results.json", "model.safetensors", "teacher.safetensors"
+RESULTS_FILE, SECOND_WEIGHTS_FILE = "results.json", "teacher.safetensors"
 RAW_WEIGHTS_FILE, SECOND_RAW_WEIGHTS_FILE = "model_raw.safetensors", "teacher_raw.safetensors"  # not averaged by `ema`
 LOCK_FILE, SPLIT_FILE = "lock", "split.json"  # the latter only of data without a validation part
 MAX_DIFFERENCES = 3  # a run that differs in more parameters is another experiment, not the same one with old defaults

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import torch
 
@@ -17,11 +17,10 @@ from lad.inference.postprocess import MAX_DETECTIONS
 from lad.inference.sources import find_sources
 from lad.models.parts import Part
 from lad.models.serialization import load_detector
+from lad.models.zoo import WEIGHTS_FILE
 from lad.utils.messages import counted, one_line
 from lad.utils.old_command import run_command
 from lad.utils.paths import project_folder
-
-WEIGHTS_FILE = "model.safetensors"  # of a run's folder
 
 
 def format_report(report: PredictionReport) -> str:
@@ -47,24 +46,11 @@ def find_device(name: str) -> str:
     return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def find_checkpoint(given: str) -> str:
-    """Return a given checkpoint, or for a run's folder the weights in it.
-
-    Raises:
-        ValueError: A folder has no weights.
-    """
-    path = Path(given)
-    if not path.is_dir():
-        return given
-    if not (path / WEIGHTS_FILE).is_file():
-        raise ValueError(f"{path}: has no {WEIGHTS_FILE}; give the folder of a finished run, or a checkpoint file")
-    return str(path / WEIGHTS_FILE)
-
-
 def default_folder(checkpoint: str) -> Path:
     """Return a folder that does not exist, runs/predictions/ and the name of the checkpoint or of its run."""
-    path = PurePath(checkpoint)
-    name = path.parent.name if path.name == WEIGHTS_FILE and path.parent.name else path.stem
+    path = Path(checkpoint).expanduser().resolve()
+    run = path if path.is_dir() else path.parent if path.name == WEIGHTS_FILE else None
+    name = path.stem if run is None else run.name
     return free_path(project_folder() / "runs" / "predictions" / re.sub(r"[^\w.-]+", "-", name))
 
 
@@ -100,7 +86,6 @@ def predict_to_folder(
     """
     find_sources(sources)  # before the checkpoint is loaded, which may take a while
     device = find_device(device)
-    checkpoint = find_checkpoint(checkpoint)
     out = out or default_folder(checkpoint)
     is_new = not out.exists()
     make_folder(out)

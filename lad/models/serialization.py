@@ -46,7 +46,7 @@ def load_detector(
     """Load a detector from a checkpoint.
 
     Args:
-        checkpoint: A file of `save_detector`, such as a run's model.safetensors; a state dict under this package's or
+        checkpoint: A file of `save_detector`; the folder of a finished run; a state dict under this package's or
             OpenMMLab's names, whose backbone, width, head and classes are inferred from names and shapes; a published
             name (`lad checkpoints` lists them) or a web address, downloaded on first use.
         part: Which network of a file with several to load; see `load_openmmlab_state`. With "ema", averaged weights are

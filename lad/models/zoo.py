@@ -20,6 +20,7 @@ OPENMMLAB = "https://download.openmmlab.com/mmdetection/v2.0"
 # The paper's own server has no https. Its files are read without executing anything and verified by eight digits.
 PAPER = "http://118.69.233.170:60001/open/LAD_WACV22"
 PAPER_REPOSITORY = "https://github.com/cybercore-co-ltd/CoLAD"
+WEIGHTS_FILE = "model.safetensors"  # of a finished run's folder
 WEB_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -134,7 +135,7 @@ def checkpoint_file(checkpoint: str | Path, sha256: str | None = None) -> Path:
     """Return the file of a checkpoint; one that is not on this machine is downloaded to torch's cache.
 
     Args:
-        checkpoint: The path of a file, a name in `CHECKPOINTS`, or a web address.
+        checkpoint: The path of a file or of a finished run's folder, a name in `CHECKPOINTS`, or a web address.
         sha256: SHA-256 of the file, or its first digits, to verify it by. Only a web address whose file name does not
             end in these digits needs it.
 
@@ -145,6 +146,10 @@ def checkpoint_file(checkpoint: str | Path, sha256: str | None = None) -> Path:
         check_digits(sha256)
     if not is_published(checkpoint):
         file = Path(checkpoint).expanduser()
+        if str(checkpoint) and file.is_dir():
+            file = file / WEIGHTS_FILE
+            if not file.is_file():
+                raise ValueError(f"checkpoint '{checkpoint}': is a folder without {WEIGHTS_FILE}: no finished run")
         if not file.is_file():
             raise ValueError(f"checkpoint '{checkpoint}': no such file{published_hint(checkpoint)}")
     else:

@@ -11,7 +11,7 @@ from rectangle_oracle import RectangleOracle, draw_rectangles
 
 from lad.cli import main
 from lad.inference import cli
-from lad.inference.cli import default_folder, find_checkpoint, find_device, format_report
+from lad.inference.cli import default_folder, find_device, format_report
 from lad.inference.files import PredictionReport
 from lad.models.detector import build_detector
 from lad.models.serialization import save_detector
@@ -100,7 +100,7 @@ def test_errors_are_one_line_and_leave_no_folder(checkpoint, photos, tmp_path, c
     assert "did you mean 'cat'?" in error_of(capsys, checkpoint, photos, "--out", out, "--classes", "cta")
     assert "batch_size=0 must be 1 or more" in error_of(capsys, checkpoint, photos, "--out", out, "--batch", "0")
     assert "nowhere.pth" in error_of(capsys, tmp_path / "nowhere.pth", photos, "--out", out)
-    assert "has no model.safetensors" in error_of(capsys, photos, photos, "--out", out)
+    assert "is a folder without model.safetensors: no finished run" in error_of(capsys, photos, photos, "--out", out)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "no CUDA device" in error_of(capsys, checkpoint, photos, "--out", out, "--device", "cuda")
     assert not out.exists()
@@ -119,6 +119,8 @@ def test_the_default_folder_is_new_and_named_after_the_checkpoint_or_its_run(tmp
     monkeypatch.setattr(cli, "project_folder", lambda: tmp_path)
     base = tmp_path / "runs" / "predictions"
     assert default_folder("runs/chess-r18/model.safetensors") == base / "chess-r18"
+    (tmp_path / "lad-0.5").mkdir()
+    assert default_folder(str(tmp_path / "lad-0.5")) == base / "lad-0.5"
     assert default_folder("checkpoints/paa.pth") == base / "paa"
     assert default_folder("https://example.org/a%20b.pth") == base / "a-20b"
     (base / "paa").mkdir(parents=True)
@@ -129,11 +131,6 @@ def test_the_device_is_a_gpu_where_there_is_one(monkeypatch):
     for is_available, expected in ((True, ["cuda", "cpu", "cuda"]), (False, ["cpu", "cpu"])):
         monkeypatch.setattr(torch.cuda, "is_available", lambda is_available=is_available: is_available)
         assert [find_device(name) for name in ("auto", "cpu", "cuda")[: len(expected)]] == expected
-
-
-def test_what_is_not_a_folder_is_left_to_load_detector(tmp_path):
-    assert find_checkpoint("paa_r50_1x") == "paa_r50_1x"
-    assert find_checkpoint("https://example.org/model.pth") == "https://example.org/model.pth"
 
 
 def test_the_table_has_the_most_frequent_class_first():

@@ -152,6 +152,14 @@ def test_a_path_comes_before_a_name(server, tmp_path):
     assert not is_published("model.pth") and not is_published(Path("runs")) and not is_published("C:/model.pth")
 
 
+def test_the_folder_of_a_run_is_the_weights_in_it(tmp_path):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ValueError, match=r"run': is a folder without model\.safetensors: no finished run"):
+        load_detector(tmp_path / "run")
+    save_detector(build_detector("r34", 3, 0.25, channels=64), tmp_path / "run" / "model.safetensors")
+    assert load_detector(str(tmp_path / "run")).configuration.backbone == "r34"
+
+
 @pytest.mark.parametrize(
     ("given", "line"),
     [

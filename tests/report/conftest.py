@@ -13,10 +13,10 @@ from lad.experiments.run_store import (
     PARAMETERS_FILE,
     RESULTS_FILE,
     SECOND_WEIGHTS_FILE,
-    WEIGHTS_FILE,
     Run,
 )
 from lad.experiments.runner import run_experiment
+from lad.models.zoo import WEIGHTS_FILE
 
 
 def tiny_parameters(shapes: Path, out: Path, **changes) -> Parameters:

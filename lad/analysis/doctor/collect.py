@@ -24,7 +24,6 @@ from lad.evaluation.evaluate import predict_batches
 from lad.experiments.run_store import (
     PARAMETERS_FILE,
     RESULTS_FILE,
-    WEIGHTS_FILE,
     Run,
     latest_run,
     open_run,
@@ -33,6 +32,7 @@ from lad.experiments.setup import open_data
 from lad.geometry import box_area, box_iou, make_anchors
 from lad.models.serialization import load_detector
 from lad.models.transfer import has_classes
+from lad.models.zoo import WEIGHTS_FILE
 from lad.structures import Targets
 from lad.training.devices import find_accelerator
 from lad.training.failed_step import FAILED_STEPS

@@ -8,7 +8,8 @@ from commands import error_line, run
 from tiny_runs import tiny
 
 from lad.analysis.doctor.report import diagnose
-from lad.experiments.run_store import PARAMETERS_FILE, RESULTS_FILE, WEIGHTS_FILE
+from lad.experiments.run_store import PARAMETERS_FILE, RESULTS_FILE
+from lad.models.zoo import WEIGHTS_FILE
 from lad.training.metrics_file import METRICS_FILE
 
 
