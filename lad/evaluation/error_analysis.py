@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
+from pycocotools import mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lad.evaluation.coco_eval import suppress_stdout
-from lad.geometry import box_iou
 from lad.inference.postprocess import MAX_DETECTIONS
 
 ERROR_TYPES = ("classification", "localization", "background", "duplicate", "missed")
@@ -87,17 +86,20 @@ def _classify_image(
     """Fill in the report for one image, whose results are at `indices`, by descending score."""
     gts = [gt for gt in annotations if not gt.get("iscrowd")]
     crowds = [gt for gt in annotations if gt.get("iscrowd")]
-    iou = _iou([results[index] for index in indices], gts)  # [results, gts]
+    ordered = [results[index] for index in indices]
+    iou = _iou(ordered, gts)
     matched: set[int] = set()
     for index, overlaps in zip(indices, iou, strict=True):
         position = _find_match(overlaps, results[index]["category_id"], gts, matched)
         if position is not None:
             matched.add(position)
             report.kind[index], report.gt[index] = "correct", gts[position]["id"]
-    for index, overlaps in zip(indices, iou, strict=True):
+    in_crowd = _iou(ordered, crowds) >= FOREGROUND_THRESHOLD
+    crowd_categories = np.array([crowd["category_id"] for crowd in crowds])
+    for index, overlaps, inside in zip(indices, iou, in_crowd, strict=True):
         if report.kind[index] == "correct":
             continue
-        if _is_in_crowd(results[index], crowds):
+        if (inside & (crowd_categories == results[index]["category_id"])).any():
             report.kind[index] = "crowd"
         elif gts and overlaps.max() >= BACKGROUND_THRESHOLD:
             nearest = gts[int(overlaps.argmax())]
@@ -204,15 +206,10 @@ def _by_descending_score(results: Sequence[Mapping[str, Any]]) -> list[int]:
 
 
 def _iou(results: Sequence[Mapping[str, Any]], gts: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Return the IoU of each result with each gt, [results, gts]."""
-    result_boxes, gt_boxes = (_corners([item["bbox"] for item in items]) for items in (results, gts))
-    return box_iou(result_boxes[:, None], gt_boxes).numpy()
-
-
-def _corners(boxes: Sequence[Sequence[float]]) -> torch.Tensor:
-    """Convert xywh boxes to xyxy, [K, 4]."""
-    xywh = torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4)
-    return torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], dim=1)
+    """Return the IoU of each result with each gt, [results, gts]; with a crowd, the part of the result inside it."""
+    result_boxes, gt_boxes = ([item["bbox"] for item in items] for items in (results, gts))
+    overlaps = mask.iou(result_boxes, gt_boxes, [int(gt.get("iscrowd", 0)) for gt in gts])
+    return np.reshape(overlaps, (len(results), len(gts)))
 
 
 def _find_match(iou: np.ndarray, category: int, gts: Sequence[Mapping[str, Any]], matched: set[int]) -> int | None:
@@ -222,20 +219,6 @@ def _find_match(iou: np.ndarray, category: int, gts: Sequence[Mapping[str, Any]]
         if gt["category_id"] == category and position not in matched and iou[position] >= best_iou:
             best, best_iou = position, iou[position]
     return best
-
-
-def _is_in_crowd(result: Mapping[str, Any], crowds: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether at least half of the result's area lies in one crowd of its class."""
-    x, y, width, height = result["bbox"]
-    for crowd in crowds:
-        crowd_x, crowd_y, crowd_width, crowd_height = crowd["bbox"]
-        overlap_width = min(x + width, crowd_x + crowd_width) - max(x, crowd_x)
-        overlap_height = min(y + height, crowd_y + crowd_height) - max(y, crowd_y)
-        if crowd["category_id"] != result["category_id"] or overlap_width <= 0 or overlap_height <= 0:
-            continue
-        if overlap_width * overlap_height >= FOREGROUND_THRESHOLD * width * height:
-            return True
-    return False
 
 
 def _size(area: float) -> str:
