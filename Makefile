@@ -26,10 +26,10 @@ $(VENV)/.installed: pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one with make PYTHON=...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cluster,docs,fast,notebooks,onnx,test]'
+	@mkdir -p runs
 	@touch $@
 
 run: setup
-	@mkdir -p runs
 	$(BIN)/papermill --log-level ERROR --no-progress-bar --stdout-file - notebooks/run_lad.ipynb runs/run_lad.ipynb $(PARAMS)
 	@$(BIN)/lad report runs/run_lad.ipynb
 	@echo
@@ -37,7 +37,6 @@ run: setup
 	@echo "\nexecuted notebook: runs/run_lad.ipynb   as a page: runs/run_lad.html"
 
 evaluate: setup
-	@mkdir -p runs
 	$(BIN)/papermill --log-level ERROR --no-progress-bar --stdout-file - notebooks/evaluate.ipynb runs/evaluate.ipynb $(EVALUATE)
 	@$(BIN)/lad report runs/evaluate.ipynb
 	@echo "\nexecuted notebook: runs/evaluate.ipynb   as a page: runs/evaluate.html"

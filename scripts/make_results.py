@@ -1,4 +1,4 @@
-"""Write the committed tables of results/ into the blocks of README.md and docs/ that show them: `make results`.
+"""Write the committed tables of results/ into their pages, and into the blocks of README.md and docs/: `make results`.
 
 A block is all between two such comments; `rows` has the APs, `claims` every comparison, `figure` the picture:
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lad.experiments.run_store import Run
 from lad.paper.claims import claims, claims_table
+from lad.paper.results_files import to_page
 from lad.paper.summary import summary
 from lad.paper.tables import Results, open_table
 from lad.utils.tables import to_markdown
@@ -73,7 +74,7 @@ BLOCKS: dict[str, Callable[[Path, Path], str]] = {"rows": rows_block, "claims": 
 
 
 def fill(text: str, page: Path, folder: Path = PROJECT / "results") -> str:
-    """Return the text of a page with all of its blocks written anew.
+    """Return the text of a page with the present content of its blocks.
 
     Args:
         text: Text of the page.
@@ -99,9 +100,14 @@ def fill(text: str, page: Path, folder: Path = PROJECT / "results") -> str:
     return BLOCK.sub(write, text)
 
 
-def pages() -> list[Path]:
-    """Return the pages that can have blocks."""
-    return [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+def pages() -> dict[Path, str]:
+    """Return the text that each page should have: the tables' own pages, and those that can have blocks."""
+    own = {
+        path.with_suffix(".md"): to_page(read_results(path), json.loads(path.read_text(encoding="utf-8"))["command"])
+        for path in sorted((PROJECT / "results").glob("*/*.json"))
+    }
+    others = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+    return own | {page: fill(page.read_text(encoding="utf-8"), page) for page in others}
 
 
 def _link_to_numbers(path: Path, page: Path) -> str:
@@ -113,12 +119,10 @@ def _link(file: Path, page: Path) -> str:
 
 
 def main() -> None:
-    """Write the blocks of all pages."""
-    for page in pages():
-        text = page.read_text(encoding="utf-8")
-        filled = fill(text, page)
-        if filled != text:
-            page.write_text(filled, encoding="utf-8")
+    """Write the pages that differ from their results."""
+    for page, text in pages().items():
+        if page.read_text(encoding="utf-8") != text:
+            page.write_text(text, encoding="utf-8")
             print(page)
 
 

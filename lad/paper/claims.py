@@ -14,7 +14,7 @@ from lad.paper.statistics import (
     format_p,
     format_signed,
     holm,
-    least_permutation_p,
+    min_permutation_p,
 )
 from lad.paper.summary import difference
 from lad.paper.tables import Results
@@ -133,9 +133,9 @@ def _how_to_read(made: Sequence[Claim]) -> list[str]:
             "Effect: the mean difference, divided by the standard deviation of the differences over the seeds."
         )
         seeds = min(change.seeds for change in tested)
-        if least_permutation_p(seeds) > SIGNIFICANCE:
+        if min_permutation_p(seeds) > SIGNIFICANCE:
             lines.append(
-                f"With {seeds} seeds, a permutation p cannot be below {_short(least_permutation_p(seeds))}, so that "
+                f"With {seeds} seeds, a permutation p cannot be below {format_p(min_permutation_p(seeds))}, so that "
                 f"it cannot decide; one comparison takes 6 seeds to reach {_short(SIGNIFICANCE)}."
             )
     if len(tested) < len(made):

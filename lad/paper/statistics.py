@@ -86,7 +86,7 @@ def permutation_test(differences: Sequence[float]) -> float:
     """Return the two-sided p-value of the sign-flip test that the differences are symmetric about zero.
 
     It is the share of sign patterns whose mean is at least as far from zero as the observed one: of all 2^n patterns up
-    to 15 seeds, else of 2^15 random ones, always the same. It is at least `least_permutation_p`.
+    to 15 seeds, else of 2^15 random ones, always the same. It is at least `min_permutation_p`.
     """
     test = stats.permutation_test(
         (differences,), np.mean, permutation_type="samples", n_resamples=MAX_PATTERNS, vectorized=True, random_state=0
@@ -94,7 +94,7 @@ def permutation_test(differences: Sequence[float]) -> float:
     return float(test.pvalue)
 
 
-def least_permutation_p(seeds: int) -> float:
+def min_permutation_p(seeds: int) -> float:
     """Return the smallest p-value that the permutation test can have: two of 2^n patterns are the most extreme."""
     return 2 / min(2**seeds, MAX_PATTERNS)
 

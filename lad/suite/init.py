@@ -42,6 +42,7 @@ def init_suite(folder: Path) -> list[Path]:
             f"{format_path(changed[0])}{others}: differs from the file of lad-suite {lad.__version__}; nothing was "
             "written; move it away, or give another folder"
         )
+    (folder / "runs").mkdir(parents=True, exist_ok=True)  # papermill writes into folders that exist
     for path, content in missing.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as unfinished:

@@ -7,7 +7,7 @@ from finished_tables import APS, TABLE_2, finish
 
 from lad.paper.claims import VERDICTS, Claim, claims, claims_table, conclusions
 from lad.paper.definitions import TABLES, published_gain
-from lad.paper.statistics import Difference, holm, least_permutation_p
+from lad.paper.statistics import Difference, holm, min_permutation_p
 from lad.paper.tables import Results, open_table
 
 COMPARISONS = [  # of Table 2
@@ -78,7 +78,7 @@ def test_the_answer_counts_the_verdicts_says_each_claim_and_how_to_read_it(resul
     )
     assert solad == "SoLAD is better than baseline: one seed, +6.0 points."
     assert "adjusted for 3 comparisons (Holm)" in reading
-    assert few.startswith("With 3 seeds, a permutation p cannot be below .25, so that it cannot decide")
+    assert few.startswith("With 3 seeds, a permutation p cannot be below .250, so that it cannot decide")
     assert one == "With one seed, a difference of one or two points may be due to chance."
 
 
@@ -87,7 +87,7 @@ def test_with_enough_seeds_nothing_is_said_of_few(tmp_path):
     aps = {"baseline": [0.60 + seed / 100 for seed in range(seeds)], "LAD": [0.5 + seed / 90 for seed in range(seeds)]}
     text = conclusions(finished(tmp_path, aps))
     assert "LAD is better than baseline: contradicted, -9.7" in text
-    assert "cannot be below" not in text and "one seed" not in text and least_permutation_p(seeds) < 0.05
+    assert "cannot be below" not in text and "one seed" not in text and min_permutation_p(seeds) < 0.05
 
 
 def test_a_row_is_compared_with_further_rows_after_its_baseline(tmp_path):

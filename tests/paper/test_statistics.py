@@ -16,8 +16,8 @@ from lad.paper.statistics import (
     format_mean_and_std,
     format_p,
     holm,
-    least_permutation_p,
     mean_and_std,
+    min_permutation_p,
     paired_difference,
     permutation_test,
     t_test,
@@ -72,7 +72,7 @@ def test_beyond_fifteen_seeds_random_sign_patterns_are_near_the_t_test_and_alway
 @pytest.mark.parametrize(("seeds", "least"), [(2, 0.5), (3, 0.25), (5, 0.0625), (6, 0.03125)])
 def test_the_permutation_test_cannot_be_below_two_patterns_of_all(seeds, least):
     differences = [5 + 0.1 * seed for seed in range(seeds)]
-    assert permutation_test(differences) == pytest.approx(least_permutation_p(seeds)) == pytest.approx(least)
+    assert permutation_test(differences) == pytest.approx(min_permutation_p(seeds)) == pytest.approx(least)
 
 
 def test_holms_adjustment_of_a_textbook_case():

@@ -30,7 +30,7 @@ def test_it_holds_every_notebook_and_parameter_file_of_the_project(suite):
         for path in PROJECT.glob(pattern)
     }
     laid_out = content(suite)
-    assert laid_out.keys() == expected | {".lad-suite"}
+    assert laid_out.keys() == expected | {".lad-suite"} and (suite / "runs").is_dir()
     assert all(laid_out[name] == (PROJECT / name).read_bytes() for name in expected)
 
 
