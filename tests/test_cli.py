@@ -211,6 +211,9 @@ def test_a_checkpoint_is_evaluated_as_by_the_notebook(trained_runs, tmp_path, ca
 def test_an_evaluation_that_is_not_possible_is_one_line(tmp_path, capsys):
     line = error_line(capsys, "evaluate", tmp_path / "nowhere.pth", status=2)
     assert line.startswith("lad evaluate: error: parameter 'checkpoint'")
+    line = error_line(capsys, "evaluate", __file__, "--data", "toy", "-p", "split=/x", status=2)
+    assert "parameter 'split' = '/x'" in line
+    assert "split '/x': is no name of a split" in error_line(capsys, "validate", tmp_path, "--split", "/x")
     (tmp_path / "text.pth").write_text("no checkpoint")
     line = error_line(capsys, "evaluate", tmp_path / "text.pth", "--data", "toy", "-p", f"out={tmp_path}")
     assert line.startswith("lad evaluate: ") and "text.pth" in line
@@ -234,6 +237,31 @@ def test_onnx_gets_its_size_and_another_ending_is_wrong_usage(trained_runs, tmp_
     assert received == [(tmp_path / "a.onnx", (64, 96), False)]
     line = error_line(capsys, "export", file, tmp_path / "a.pt", status=2)
     assert line.endswith("a.pt: must end with .safetensors, .pth, .onnx")
+
+
+def test_a_tilde_is_the_home_folder_after_an_equals_sign_too(trained_runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["init", "~/suite"]) == 0 and (tmp_path / "suite" / "notebooks").is_dir()
+    assert main(["report", str(tmp_path / "none.ipynb"), "--output=~/page.html"]) == 1
+    assert "none.ipynb: no such file" in capsys.readouterr().err
+    assert main(["report", "~/suite/notebooks/run_lad.ipynb", "--output=~/nowhere/page.html"]) == 1
+    assert f"the folder {tmp_path / 'nowhere'} does not exist" in capsys.readouterr().err
+
+
+def test_the_current_folder_is_a_folder_of_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "."]) == 1
+    assert ".: no finished run in this folder" in capsys.readouterr().err
+
+
+def test_a_notebook_is_not_written_over_itself(tmp_path, monkeypatch, capsys):
+    assert main(["init", str(tmp_path)]) == 0
+    monkeypatch.chdir(tmp_path)
+    notebook = tmp_path / "notebooks" / "run_lad.ipynb"
+    before = notebook.read_bytes()
+    assert main(["run", "--notebook", "-o", "notebooks/run_lad.ipynb"]) == 1
+    assert "is the notebook itself; give another file" in capsys.readouterr().err
+    assert notebook.read_bytes() == before
 
 
 def test_checkpoints_and_validate_print_json(shapes, capsys):

@@ -3,6 +3,7 @@
 0: done. 1: failed; the last line on standard error says why. 2: unknown command, option or parameter. 130: interrupted.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, 1, 2 or 130, as above.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = [_expand_home(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     try:
         return app(join_changes(words), prog_name="lad", standalone_mode=False, obj=words) or 0
     except UsageError as error:
@@ -88,6 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except (ValueError, OSError) as error:
         return _fail(f"lad {words[0]}: {error}", 1)
+
+
+def _expand_home(word: str) -> str:
+    """Return a word with a leading ~ expanded, and that of --option=~/…, which shells leave as it is."""
+    option, equals, value = word.partition("=")
+    is_option = option.startswith("--") and equals
+    return f"{option}={os.path.expanduser(value)}" if is_option else os.path.expanduser(word)
 
 
 def _fail(message: str, status: int) -> int:

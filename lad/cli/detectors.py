@@ -34,13 +34,14 @@ def evaluate(
     Metrics are COCO's, from 0 to 1. Detections and metrics are kept in a folder; the same evaluation again takes
     seconds. notebooks/evaluate.ipynb shows curves and images, too.
     """
+    from lad.config.evaluation import EvaluationConfig
     from lad.config.reading import read_changes
     from lad.experiments import evaluate as evaluation
     from lad.experiments import evaluation_report as reports
     from lad.experiments.leaderboard import format_table
 
     with usage_errors():
-        given: dict[str, Any] = read_changes(split_changes(changes))
+        given: dict[str, Any] = read_changes(split_changes(changes), EvaluationConfig)
         given |= {} if checkpoint is None else {"checkpoint": checkpoint}
         given |= {} if data is None else {"data": data}
         config = evaluation.resolve_evaluation_config(given)

@@ -27,8 +27,10 @@ def report(
     from lad.utils.paths import project_folder
 
     path = path or project_folder() / "runs"
-    page_of_notebook = page or path.with_suffix(PAGE_SUFFIXES[0])
-    written = report_runs(path, page) if path.is_dir() else write_report(path, page_of_notebook)
+    if path.is_dir():
+        written = report_runs(path, page)
+    else:
+        written = write_report(path, page or path.with_suffix(PAGE_SUFFIXES[0]))
     print(f"report written to {written}")
 
 
@@ -72,6 +74,8 @@ def execute(name: str, output: Path, parameters: dict[str, Any]) -> None:
 
     if output.suffix != ".ipynb":
         raise ValueError(f"--output {output}: must end with .ipynb")
+    if output.exists() and output.samefile(source):
+        raise ValueError(f"--output {output}: is the notebook itself; give another file, such as runs/{source.name}")
     ensure_writable(output.absolute().parent, "--output")
     output.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -29,7 +29,7 @@ class EvaluationConfig(BaseModel):
     data: str  # "toy", "mini", a data set folder or a COCO instances JSON
     images: str | None = None  # folder of the images of a JSON given as data; None looks beside it
     val_share: float | None = Field(default=None, gt=0, lt=1)  # of a JSON for training and validation; None: 0.2
-    split: str = Field(default="val", min_length=1)
+    split: str = Field(default="val", pattern=r"^[\w.-]+$")
     part: Literal["student", "teacher", "ema"] = "student"  # which network of an OpenMMLab checkpoint
     iou_branch: StrictBool = True  # False for published heads trained without it
     short_side: int | None = Field(default=None, ge=32, le=10_000)  # pixels; None: the checkpoint's test size

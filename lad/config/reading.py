@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from lad.config.experiment import Parameters, make_parameters
 from lad.config.profile_values import refuse_renamed
@@ -41,10 +41,14 @@ def read_parameters(file: Path, changes: Mapping[str, Any] | None = None) -> Par
         raise ValueError(f"{file}: {' '.join(str(error).split())}") from None
 
 
-def read_changes(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def read_changes(pairs: Iterable[tuple[str, str]], model: type[BaseModel] = Parameters) -> dict[str, Any]:
     """Parse the parameters of a command line, `-p NAME VALUE`, as YAML.
 
     A parameter that is text keeps its spelling where YAML would read a number, a boolean or a date: `-p data 007`.
+
+    Args:
+        pairs: Names and texts.
+        model: The model whose fields the parameters are.
 
     Raises:
         ValueError: A value is not valid YAML; names the parameter.
@@ -54,9 +58,9 @@ def read_changes(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
         try:
             value = read_value(name, text)
         except ValueError:
-            if not is_text_field(Parameters, name):
+            if not is_text_field(model, name):
                 raise
             value = text
-        is_respelled = isinstance(value, bool | int | float) and is_text_field(Parameters, name)
+        is_respelled = isinstance(value, bool | int | float) and is_text_field(model, name)
         changes[name] = text if is_respelled else value
     return changes

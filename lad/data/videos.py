@@ -14,6 +14,7 @@ from lad.utils.messages import format_path
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 DEFAULT_RATE = 25.0  # frames per second, of a file that does not say it
+MIN_COMPLETE = 0.9  # of the frames that a file should have; it is an estimate in some formats
 CODEC = "mp4v"  # in every build of OpenCV
 
 
@@ -40,7 +41,8 @@ def read_video(path: Path) -> Iterator[tuple[np.ndarray, float]]:
     """Yield each frame of a video as [H, W, 3] uint8 RGB, with its duration in milliseconds.
 
     Raises:
-        ValueError: OpenCV is missing or cannot read the file; one line that names it.
+        ValueError: OpenCV is missing or cannot read the file, or, after the frames before it, a frame; one line that
+            names it.
     """
     cv2 = import_opencv(path)
     check_file(path)
@@ -51,9 +53,13 @@ def read_video(path: Path) -> Iterator[tuple[np.ndarray, float]]:
         is_read, frame = capture.read()
         if not is_read:
             raise ValueError(f"{format_path(path)}: cannot be read as a video")
+        expected, count = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0
         while is_read:
+            count += 1
             yield np.ascontiguousarray(frame[..., ::-1]), duration  # OpenCV's order is BGR
             is_read, frame = capture.read()
+        if count < MIN_COMPLETE * expected:
+            raise ValueError(f"{format_path(path)}: frame {count} and those after it cannot be read; is it complete?")
     finally:
         capture.release()
 
@@ -77,9 +83,27 @@ def video_writer(path: Path, size: tuple[int, int], duration: float) -> Iterator
     try:
         if not writer.isOpened():
             raise OSError(f"{format_path(path)}: cannot be written as a video")
-        yield lambda frame: writer.write(np.ascontiguousarray(frame[..., ::-1]))
+        written = 0
+
+        def write(frame: np.ndarray) -> None:
+            nonlocal written
+            writer.write(np.ascontiguousarray(frame[..., ::-1]))
+            written += 1
+
+        yield write
         writer.release()
+        if _count_frames(cv2, unfinished) < written:  # OpenCV reports no full disk
+            raise OSError(f"{format_path(path)}: cannot be written as a video; is the disk full?")
         os.replace(unfinished, path)
     finally:
         writer.release()
         unfinished.unlink(missing_ok=True)
+
+
+def _count_frames(cv2: Any, path: Path) -> int:
+    """Return the number of frames that a video says it has; 0 if it cannot be read."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        return int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    finally:
+        capture.release()

@@ -222,4 +222,4 @@ def _find_match(iou: np.ndarray, category: int, gts: Sequence[Mapping[str, Any]]
 
 
 def _size(area: float) -> str:
-    return next(name for name, (low, high) in SIZES.items() if low <= area < high)
+    return next((name for name, (low, high) in SIZES.items() if area < high), "large")  # a negative area is small

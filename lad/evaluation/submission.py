@@ -78,15 +78,18 @@ def check_results(results: Sequence[Mapping[str, Any]], annotations: CocoAnnotat
         )
 
 
+def rounded_box(box: Any) -> Any:
+    """Return a box with coordinates rounded to 0.01 pixels, as they are written."""
+    return [_round(value, 2) for value in box] if isinstance(box, list | tuple) else box
+
+
 def _rounded(result: Mapping[str, Any]) -> dict[str, Any]:
     """Round coordinates and score; values that are not numbers are kept for `check_results` to report."""
+    return {**result, "bbox": rounded_box(result.get("bbox")), "score": _round(result.get("score"), 5)}
 
-    def to(value: Any, digits: int) -> Any:
-        return round(float(value), digits) if isinstance(value, int | float | np.floating) else value
 
-    box = result.get("bbox")
-    box = [to(value, 2) for value in box] if isinstance(box, list | tuple) else box
-    return {**result, "bbox": box, "score": to(result.get("score"), 5)}
+def _round(value: Any, digits: int) -> Any:
+    return round(float(value), digits) if isinstance(value, int | float | np.floating) else value
 
 
 def _is_numbers(values: Any, count: int) -> bool:

@@ -27,7 +27,7 @@ from lad.training.devices import find_accelerator
 from lad.utils.atomic_io import write_json
 from lad.utils.download import sha256_of
 from lad.utils.memory import keep_freed_memory
-from lad.utils.messages import given_values
+from lad.utils.messages import counted, format_value, given_values
 from lad.utils.paths import ensure_writable
 from lad.utils.progress import log, progress_bar
 
@@ -86,8 +86,13 @@ def evaluate_checkpoint(config: EvaluationConfig) -> EvaluationReport:
     ensure_writable(config.out, "out")
     detector = load_detector(config.checkpoint, config.part, config.iou_branch, config.sha256)
     dataset = _open_dataset(config)
+    if config.val_share is not None:
+        log(
+            f"{dataset.annotations.path.name}: {counted(len(dataset), 'image')}, the {config.split} part of it "
+            f"(val_share {config.val_share:g}); give a folder with instances_val.json to evaluate all of its images"
+        )
     _check_classes(detector.configuration, dataset, config)
-    folder = config.out / _folder_name(config, dataset.annotations.path)
+    folder = config.out / _folder_name(config, dataset)
     ensure_writable(folder, "out")
     folder.mkdir(parents=True, exist_ok=True)
     if crowded := describe_crowded_images(dataset.annotations, config.max_detections):
@@ -132,11 +137,18 @@ def _open_dataset(config: EvaluationConfig) -> CocoDataset:
 
 def _check_classes(configuration: Configuration, dataset: CocoDataset, config: EvaluationConfig) -> None:
     class_names = dataset.annotations.class_names
-    if configuration.num_classes != len(class_names) or configuration.class_names not in ((), class_names):
+    if configuration.num_classes != len(class_names):
         known = ", ".join(configuration.class_names[:3]) or "names unknown"
         raise ValueError(
             f"checkpoint '{config.checkpoint}' has {configuration.num_classes} classes ({known} …), but "
             f"{dataset.annotations.path} has {len(class_names)} ({', '.join(class_names[:3])} …); they must be the same"
+        )
+    pairs = zip(configuration.class_names, class_names, strict=False)
+    label, (own, given) = next(((label, pair) for label, pair in enumerate(pairs) if pair[0] != pair[1]), (0, ("", "")))
+    if own != given:
+        raise ValueError(
+            f"class {label} of checkpoint '{config.checkpoint}' is {format_value(own)}, but {format_value(given)} in "
+            f"{dataset.annotations.path}; all classes must be the same, in the same order"
         )
 
 
@@ -177,12 +189,23 @@ def _save(path: Path, content: Any, indent: int | None = 2) -> None:
         log(f"{error.strerror}; the evaluation continues without this file")
 
 
-def _folder_name(config: EvaluationConfig, annotations: Path) -> str:
+def _state_of_images(dataset: CocoDataset) -> str:
+    """Return a hash of size and modification time of each image file: reading all of them would take minutes."""
+    digest = hashlib.sha256()
+    for name in dataset.annotations.records.file_names():
+        path = dataset.images / name
+        status = path.stat() if path.is_file() else None
+        digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode() if status else b"missing\n")
+    return digest.hexdigest()
+
+
+def _folder_name(config: EvaluationConfig, dataset: CocoDataset) -> str:
     """Return the names of checkpoint and data, and a hash of everything that the detections depend on."""
     irrelevant = {"min_score", "expected_ap", "sha256", "batch_size", "accelerator", "evaluator", "out", "checkpoint"}
     content = without_added(config.model_dump(mode="json", exclude=irrelevant))
     weights = checkpoint_file(config.checkpoint, config.sha256)
-    for name, path in (("weights", weights), ("annotations", annotations)):
+    for name, path in (("weights", weights), ("annotations", dataset.annotations.path)):
         content[name] = sha256_of(path)
+    content["images"] = _state_of_images(dataset)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
     return f"{evaluation_title(config)}-on-{Path(config.data).name.removesuffix('.json')}-{config.split}-{digest}"

@@ -22,7 +22,7 @@ from lad.evaluation.error_analysis import (
     count_errors,
     delta_ap,
 )
-from lad.evaluation.submission import MAX_DETECTIONS_PER_IMAGE, write_submission
+from lad.evaluation.submission import MAX_DETECTIONS_PER_IMAGE, rounded_box, write_submission
 from lad.models.detector import Configuration
 from lad.models.zoo import WEIGHTS_FILE, published_checkpoint
 from lad.utils.class_labels import class_labels
@@ -164,11 +164,12 @@ def images_with_detections(report: EvaluationReport, indices: Sequence[int]) -> 
 def save_submission(report: EvaluationReport, name: str = "lad") -> Path:
     """Write the zip for COCO's evaluation server to the report's folder, and return its path.
 
-    It has no boxes without area and, of each image, only the best 100 results, which the server evaluates.
+    It has no boxes that are without area at its precision and, of each image, only the best 100 results, which the
+    server evaluates.
     """
     of_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for result in report.results:  # of each image, best first
-        if result["bbox"][2] > 0 and result["bbox"][3] > 0:
+        if min(rounded_box(result["bbox"])[2:]) > 0:
             of_image[result["image_id"]].append(result)
     best = [result for results in of_image.values() for result in results[:MAX_DETECTIONS_PER_IMAGE]]
     try:

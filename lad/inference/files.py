@@ -1,6 +1,7 @@
 """Prediction of files: images, animations and videos → pictures with boxes, COCO results and a CSV in a folder."""
 
 import difflib
+import errno
 import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ from lad.utils.paths import ensure_writable
 from lad.utils.progress import log, progress_bar
 
 THRESHOLD = 0.3
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # after which nothing else can be written, either
 SAVE_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 90}}
 
 
@@ -115,7 +117,7 @@ def predict_files(
     found = find_sources(sources)
     names = class_names_of(detector.configuration)
     labels = select_labels(names, classes)
-    folder = make_folder(Path(out))
+    folder = make_folder(Path(out).expanduser())
     report = PredictionReport(folder)
     min_score = min(MIN_SCORE, threshold)  # candidates below the threshold still vote for boxes
     predictions = _predict_frames(detector, _read_sources(found, report), min_score, max_detections, batch_size)
@@ -134,10 +136,15 @@ def predict_files(
                     yield frame, detections
 
             for (source, animation), of_file in groupby(recorded(), lambda pair: (pair[0].source, pair[0].animation)):
-                if pictures:
+                if not pictures:
+                    continue  # groupby goes through its frames
+                try:
                     _write_picture(source, animation, of_file, names, report)
-                else:
-                    deque(of_file, maxlen=0)
+                except (OSError, ValueError) as error:
+                    if isinstance(error, OSError) and error.errno in NO_SPACE:
+                        raise
+                    reason = getattr(error, "strerror", None) or error
+                    _report_problem(report, f"{format_path(source.path)}: predicted, but not drawn ({reason})")
     except KeyboardInterrupt:
         log(one_line(f"interrupted: {folder} has the predictions of the first {report.num_images:,} images"))
         raise

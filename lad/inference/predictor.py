@@ -16,7 +16,14 @@ from lad.data.collate import batches_of_one_size, collate
 from lad.data.images import load_image, to_rgb
 from lad.data.transforms import eval_transform
 from lad.geometry import make_anchors
-from lad.inference.postprocess import MAX_DETECTIONS, MIN_SCORE, NMS_IOU, score_candidates, suppress
+from lad.inference.postprocess import (
+    MAX_DETECTIONS,
+    MAX_DETECTIONS_LIMIT,
+    MIN_SCORE,
+    NMS_IOU,
+    score_candidates,
+    suppress,
+)
 from lad.inference.tta import TTAView, concatenate_detections, soft_vote, to_original_image
 from lad.models.detector import Detector
 from lad.structures import Batch, Detections, HeadOutputs, Sample
@@ -84,6 +91,11 @@ def predict_stream(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be 1 or more")
+    if not 1 <= max_detections <= MAX_DETECTIONS_LIMIT:
+        raise ValueError(f"max_detections={max_detections} must be a number from 1 to {MAX_DETECTIONS_LIMIT}")
+    for name, value in (("min_score", min_score), ("nms_iou", nms_iou)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name}={value} must be a number from 0 to 1")
     images = [images] if _is_one_image(images) else images
     if not isinstance(images, Iterable):
         raise ValueError(f"images is a {type(images).__name__}; pass one image or several")

@@ -86,9 +86,10 @@ def _files_of(word: str | Path) -> Iterator[tuple[Path, str]]:
     elif os.path.lexists(path):
         yield path, path.name
     elif glob.has_magic(str(path)):
-        first = next(index for index, part in enumerate(path.parts) if glob.has_magic(part))
-        found = (Path(match) for match in glob.iglob(str(path), recursive=True) if os.path.isfile(match))
-        yield from _named(found, Path(*path.parts[:first]), IMAGE_SUFFIXES + VIDEO_SUFFIXES)
+        existing = next(parent for parent in path.parents if parent.exists())  # as written, with brackets in its name
+        pattern = path.relative_to(existing)
+        found = (existing / match for match in glob.iglob(str(pattern), root_dir=existing, recursive=True))
+        yield from _named(filter(os.path.isfile, found), existing, IMAGE_SUFFIXES + VIDEO_SUFFIXES)
     else:
         raise ValueError(f"{format_path(Path(word))}: no such file or folder")
 

@@ -12,6 +12,7 @@ import pytest
 from pydantic.dataclasses import dataclass
 
 from lad.assigners import ASSIGNERS, PAA
+from lad.config.evaluation import EvaluationConfig
 from lad.config.experiment import Parameters, make_parameters
 from lad.config.identity import ADDED_OPTIONS, hashed_values
 from lad.config.profiles import PROFILES
@@ -96,6 +97,11 @@ def test_paths_and_names_are_text_parameters():
 @pytest.mark.parametrize("text", ["2024_01_05", "007", "1e5", "true", "2024-01-05", "1:30", "&a"])
 def test_a_text_parameter_of_a_command_line_keeps_its_spelling(text):
     assert read_changes([("data", text)]) == {"data": text}
+
+
+def test_text_parameters_of_an_evaluation_keep_their_spelling():
+    pairs = [("sha256", "12345678"), ("split", "2017"), ("batch_size", "4")]
+    assert read_changes(pairs, EvaluationConfig) == {"sha256": "12345678", "split": "2017", "batch_size": 4}
 
 
 def test_other_values_of_a_command_line_are_yaml():

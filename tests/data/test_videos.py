@@ -12,31 +12,33 @@ from lad.data.videos import import_opencv, read_video, video_writer
 class FakeVideo:
     """A video as a .npy file, instead of OpenCV's reader and writer."""
 
-    CAP_PROP_FPS = 5
+    CAP_PROP_FPS, CAP_PROP_FRAME_COUNT = 5, 7
 
     def __init__(self) -> None:
         self.is_writable = True
         self.rate = 10.0
+        self.missing = 0  # frames that the file should have, but has not
+        self.max_bytes: int | None = None  # of a written file
 
     @staticmethod
     def VideoWriter_fourcc(*letters: str) -> str:  # noqa: N802 - OpenCV's names
         return "".join(letters)
 
     def VideoCapture(self, path: str) -> "Capture":  # noqa: N802
-        return Capture(path, self.rate)
+        return Capture(path, self.rate, self.missing)
 
     def VideoWriter(self, path: str, codec: str, rate: float, size: tuple[int, int]) -> "Writer":  # noqa: N802
-        return Writer(path, self.is_writable)
+        return Writer(path, self.is_writable, self.max_bytes)
 
 
 class Capture:
-    def __init__(self, path: str, rate: float) -> None:
+    def __init__(self, path: str, rate: float, missing: int) -> None:
         content = Path(path).read_bytes()
         self.frames = list(np.frombuffer(content, np.uint8).reshape(-1, 4, 6, 3)) if len(content) >= 72 else []
-        self.rate = rate
+        self.values = {FakeVideo.CAP_PROP_FPS: rate, FakeVideo.CAP_PROP_FRAME_COUNT: len(self.frames) + missing}
 
-    def get(self, _property: int) -> float:
-        return self.rate
+    def get(self, name: int) -> float:
+        return self.values[name]
 
     def read(self) -> tuple[bool, np.ndarray | None]:
         return (True, self.frames.pop(0)) if self.frames else (False, None)
@@ -46,14 +48,16 @@ class Capture:
 
 
 class Writer:
-    def __init__(self, path: str, is_writable: bool) -> None:
+    def __init__(self, path: str, is_writable: bool, max_bytes: int | None) -> None:
+        self.max_bytes = max_bytes
         self.file = Path(path).open("wb") if is_writable else None  # noqa: SIM115 - closed by release
 
     def isOpened(self) -> bool:  # noqa: N802
         return self.file is not None
 
     def write(self, frame: np.ndarray) -> None:
-        self.file.write(frame.tobytes())
+        if self.max_bytes is None or self.file.tell() < self.max_bytes:  # OpenCV does not report a full disk
+            self.file.write(frame.tobytes())
 
     def release(self) -> None:
         if self.file is not None:
@@ -112,6 +116,22 @@ def test_what_opencv_cannot_read_or_write_is_one_line(fake_video, tmp_path):
     fake_video.is_writable = False
     with pytest.raises(OSError, match=r"new\.mp4: cannot be written as a video"):
         write(tmp_path / "new.mp4", red_frames(1))
+
+
+def test_a_video_that_ends_early_gives_its_frames_and_then_one_line(fake_video, tmp_path):
+    write(tmp_path / "clip.mp4", red_frames(3))
+    fake_video.missing = 2
+    frames = read_video(tmp_path / "clip.mp4")
+    assert len([next(frames) for _ in range(3)]) == 3
+    with pytest.raises(ValueError, match=r"clip\.mp4: frame 3 and those after it cannot be read; is it complete\?"):
+        next(frames)
+
+
+def test_a_video_that_the_disk_does_not_hold_is_one_line_and_not_left_behind(fake_video, tmp_path):
+    fake_video.max_bytes = 100
+    with pytest.raises(OSError, match=r"clip\.mp4: cannot be written as a video; is the disk full\?"):
+        write(tmp_path / "clip.mp4", red_frames(3))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_video_is_not_left_behind(fake_video, tmp_path):

@@ -55,6 +55,13 @@ def test_each_detection_has_one_type(box, category, kind, gt):
     assert (report.kind, report.gt) == ([kind], [gt])
 
 
+def test_a_gt_with_a_negative_area_is_missed_and_small():
+    """As of a box that was drawn from right to left, and has no area of its own."""
+    truth = ground_truth_of([{"bbox": [50, 60, -40, 50], "category_id": 3}])
+    report = classify_errors(truth, [], [1])
+    assert count_errors(truth, [], report)["missed"] == {"small": 1, "medium": 0, "large": 0}
+
+
 def test_of_two_detections_the_higher_score_is_correct_and_the_other_a_duplicate():
     results = [result(CAT, 3, 0.5), result([0, 0, 100, 80], 3, 0.8)]
     report = classify_errors(ground_truth_of(TRUTH), results, [1])

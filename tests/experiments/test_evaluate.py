@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from evaluated import evaluate
 from local_server import LocalServer, serve
+from PIL import Image
 
 from lad.config.evaluation import make_evaluation_config
 from lad.data.annotations import read_annotations
@@ -87,6 +89,29 @@ def test_cached_detections_are_not_reused_after_the_annotations_change(workspace
         folders.append(report.folder)
         assert {result["image_id"] for result in report.results} == ids
     assert folders[0] != folders[1]
+
+
+def test_cached_detections_are_not_reused_after_an_image_changes(workspace, tmp_path):
+    shutil.copytree(workspace / "shapes", tmp_path / "shapes")
+    before = evaluate(workspace, data=tmp_path / "shapes")
+    image = min((tmp_path / "shapes" / "val").iterdir())
+    Image.new("RGB", (128, 128)).save(image)
+    assert evaluate(workspace, data=tmp_path / "shapes").folder != before.folder
+
+
+def test_the_part_of_a_json_that_is_evaluated_is_said(workspace, capsys):
+    evaluate(workspace, data=workspace / "shapes" / "instances_val.json", images=workspace / "shapes" / "val")
+    assert "instances_val.json: 4 images, the val part of it (val_share 0.2)" in capsys.readouterr().out
+
+
+def test_a_class_with_another_name_is_named(workspace, tmp_path):
+    shutil.copytree(workspace / "shapes", tmp_path / "shapes")
+    path = tmp_path / "shapes" / "instances_val.json"
+    content = json.loads(path.read_text())
+    content["categories"][3]["name"] = "rectangle"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"^class 3 of checkpoint '.*' is 'star', but 'rectangle' in .*same order$"):
+        evaluate(workspace, data=tmp_path / "shapes")
 
 
 def test_gts_of_real_images_as_detections_are_all_correct(real_data, workspace, monkeypatch):

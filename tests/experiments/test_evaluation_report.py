@@ -1,5 +1,6 @@
 """The report of an evaluated checkpoint: tables, a line with its AP, images with its errors, and a submission."""
 
+import dataclasses
 import json
 import re
 import zipfile
@@ -90,6 +91,13 @@ def test_a_data_set_without_objects_has_tables_and_figures(workspace, tmp_path):
         figures.draw_precision_recall(precision_recall(report.coco_eval)),
     ):
         FigureCanvasAgg(figure).draw()
+
+
+def test_a_submission_has_no_box_without_area_at_its_precision(report):
+    sliver = {**report.results[0], "bbox": [22.0, 0.0, 0.004, 33.0], "score": 1.0}
+    with zipfile.ZipFile(save_submission(dataclasses.replace(report, results=[sliver, *report.results]))) as file:
+        boxes = [result["bbox"] for result in json.loads(file.read(file.namelist()[0]))]
+    assert boxes and all(min(width, height) > 0 for _, _, width, height in boxes)
 
 
 def test_a_submission_has_the_best_100_detections_of_an_image(workspace, report):

@@ -1,6 +1,7 @@
 """predict_files: files of any kind become pictures with boxes, COCO results and a CSV; memory holds one batch."""
 
 import csv
+import errno
 import json
 import sys
 import weakref
@@ -213,6 +214,31 @@ def test_an_unreadable_file_is_one_line_and_the_others_are_predicted(photos, tmp
     assert "broken.png: cannot be read as an image" in problem and problem in capsys.readouterr().out.splitlines()
     assert report.num_images == 3 and not (tmp_path / "out" / "broken.png").exists()
     assert {result["image_id"] for result in results_in(tmp_path / "out")} == {1, 4}  # ids are those of all files
+
+
+def test_a_picture_that_cannot_be_written_is_one_line_and_the_others_are(photos, tmp_path, capsys):
+    long = f"{'x' * 248}.png"  # too long with the suffix of an unfinished file
+    draw_rectangles(RED_BOX).save(photos / "a.png")
+    (photos / "a.png").rename(photos / long)
+    report = predict_files(RectangleOracle(), photos, tmp_path / "out")
+    (problem,) = report.problems
+    assert "xxx.png: predicted, but not drawn (" in problem and "too long" in problem
+    assert report.num_images == 4 and len(results_in(tmp_path / "out")) == 4
+    assert (tmp_path / "out" / "both.png").is_file() and (tmp_path / "out" / "sub" / "red.jpg").is_file()
+
+
+def test_a_full_disk_ends_the_prediction(photos, tmp_path, monkeypatch):
+    def fail(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "_write_picture", fail)
+    with pytest.raises(OSError, match="No space left"):
+        predict_files(RectangleOracle(), photos, tmp_path / "out")
+
+
+def test_a_folder_in_the_home_folder_can_be_written_with_a_tilde(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert predict_files(RectangleOracle(), photos, "~/out").folder == tmp_path / "out"
 
 
 def test_files_of_the_same_name_do_not_overwrite_each_other(tmp_path):

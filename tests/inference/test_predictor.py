@@ -186,6 +186,10 @@ def test_the_pixels_of_a_forward_pass_are_limited(detector, pictures, monkeypatc
 
 
 def test_an_unknown_merge_is_refused(detector):
+    with pytest.raises(ValueError, match="max_detections=-5 must be a number from 1 to 5000"):
+        predict(detector, pictures, max_detections=-5)
+    with pytest.raises(ValueError, match="nms_iou=60 must be a number from 0 to 1"):
+        predict(detector, pictures, nms_iou=60)
     with pytest.raises(ValueError, match="merge='wbf' is not one of nms, soft_vote"):
         predict(detector, [], merge="wbf")
 

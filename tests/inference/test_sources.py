@@ -56,6 +56,13 @@ def test_a_pattern_gives_the_images_that_match_named_below_its_fixed_folder(fold
     assert names(pattern) == expected
 
 
+def test_a_folder_before_a_pattern_may_have_brackets_in_its_name(folder, monkeypatch):
+    moved = folder.rename(folder.with_name("photos [1]"))
+    assert names(moved / "*.jpg") == ["b.jpg"]
+    monkeypatch.chdir(moved)
+    assert names("*.jpg") == ["b.jpg"] and names("sub/*/*") == ["deep/d.gif"]
+
+
 def test_a_file_is_taken_whatever_its_name_even_with_brackets(folder):
     (folder / "x[1].jpg").touch()
     assert names(folder / "x[1].jpg", folder / "note.txt") == ["x[1].jpg", "note.txt"]

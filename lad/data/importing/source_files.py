@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lad.data.images import ORIENTATION, check_file
 from lad.utils.messages import format_path, one_line
@@ -37,12 +37,15 @@ def image_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
     check_file(path)
     try:
         with Image.open(path) as image:
-            width, height = image.size
             is_turned = image.getexif().get(ORIENTATION, 1) in TURNED
+            upright = image.size[::-1] if is_turned else image.size
+            if image.format == "TIFF":  # Pillow's reader turns it, and in some versions exchanges its size already
+                upright = ImageOps.exif_transpose(image).size
     except Exception as error:  # corrupted files raise many kinds of errors in Pillow's decoders
         reason = one_line(str(error) or type(error).__name__)
         raise ValueError(f"{format_path(path)}: cannot be read as an image ({reason})") from None
-    return (width, height), (height, width) if is_turned else (width, height)
+    width, height = upright
+    return (height, width) if is_turned else (width, height), (width, height)
 
 
 def read_lines(path: Path) -> list[str]:

@@ -38,12 +38,14 @@ class _Description:
         names: Class name by index.
         folders: Image folders by split, as they are written.
         root: The folder that they are relative to, as it is written.
+        keypoint_fields: Number of fields of a line for keypoints, after those of the box.
     """
 
     path: Path
     names: Mapping[int, str]
     folders: Mapping[str, list[str]]
     root: str = ""
+    keypoint_fields: int = 0
 
 
 def is_yolo(folder: Path) -> bool:
@@ -57,7 +59,7 @@ def read_yolo(folder: Path) -> ImportedSet:
     Classes and their order are those of data.yaml, else of classes.txt. The images of a split are where data.yaml says,
     if that is in the folder, else in images/train or train/images. Without such folders, all images are for training.
     Labels are in the folder labels/ that corresponds to images/, or beside the images. Lines with the corners of a
-    polygon or of a rotated box become the enclosing box.
+    polygon or of a rotated box become the enclosing box. Keypoints are left out.
 
     Args:
         folder: The data set.
@@ -141,7 +143,19 @@ def _read_yaml(path: Path) -> _Description:
     ordered = {index: str(names[index]) for index in sorted(names)}
     folders = {split: _as_texts(content.get(split)) for split in SPLIT_FOLDERS}
     root = content.get("path")
-    return _Description(path, _checked_names(path, ordered), folders, root if isinstance(root, str) else "")
+    keypoint_fields = _keypoint_fields(path, content.get("kpt_shape"))
+    return _Description(
+        path, _checked_names(path, ordered), folders, root if isinstance(root, str) else "", keypoint_fields
+    )
+
+
+def _keypoint_fields(path: Path, shape: Any) -> int:
+    """Return the number of fields of all keypoints, from their number and that of their values, in a pose data set."""
+    if shape is None:
+        return 0
+    if not (isinstance(shape, list) and len(shape) == 2 and all(type(size) is int and size > 0 for size in shape)):
+        raise ValueError(f"{format_path(path)}: kpt_shape = {format_value(shape)} must be two numbers, such as [17, 3]")
+    return int(shape[0] * shape[1])
 
 
 def read_lines_as_written(path: Path) -> list[str]:
@@ -222,6 +236,8 @@ def _read_image(
 def _read_line(where: str, line: str, description: _Description) -> tuple[str, tuple[float, float, float, float], bool]:
     """Return the class name, the box (x0, y0, x1, y1) in fractions, and whether it encloses a polygon."""
     words = line.split()
+    if description.keypoint_fields and len(words) == BOX_FIELDS + description.keypoint_fields:
+        words = words[:BOX_FIELDS]
     is_polygon = len(words) >= MIN_POLYGON_FIELDS and len(words) % 2 == 1
     if len(words) != BOX_FIELDS and not is_polygon:
         raise ValueError(

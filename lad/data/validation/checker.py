@@ -7,6 +7,7 @@ ignores; a note is about something that may be intended.
 import filecmp
 import json
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -32,7 +33,7 @@ from lad.data.validation.rules import (
     entry_lists,
     read_values,
 )
-from lad.utils.messages import one_line
+from lad.utils.messages import format_value, one_line
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,12 @@ def validate_folder(
         Checked splits by name; findings about a pair are those of the later split.
 
     Raises:
-        ValueError: There is no such folder.
+        ValueError: There is no such folder, or a split is not a name.
     """
     if not folder.is_dir() and not folder.is_file():
         raise ValueError(one_line(f"{folder}: no such folder; name one with images and a COCO instances JSON"))
+    if wrong := [name for name in splits if not re.fullmatch(r"[\w.-]+", name)]:
+        raise ValueError(f"split {format_value(wrong[0])}: is no name of a split, such as train, val or test-dev")
     wholes: dict[Path, CheckedSplit] = {}
     checked: dict[str, CheckedSplit] = {}
     for name in splits:

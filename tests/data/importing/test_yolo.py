@@ -6,6 +6,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from lad.data.importing.source_files import image_sizes
 from lad.data.importing.yolo import read_yolo
 
 NAMES = ["cat", "dog"]
@@ -57,10 +58,14 @@ def test_a_line_is_a_class_and_the_center_and_size_in_fractions(folder):
     assert read_yolo(folder).notes == []
 
 
-def test_fractions_are_of_the_image_as_it_looks(folder):
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+def test_fractions_are_of_the_image_as_it_looks(folder, suffix):
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.new("RGB", (80, 40)).save(folder / "images" / "train" / "a.jpg", exif=exif)
+    image = folder / "images" / "train" / "a.jpg"
+    image.unlink()
+    Image.new("RGB", (80, 40)).save(image.with_suffix(suffix), exif=exif)
+    assert image_sizes(image.with_suffix(suffix)) == ((80, 40), (40, 80))
     assert read_yolo(folder).splits["train"][0].size == (40, 80)
     assert objects(folder) == [("dog", (15, 20, 25, 60))]
 
@@ -102,6 +107,14 @@ def test_polygons_and_rotated_boxes_become_the_boxes_that_enclose_them(folder, c
 def test_a_wrong_line_is_named(folder, line, message):
     set_line(folder, line)
     assert f"labels/train/a.txt, line 3: {message}" in error_line(folder)
+
+
+def test_the_keypoints_of_a_pose_data_set_are_left_out(folder):
+    describe(folder, kpt_shape=[4, 2])
+    set_line(folder, "1 0.5 0.5 0.25 0.5 0.1 0.1 0.9 0.1 0.1 0.9 0.9 0.9")
+    assert objects(folder)[1] == ("dog", (30, 10, 50, 30)) and read_yolo(folder).notes == []
+    describe(folder, kpt_shape=4)
+    assert "data.yaml: kpt_shape = 4 must be two numbers, such as [17, 3]" in error_line(folder)
 
 
 def test_rounding_may_exceed_the_image(folder):
