@@ -19,6 +19,7 @@ from backbones import cost
 from lad.config.experiment import Parameters
 from lad.distillation.methods import METHODS
 from lad.paper.definitions import TABLES, Table
+from lad.paper.runner import plan_tasks
 from lad.paper.tables import open_table
 
 SUSTAINED = 10e12  # operations per second of one data-center GPU when training a detector in mixed precision
@@ -43,32 +44,20 @@ def gpu_hours(parameters: Parameters) -> float:
     return IMAGES[parameters.profile] * parameters.epochs * per_image / SUSTAINED / 3600
 
 
-def runs_of(parameters: Parameters) -> dict[str, Parameters]:
-    """Return the run and the runs of the teachers that it needs, by name."""
-    runs = {parameters.run_name: parameters}
-    trains_both = METHODS[parameters.method].trains_teacher and parameters.teacher_epochs is None
-    if parameters.needs_teacher:
-        for teacher in parameters.of_teachers()[1 if trains_both else 0 :]:
-            runs |= runs_of(teacher)
-    return runs
-
-
 def format_hours(hours: float) -> str:
     return f"{hours:.2g}" if hours < 10 else f"{hours:.0f}"
 
 
 def lines(table: Table) -> list[str]:
     """Return a Markdown table: a line per file, and one for all runs of one seed with their teachers."""
-    experiments = {profile: open_table(table.name, profile).parameters for profile in IMAGES}
+    tables = {profile: open_table(table.name, profile) for profile in IMAGES}
     listed = [f"| `{table.name}/` | rows | {' | '.join(IMAGES)} |", "|---|---|" + "---:|" * len(IMAGES)]
     for file in dict.fromkeys(row.file for row in table.rows):
         rows = [row for row in table.rows if row.file == file]
-        hours = [format_hours(gpu_hours(experiments[profile][rows[0]][0])) for profile in IMAGES]
+        hours = [format_hours(gpu_hours(tables[profile].parameters[rows[0]][0])) for profile in IMAGES]
         listed.append(f"| `{file}` | {'; '.join(row.title for row in rows)} | {' | '.join(hours)} |")
-    totals = []
-    for profile in IMAGES:
-        runs = {name: run for of_row in experiments[profile].values() for name, run in runs_of(of_row[0]).items()}
-        totals.append(format_hours(sum(map(gpu_hours, runs.values()))))
+    plans = [plan_tasks(experiments).values() for experiments in tables.values()]
+    totals = [format_hours(sum(gpu_hours(task.parameters) for task in plan)) for plan in plans]
     listed.append(f"| **all, with teachers** | | {' | '.join(totals)} |")
     return listed
 

@@ -301,7 +301,7 @@ def test_python_m_runs_the_same_command(tmp_path):
     command = [sys.executable, "-m", "lad.cli", "results", str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr == f"lad results: no finished runs in {tmp_path}\n"
+    assert result.stderr == f"lad results: {tmp_path}: no finished run in this folder; train one with `make run`\n"
 
 
 TABLE_2 = "table2_soft_label_vs_lad"

@@ -78,7 +78,7 @@ def format_table(table: pd.DataFrame, form: TableFormat = "text") -> str:
 
 
 def runs_of_folder(folder: Path) -> dict[str, Run]:
-    """Return the finished runs of a folder by name, oldest first; the second network of co-learning is one, too.
+    """Return the finished runs of a folder by name, oldest first; the second network of co-learning is another.
 
     Raises:
         ValueError: There is none.
@@ -88,7 +88,7 @@ def runs_of_folder(folder: Path) -> dict[str, Run]:
         if METHODS[run.parameters.method].trains_teacher:
             runs[f"{name} (teacher)"] = run.teacher_network()
     if not runs:
-        raise ValueError(f"no finished runs in {folder}")
+        raise ValueError(f"{folder}: no finished run in this folder; train one with `make run`")
     return dict(sorted(runs.items(), key=lambda item: item[1].results["finished"]))
 
 

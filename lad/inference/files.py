@@ -1,6 +1,5 @@
 """Prediction of files: images, animations and videos → pictures with boxes, COCO results and a CSV in a folder."""
 
-import difflib
 import errno
 import os
 from collections import Counter, deque
@@ -25,7 +24,7 @@ from lad.inference.sources import IMAGE_SUFFIXES, Source, find_sources
 from lad.models.detector import Detector
 from lad.structures import Detections
 from lad.utils.atomic_io import atomic_write
-from lad.utils.messages import format_path, format_value, one_line
+from lad.utils.messages import did_you_mean, format_path, format_value, one_line
 from lad.utils.paths import ensure_writable
 from lad.utils.progress import log, progress_bar
 
@@ -182,8 +181,7 @@ def select_labels(class_names: Sequence[str], classes: Sequence[str | int] | Non
         elif word.isascii() and word.isdigit() and int(word) < len(class_names):
             labels.add(int(word))
         else:
-            nearest = difflib.get_close_matches(word, class_names, n=1, cutoff=0.5)
-            hint = f"did you mean '{nearest[0]}'?" if nearest else f"they are {', '.join(class_names)}"
+            hint = did_you_mean(word, class_names) or f"they are {', '.join(class_names)}"
             raise ValueError(
                 one_line(f"class {format_value(word)} is not one of the detector's {len(class_names)} classes; {hint}")
             )

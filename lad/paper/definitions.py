@@ -3,7 +3,6 @@
 A table is a YAML file; docs/own_tables.md explains it. The project's are params/<table>/table.yaml.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
@@ -16,6 +15,7 @@ from lad.config.yaml_file import read_values
 from lad.paper.fields import Line, Title, Titles
 from lad.paper.published import PUBLISHED, Published
 from lad.utils.messages import (
+    did_you_mean,
     format_path,
     format_validation_error,
     format_value,
@@ -212,11 +212,10 @@ def _check_published(parameter: str, names: tuple[str, ...], table: Table) -> No
     known = {*table.published, *PUBLISHED}
     for name in names:
         if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+            hint = did_you_mean(name, known) or "give it below 'published' of the table"
             raise ValueError(
-                f"parameter '{parameter}': there is no result {format_value(name)}; {hint}Give it below 'published' of "
-                "the table, or choose one of lad/paper/published.py"
+                f"parameter '{parameter}': there is no result {format_value(name)}, here or in lad/paper/published.py; "
+                f"{hint}"
             )
 
 
@@ -228,9 +227,8 @@ def _check_file(row: Row, table: Table) -> None:
     path = absolute_path("file", table.file_of(row))
     if not path.is_file():
         names = sorted(other.name for suffix in SUFFIXES for other in path.parent.glob(f"*{suffix}"))
-        nearest = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
-        hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-        raise ValueError(f"parameter 'file' = {format_value(row.file)}: no file {format_path(path)}{hint}")
+        hint = did_you_mean(path.name, names) or "give a parameter file"
+        raise ValueError(f"parameter 'file' = {format_value(row.file)}: no file {format_path(path)}; {hint}")
 
 
 def published_gain(table: Table, row: Row) -> float | None:

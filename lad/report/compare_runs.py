@@ -16,7 +16,7 @@ from lad.config.experiment import Parameters
 from lad.config.identity import NOT_HASHED
 from lad.distillation.methods import METHODS
 from lad.experiments.leaderboard import results_table
-from lad.experiments.run_store import Run, code_labels, finished_runs, latest_run, teacher_of
+from lad.experiments.run_store import Run, code_labels, latest_run, teacher_of
 from lad.utils.messages import counted, given_values
 from lad.utils.paths import project_folder
 
@@ -38,22 +38,6 @@ def report_folder(given: Mapping[str, Any]) -> Path:
     """
     values = given_values(given, _ReportParameters)
     return Path(str(values.get("out", project_folder() / "runs"))).expanduser().resolve()
-
-
-def open_runs(folder: Path) -> dict[str, Run]:
-    """Return the finished runs of a folder by name, oldest first; a run's co-trained teacher follows it.
-
-    Raises:
-        ValueError: The folder has no finished run.
-    """
-    runs = {}
-    for run in finished_runs(folder):
-        runs[run.name] = run
-        if METHODS[run.parameters.method].trains_teacher:
-            runs[f"{run.name} (teacher)"] = run.teacher_network()
-    if not runs:
-        raise ValueError(f"parameter 'out' = '{folder}': no finished run in this folder; train one with `make run`")
-    return runs
 
 
 def headline(runs: Mapping[str, Run]) -> str:

@@ -53,9 +53,14 @@ def format_validation_error(error: ValidationError) -> str:
 
 def invalid_choice_message(name: str, value: Any, choices: Iterable[str]) -> str:
     """Return the message for a value that is not one of a parameter's choices; it suggests the nearest choice."""
+    hint = did_you_mean(value, choices)
+    return f"parameter '{name}' = {format_value(value)} is not one of {', '.join(choices)}{hint and f'; {hint}'}"
+
+
+def did_you_mean(value: Any, choices: Iterable[str]) -> str:
+    """Return a question that suggests the choice nearest to a value: "did you mean 'r50'?"; empty if none is near."""
     nearest = difflib.get_close_matches(format_value(value).strip("'"), list(choices), n=1, cutoff=0.5)
-    hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-    return f"parameter '{name}' = {format_value(value)} is not one of {', '.join(choices)}{hint}"
+    return f"did you mean '{nearest[0]}'?" if nearest else ""
 
 
 def counted(number: int, noun: str) -> str:
@@ -114,6 +119,5 @@ def _not_text_message(name: str, value: bool | int | float) -> str:
 
 
 def _unknown_name_message(name: Any, names: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(format_value(name).strip("'"), list(names), n=1, cutoff=0.5)
-    hint = f"; did you mean '{nearest[0]}'?" if nearest else f"; known are {', '.join(names)}"
-    return f"parameter {format_value(name)} is unknown{hint}"
+    hint = did_you_mean(name, names) or f"known are {', '.join(names)}"
+    return f"parameter {format_value(name)} is unknown; {hint}"

@@ -1,13 +1,12 @@
 """Hyper-parameters given by name: validated against the fields of a pydantic dataclass."""
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, ValidationError
 
-from lad.utils.messages import format_value
+from lad.utils.messages import did_you_mean, format_value
 
 Options = TypeVar("Options")
 OPTIONS = ConfigDict(extra="forbid", allow_inf_nan=False)  # of pydantic dataclasses whose fields are hyper-parameters
@@ -29,8 +28,7 @@ def build_options(parameter: str, owner: str, options: type[Options], given: Map
     names = list(fields)
     for name in given:
         if name not in names:
-            nearest = difflib.get_close_matches(format_value(name).strip("'"), names, n=1, cutoff=0.5)
-            hint = f"did you mean '{nearest[0]}'?" if nearest else f"it has {', '.join(names) or 'no options'}"
+            hint = did_you_mean(name, names) or f"it has {', '.join(names) or 'no options'}"
             raise ValueError(f"parameter '{parameter}': {format_value(name)} is unknown for {owner}; {hint}")
     for name, value in given.items():
         if isinstance(value, bool) and "bool" not in str(fields[name]):  # pydantic would read true as 1

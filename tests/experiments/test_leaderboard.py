@@ -38,4 +38,7 @@ def test_the_command_prints_the_table_of_a_folder(trained_runs, capsys):
 
 
 def test_a_folder_without_runs_is_an_error(tmp_path, capsys):
-    assert error_line(capsys, "results", tmp_path) == f"lad results: no finished runs in {tmp_path}"
+    assert (
+        error_line(capsys, "results", tmp_path)
+        == f"lad results: {tmp_path}: no finished run in this folder; train one with `make run`"
+    )

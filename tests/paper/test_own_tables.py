@@ -142,8 +142,16 @@ def test_a_table_of_the_project_is_found_by_name_and_by_file():
         ("parameters: {method: solad}", "parameters: solad", "row 'SoLAD': parameter 'parameters' = 'solad'"),
         ("against: plain\n    pub", "claim: equal\n    pub", "row 'LAD': parameter 'claim' = 'equal'"),
         ("against: plain\n    pub", "is_teacher_network: 1\n    pub", "row 'LAD': parameter 'is_teacher_network' = 1"),
-        ("[paa_r50_1x]", "[paa_r50]", "row 'plain': parameter 'published': there is no result 'paa_r50'; did you"),
-        ("not_trained: [OTA", "not_trained: [OTO", "'not_trained': there is no result 'OTO'; did you mean 'OTA'?"),
+        (
+            "[paa_r50_1x]",
+            "[paa_r50]",
+            "'published': there is no result 'paa_r50', here or in lad/paper/published.py; did you mean",
+        ),
+        (
+            "not_trained: [OTA",
+            "not_trained: [OTO",
+            "'not_trained': there is no result 'OTO', here or in lad/paper/published.py; did you mean 'OTA'?",
+        ),
         ("  mine: {ap", "  OTA: {ap", "published 'OTA': lad/paper/published.py has a result of this name"),
         ("ap: 41", "ap: 410", "published 'mine': parameter 'ap' = 410: input should be less than 100"),
         ("ap: 41", "ap: true", "published 'mine': parameter 'ap' = True: input should be a valid number"),

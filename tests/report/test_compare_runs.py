@@ -7,9 +7,8 @@ import shutil
 import pytest
 from tiny_runs import fabricate
 
-from lad.experiments.run_store import (
-    finished_runs,
-)
+from lad.experiments.leaderboard import runs_of_folder
+from lad.experiments.run_store import finished_runs
 from lad.report.compare_runs import (
     ap_by_setting,
     differences_table,
@@ -18,7 +17,6 @@ from lad.report.compare_runs import (
     environments_table,
     group_by_setting,
     headline,
-    open_runs,
     report_folder,
     run_titles,
     training_curves,
@@ -28,7 +26,7 @@ from lad.utils.paths import project_folder
 
 
 def test_runs_that_differ_only_in_their_seed_are_one_setting(trained):
-    runs = open_runs(trained)
+    runs = runs_of_folder(trained)
     settings = group_by_setting(runs)
     titles = {"r18, plain, epochs 1": 2, "r18, plain, epochs 2": 1, "r18 ← r18, LAD": 1}
     assert {title: len(group) for title, group in settings.items()} == titles
@@ -42,7 +40,7 @@ def test_runs_that_differ_only_in_their_seed_are_one_setting(trained):
 
 
 def test_the_ap_has_the_same_digits_everywhere_on_a_page(trained):
-    runs = open_runs(trained)
+    runs = runs_of_folder(trained)
     (best,) = re.findall(r"The highest AP: (\S+), ", headline(runs))
     mean = max(sum(values) / len(values) for values in ap_by_setting(runs).values())
     assert best == f"{mean:.3f}".removeprefix("0")
@@ -64,16 +62,16 @@ def test_run_titles_are_unique(trained):
 
 
 def test_the_differences_table_has_only_differing_parameters(trained):
-    table = differences_table(open_runs(trained))
+    table = differences_table(runs_of_folder(trained))
     assert list(table.columns) == ["teacher", "teacher_epochs", "method", "seed", "epochs"]
     (lad_student,) = (name for name in table.index if "-lad-" in name)
     assert list(table.loc[lad_student]) == ["r18", "2", "lad", "0", "1"]
-    alone = dict(list(open_runs(trained).items())[:1])
+    alone = dict(list(runs_of_folder(trained).items())[:1])
     assert {"method", "student", "epochs"} <= set(differences_table(alone).columns)
 
 
 def test_runs_with_the_same_environment_share_one_column(trained):
-    runs = open_runs(trained)
+    runs = runs_of_folder(trained)
     table = environments_table(runs)
     assert list(table.columns) == ["4 runs"] and table.loc["memory, GB"].item() and table.loc["torch"].item()
     name, run = next(iter(runs.items()))
@@ -84,25 +82,25 @@ def test_runs_with_the_same_environment_share_one_column(trained):
 
 def test_assignments_are_drawn_in_a_moved_folder(trained, tmp_path, capsys):
     shutil.copytree(trained, tmp_path / "moved")
-    assert draw_newest_assignments(open_runs(tmp_path / "moved")) is not None
+    assert draw_newest_assignments(runs_of_folder(tmp_path / "moved")) is not None
     printed = capsys.readouterr().out
     assert "LAD student: " in printed and "plain student: " in printed and "agreement with the teacher" in printed
 
 
 def test_without_a_teacher_or_images_the_report_prints_the_reason(tiny, copy_run, trained, tmp_path, capsys):
-    runs = open_runs(trained)
+    runs = runs_of_folder(trained)
     assert draw_newest_assignments({name: run for name, run in runs.items() if "-lad-" not in name}) is None
     assert "No assignments to compare: no run in this folder has a teacher" in capsys.readouterr().out
     elsewhere = tiny(tmp_path / "gone", tmp_path, method="lad", teacher="r18")
     for hour, parameters in enumerate((elsewhere.of_teacher(), elsewhere)):
         copy_run(parameters, hour)
-    assert draw_newest_assignments(open_runs(tmp_path)) is None
+    assert draw_newest_assignments(runs_of_folder(tmp_path)) is None
     assert re.search(r"the images of .* cannot be read: data '.*gone': no such folder", capsys.readouterr().out)
 
 
 def test_a_co_trained_pair_is_two_rows_and_a_comparison(tiny, copy_run, one_run, tmp_path, capsys):
     copy_run(tiny(one_run.parameters.data, tmp_path, method="colad", teacher="r18"), 0)
-    runs = open_runs(tmp_path)
+    runs = runs_of_folder(tmp_path)
     assert len(runs) == 2 and list(group_by_setting(runs)) == ["r18 ↔ r18, CoLAD", "r18 ↔ r18, CoLAD (teacher)"]
     assert len(differences_table(runs)) == len(training_curves(runs)) == 1
     assert "1 run in 2 settings" in headline(runs)
@@ -120,7 +118,7 @@ def test_a_co_trained_pair_is_two_rows_and_a_comparison(tiny, copy_run, one_run,
 )
 def test_a_run_with_a_teacher_of_any_use_is_compared(given, title, tiny, one_run, tmp_path, capsys):
     run = fabricate(tiny(one_run.parameters.data, tmp_path, teacher="r18", **given))
-    runs = open_runs(tmp_path)
+    runs = runs_of_folder(tmp_path)
     assert title in group_by_setting(runs) and run.name in differences_table(runs).index
     assert draw_newest_assignments(runs) is not None
     assert f"{run.parameters.method_title} student: " in capsys.readouterr().out
@@ -130,7 +128,10 @@ def test_the_folder_is_the_reports_only_parameter(trained, tmp_path):
     cell = "# Parameters\nout = 'x'\nfolder = 'x'"
     with pytest.raises(ValueError, match="parameter 'folder' is unknown; known are out"):
         setup_notebook({"In": [cell], "out": "x", "folder": "x"}, report_folder)
-    with pytest.raises(ValueError, match=r"parameter 'out' = '.*': no finished run in this folder; train one"):
-        open_runs(setup_notebook({"In": ["# Parameters\nout = 'x'"], "out": str(tmp_path)}, report_folder))
-    assert len(open_runs(setup_notebook({"In": ["# Parameters\nout = 'x'"], "out": str(trained)}, report_folder))) == 4
+    with pytest.raises(ValueError, match=r"no finished run in this folder; train one"):
+        runs_of_folder(setup_notebook({"In": ["# Parameters\nout = 'x'"], "out": str(tmp_path)}, report_folder))
+    assert (
+        len(runs_of_folder(setup_notebook({"In": ["# Parameters\nout = 'x'"], "out": str(trained)}, report_folder)))
+        == 4
+    )
     assert report_folder({}) == project_folder() / "runs"
