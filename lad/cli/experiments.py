@@ -78,7 +78,9 @@ def run(
                 log(f"executed notebook: {target}")
             runs = compare_runs(parameters) if is_comparison else networks_of(run_experiment(parameters))
         except OSError as error:
-            raise OSError(f"{error.strerror or error}; {RESUME}") from None
+            where = f"{error.filename}: " if error.filename else ""
+            remedy = "" if isinstance(error, FileNotFoundError) else f"; {RESUME}"
+            raise OSError(f"{where}{error.strerror or error}{remedy}") from None
         except ProcessFailedError as error:
             raise ValueError(str(error)) from None
     if os.environ.get("RANK", "0") == "0":  # under torchrun, one of several processes

@@ -103,10 +103,14 @@ def values_from_other_teachers(given: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(expected, list) or len(expected) != len(others):
         raise ValueError("other_teachers_sha256 follows from other_teachers; leave it out")
     names, digests = [], []
+    part = given.get("teacher_part", "student")
+    if part not in PARTS:
+        raise ValueError(invalid_choice_message("teacher_part", part, PARTS))
     for teacher, digest in zip(others, expected, strict=True):
+        if not isinstance(teacher, str):
+            raise ValueError(f"parameter 'other_teachers': {format_value(teacher)} is no backbone or detector")
         if teacher not in BACKBONES:
-            part = given.get("teacher_part", "student")
-            teacher, facts = _read_checkpoint("other_teachers", str(teacher), part, digest)
+            teacher, facts = _read_checkpoint("other_teachers", teacher, part, digest)
             digest = facts.digest
         names.append(teacher)
         digests.append(digest or "")

@@ -37,6 +37,7 @@ from lad.utils.messages import counted, format_validation_error, format_value
 from lad.utils.paths import absolute_path, project_folder
 
 NO_OTHER_TEACHERS: dict[str, Any] = {"other_teachers": [], "other_teachers_sha256": []}
+MAX_NAME = 60  # letters of the teachers in a run's name
 EVALUATION_BATCH = 8  # images, to evaluate a teacher's checkpoint
 
 
@@ -77,7 +78,10 @@ class Parameters(ExperimentParameters):
     def run_name(self) -> str:
         """Return the name of the run: its main parameters, and the hash of all of them."""
         data = self.data if self.data in DIFFICULTIES else Path(self.data).name.removesuffix(".json")
-        taught = f"-from-{'-'.join((self.teacher, *self._names_of_others()))}" if self.teacher else ""
+        teachers = "-".join((self.teacher, *self._names_of_others())).replace("/", "-") if self.teacher else ""
+        if len(teachers) > MAX_NAME:
+            teachers = f"{self.teacher}-and-{len(self.other_teachers)}-more"
+        taught = f"-from-{teachers}" if teachers else ""
         where = self.profile if data == self.profile else f"{self.profile}-{data}"
         if self.epochs == 0:
             return f"{where}-checkpoint-{self.student}-{self.hash}"

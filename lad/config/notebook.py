@@ -20,7 +20,7 @@ def notebook_values(namespace: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: If `settings` is not a mapping.
     """
-    names = {name for cell in namespace.get("In", []) for name in _assigned_parameters(cell)}
+    names = {name for cell in namespace.get("In", []) for name in _parameters_in(cell)}
     given = {name: namespace[name] for name in names if name in namespace}
     settings = given.pop("settings", None) or {}
     if not isinstance(settings, dict):
@@ -30,19 +30,14 @@ def notebook_values(namespace: Mapping[str, Any]) -> dict[str, Any]:
     return {**given, **settings}
 
 
-def _assigned_parameters(cell: str) -> set[str]:
-    """Return the names that a cell assigns if it is papermill's or assigns only literals; else an empty set."""
+def _parameters_in(cell: str) -> set[str]:
+    """Return the names that a cell assigns if it is papermill's or gives types, as in `epochs: int = 3`; else none."""
     try:
         statements = ast.parse(cell).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # an IPython %magic, or not Python at all
         return set()
-    names = set()
-    for statement in statements:
-        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-        is_plain = isinstance(getattr(statement, "value", None), ast.Constant | ast.List | ast.Dict | ast.UnaryOp)
-        if not all(isinstance(target, ast.Name) for target in targets):
-            return set()
-        if not is_plain and not cell.startswith("# Parameters"):  # float('nan') is a call
-            return set()
-        names |= {target.id for target in targets if isinstance(target, ast.Name)}
-    return names
+    if not cell.startswith("# Parameters") and not any(isinstance(line, ast.AnnAssign) for line in statements):
+        return set()
+    assignments = [line for line in statements if isinstance(line, ast.Assign | ast.AnnAssign)]
+    targets = [target for line in assignments for target in getattr(line, "targets", [getattr(line, "target", None)])]
+    return {target.id for target in targets if isinstance(target, ast.Name)}

@@ -16,6 +16,7 @@ from lad.evaluation.coco_eval import run_coco_eval
 from lad.evaluation.detection_limit import FULL_IMAGES, count_full_images, describe_crowded_images, describe_full_images
 from lad.evaluation.evaluate import coco_results
 from lad.experiments.evaluation_report import DETECTIONS_FILE, EvaluationReport, evaluation_title
+from lad.experiments.fingerprint import code_of_inference
 from lad.experiments.run_results import versions
 from lad.experiments.run_store import Run, finished_runs, open_run
 from lad.inference.predictor import predict
@@ -75,8 +76,8 @@ def _is_data_of(run: Run, data: Any) -> bool:
 def evaluate_checkpoint(config: EvaluationConfig) -> EvaluationReport:
     """Run the checkpoint on the images and compute its metrics.
 
-    Detections and metrics are saved in a subfolder of `config.out`. Its name has a hash of the weights, the annotations
-    and every parameter that changes detections; detections found there are reused.
+    Detections and metrics are saved in a subfolder of `config.out`. Its name has a hash of the weights, the images, the
+    annotations, the code and every parameter that changes detections; detections found there are reused.
 
     Raises:
         ValueError: If the checkpoint cannot be downloaded, the checkpoint or the data set cannot be read, their classes
@@ -92,7 +93,7 @@ def evaluate_checkpoint(config: EvaluationConfig) -> EvaluationReport:
             f"(val_share {config.val_share:g}); give a folder with instances_val.json to evaluate all of its images"
         )
     _check_classes(detector.configuration, dataset, config)
-    folder = config.out / _folder_name(config, dataset)
+    folder = config.out / _folder_name(config, detector.configuration, dataset)
     ensure_writable(folder, "out")
     folder.mkdir(parents=True, exist_ok=True)
     if crowded := describe_crowded_images(dataset.annotations, config.max_detections):
@@ -199,7 +200,7 @@ def _state_of_images(dataset: CocoDataset) -> str:
     return digest.hexdigest()
 
 
-def _folder_name(config: EvaluationConfig, dataset: CocoDataset) -> str:
+def _folder_name(config: EvaluationConfig, configuration: Configuration, dataset: CocoDataset) -> str:
     """Return the names of checkpoint and data, and a hash of everything that the detections depend on."""
     irrelevant = {"min_score", "expected_ap", "sha256", "batch_size", "accelerator", "evaluator", "out", "checkpoint"}
     content = without_added(config.model_dump(mode="json", exclude=irrelevant))
@@ -207,5 +208,6 @@ def _folder_name(config: EvaluationConfig, dataset: CocoDataset) -> str:
     for name, path in (("weights", weights), ("annotations", dataset.annotations.path)):
         content[name] = sha256_of(path)
     content["images"] = _state_of_images(dataset)
+    content["code"] = code_of_inference(configuration.backbone, configuration.head)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
     return f"{evaluation_title(config)}-on-{Path(config.data).name.removesuffix('.json')}-{config.split}-{digest}"

@@ -99,12 +99,29 @@ def fingerprint(parameters: Parameters) -> Fingerprint:
     entries = [entry.func if isinstance(entry, functools.partial) else entry for entry in entries]
     own = [entry for entry in entries if not entry.__module__.startswith("lad.")]  # registered from elsewhere
     roots = (*ROOTS, *(entry.__module__ for entry in entries if entry not in own))
-    modules = {module: dict(LOADED[path]) for module, path in _import_closure(roots).items()}
+    modules = _definitions(roots)
     for entry in own:
         modules.setdefault(entry.__module__, {})[entry.__name__] = _digest(
             ast.parse(textwrap.dedent(inspect.getsource(entry))), {}
         )
     return Fingerprint(modules)
+
+
+def code_of_inference(backbone: str, head: str) -> str:
+    """Return the digest of the code that decides the detections of a network.
+
+    Raises:
+        ValueError: A file was edited after this process loaded it.
+    """
+    entries: list[Any] = [BACKBONES[backbone].build, HEADS[head].build]
+    modules = [getattr(entry, "func", entry).__module__ for entry in entries]  # that of a partial, too
+    own = [module for module in modules if module.startswith("lad.")]
+    return Fingerprint(_definitions(("lad.inference.predictor", *own))).digest
+
+
+def _definitions(roots: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """Return the digest of each definition, by name, of all modules that the roots import."""
+    return {module: dict(LOADED[path]) for module, path in _import_closure(roots).items()}
 
 
 def _pairs(modules: dict[str, dict[str, str]]) -> set[tuple[str, str]]:

@@ -96,6 +96,7 @@ def save_run(
         "num_classes": detector.configuration.num_classes,
         "class_names": detector.configuration.class_names,
         "ignores_classes": not has_classes(detector.configuration, train_set.annotations.class_names),
+        "training_sha256": sha256_of(train_set.annotations.path),
         "validation_sha256": sha256_of(val_set.annotations.path),
         "parameter_count": sum(parameter.numel() for parameter in detector.parameters()),
         "weights_sha256": sha256_of(folder / WEIGHTS_FILE),

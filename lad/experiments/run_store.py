@@ -1,13 +1,16 @@
 """Runs on disk: one folder each, found by its parameters and by the code that made it.
 
-A run's folder is `<name>-<hash of its parameters>`. If another version of the code made that folder, the run is trained
-again in a folder beside it, `…-2`, and the older one is kept.
+A run's folder is `<name>-<hash of its parameters>`. If another version of the code made that folder, or the annotations
+have changed since, the run is trained again in a folder beside it, `…-2`, and the older one is kept.
 """
 
+import functools
+import glob
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import starmap
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +19,8 @@ from filelock import FileLock, Timeout
 from lad.assigners import Assigner, build_assigner
 from lad.config.experiment import Parameters
 from lad.config.identity import NOT_HASHED, hashed_values
+from lad.data.layouts import locate_split
+from lad.data.synthetic.difficulties import DIFFICULTIES
 from lad.distillation.methods import METHODS
 from lad.experiments.fingerprint import Fingerprint, are_same_code, differing_modules, fingerprint, read_fingerprint
 from lad.models.detector import Detector
@@ -23,6 +28,7 @@ from lad.models.serialization import load_detector
 from lad.models.zoo import WEIGHTS_FILE
 from lad.training.metrics_file import read_metrics
 from lad.training.saved_weights import EPOCHS_FOLDER, epoch_file
+from lad.utils.download import sha256_of
 from lad.utils.progress import log
 
 PARAMETERS_FILE, CODE_FILE = "params.json", "code.json"
@@ -120,12 +126,43 @@ class Run:
 def find_run(parameters: Parameters) -> Run | None:
     """Find the finished run that `run_experiment` would reuse.
 
-    That is the newest run of these parameters that the current code made or, with rerun="never", that any code made.
+    That is the newest run of these parameters that the current code made, of the data as they are; with rerun="never",
+    the newest that any code made, of any data.
     """
     runs = _finished_siblings(parameters)
-    current = fingerprint(parameters).digest
-    reusable = [run for run in runs if parameters.rerun == "never" or (run.code and run.code.digest == current)]
-    return reusable[-1] if reusable else None
+    if parameters.rerun != "never":
+        current, annotations = fingerprint(parameters).digest, annotation_hashes(parameters)
+        runs = [
+            run
+            for run in runs
+            if run.code and run.code.digest == current and _has_annotations(run.results, annotations)
+        ]
+    return runs[-1] if runs else None
+
+
+def annotation_hashes(parameters: Parameters) -> dict[str, str]:
+    """Return the SHA-256 of the annotations of both parts, as in results.json; empty for data that cannot be found.
+
+    A file is read once, and again after it changed.
+    """
+    if parameters.data in DIFFICULTIES:
+        return {}  # its version is one of the parameters
+    try:
+        files = [locate_split(Path(parameters.data), split, parameters.images).path for split in ("train", "val")]
+        states = [(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        return dict(zip(("training_sha256", "validation_sha256"), starmap(_hash_of, states), strict=True))
+    except (OSError, ValueError):
+        return {}
+
+
+@functools.lru_cache(maxsize=64)
+def _hash_of(file: Path, _size: int, _changed_at: int) -> str:
+    return sha256_of(file)
+
+
+def _has_annotations(results: Mapping[str, Any], hashes: Mapping[str, str]) -> bool:
+    """Return whether a run's results are of these annotations; those that are unknown do not matter."""
+    return all(results.get(name) in (None, digest) for name, digest in hashes.items())
 
 
 def latest_run(parameters: Parameters) -> Run | None:
@@ -156,6 +193,8 @@ def folder_to_train(parameters: Parameters) -> Path:
         state = "trained" if is_finished else "started"
         difference = describe_difference(started_by, current)
         log(f"{newest.name}: {state} by other code ({difference}); training {folder.name} beside it")
+    elif parameters.rerun != "always":
+        log(f"{newest.name}: trained on other annotations, which changed since; training {folder.name} beside it")
     return folder
 
 
@@ -163,7 +202,7 @@ def _explain_new_run(folder: Path, parameters: Parameters) -> None:
     """Log why a finished run of the same name is not reused: other code made it with other defaults."""
     own, current = parameters.model_dump(exclude=set(NOT_HASHED)), fingerprint(parameters)
     differences = {}
-    for run in finished_runs(folder.parent, f"{folder.name.rpartition('-')[0]}-*"):
+    for run in finished_runs(folder.parent, f"{glob.escape(folder.name.rpartition('-')[0])}-*"):
         stored = run.parameters.model_dump(exclude=set(NOT_HASHED))
         if run.code is None or not are_same_code(run.code, current):
             differences[run.name] = (run, {name: stored[name] for name in own if stored[name] != own[name]})
@@ -188,16 +227,18 @@ def open_run(folder: Path) -> Run | None:
         return None
     try:
         parameters = Parameters(**json.loads((folder / PARAMETERS_FILE).read_text(encoding="utf-8")))
-    except ValueError:
-        raise ValueError(
-            f"{folder / PARAMETERS_FILE}: was written by another version; move the folder away to train the run again"
-        ) from None
+    except (OSError, ValueError, TypeError) as error:
+        reason = (
+            f"cannot be read ({error.strerror})" if isinstance(error, OSError) else "was written by another version"
+        )
+        raise ValueError(f"{folder / PARAMETERS_FILE}: {reason}; move the folder away to train the run again") from None
     try:
         results = dict(json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
-        raise ValueError(
-            f"{folder / RESULTS_FILE}: corrupted; delete it, and the run is finished from its last checkpoint"
-        ) from None
+        is_whole = bool(results["finished"] and results["metrics"])
+    except (OSError, ValueError, TypeError, KeyError):
+        is_whole = False
+    if not is_whole:
+        raise ValueError(f"{folder / RESULTS_FILE}: corrupted; move the folder away to train the run again")
     return Run(parameters, folder, results)
 
 
@@ -275,7 +316,7 @@ def code_labels(runs: Iterable[Run]) -> list[str]:
 def _siblings(parameters: Parameters) -> list[Path]:
     """Return the folders of all runs of these parameters, made by any code, oldest first."""
     base = Path(parameters.out) / parameters.run_name
-    folders = [folder for folder in base.parent.glob(f"{base.name}*") if folder.is_dir()]
+    folders = [folder for folder in base.parent.glob(f"{glob.escape(base.name)}*") if folder.is_dir()]
     numbered = [folder for folder in folders if folder == base or folder.name[len(base.name) + 1 :].isdigit()]
     return sorted((folder for folder in numbered if _is_of(folder, parameters)), key=_number)
 

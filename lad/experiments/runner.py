@@ -37,7 +37,6 @@ from lad.experiments.setup import build_networks, check_teacher_classes, frozen_
 from lad.experiments.teacher import (
     check_classes_of_run,
     format_ap,
-    is_of_other_data,
     teacher_notes,
 )
 from lad.experiments.teacher_cache import open_cache
@@ -57,7 +56,8 @@ def run_experiment(parameters: Parameters) -> Run:
     """Return the run of these parameters: reused if it is finished, else trained.
 
     An unfinished run is resumed from its last checkpoint. A teacher is a run of its own, which is trained first. If
-    other code made the run, it is trained again in a folder beside the old one, or reused, depending on `rerun`.
+    other code made the run, or the annotations have changed since, it is trained again in a folder beside the old one,
+    or reused, depending on `rerun`.
 
     Raises:
         ValueError: The data cannot be used, `out` cannot be written, this machine does not have the devices, or another
@@ -147,8 +147,6 @@ def runs_of_other_teachers(parameters: Parameters) -> list[Run]:
 def _run_of_teacher(teacher: Parameters) -> Run:
     if teacher.rerun == "always":  # this applies to the run itself; its teacher is trained again only if it is stale
         teacher = teacher.model_copy(update={"rerun": "stale"})
-    if not teacher.epochs and is_of_other_data(find_run(teacher)):
-        teacher = teacher.model_copy(update={"rerun": "always"})
     return run_experiment(teacher)
 
 

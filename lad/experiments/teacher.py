@@ -5,11 +5,8 @@ from typing import Any
 
 from lad.config.checkpoints import checkpoint_title
 from lad.config.experiment import Parameters
-from lad.data.coco import find_split
-from lad.data.synthetic.folders import data_folder
 from lad.experiments.run_store import Run, find_run
 from lad.models.transfer import list_names
-from lad.utils.download import sha256_of
 from lad.utils.messages import counted
 
 NEAR_ZERO_AP = 0.02
@@ -60,14 +57,6 @@ def _likely_cause(parameters: Parameters, teacher: Run) -> str:
         f"images of another size (here short side {parameters.test_short_side}, long side {parameters.long_side}) or "
         "with another normalization (here ImageNet's mean and standard deviation of RGB in [0, 1])"
     )
-
-
-def is_of_other_data(run: Run | None) -> bool:
-    """Return whether a run's validation set has changed since."""
-    if run is None:
-        return False
-    _, annotations = find_split(data_folder(run.parameters.data), "val", run.parameters.images)
-    return run.results.get("validation_sha256") != sha256_of(annotations)
 
 
 def check_classes_of_run(parameters: Parameters, teacher: Run, class_names: Sequence[str]) -> None:

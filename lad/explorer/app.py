@@ -12,7 +12,6 @@ from lad.explorer.config import ExplorerConfig
 from lad.explorer.state import Explorer
 from lad.explorer.widgets import Controls
 from lad.figures.style import DPI, to_image
-from lad.utils.paths import ensure_writable
 from lad.utils.progress import is_interactive
 
 PIXEL_RATIO = 2  # image pixels per page pixel
@@ -27,10 +26,8 @@ def explore(config: ExplorerConfig) -> "ExplorerApp":
         image elsewhere (papermill, nbconvert, a page on the web).
 
     Raises:
-        ValueError: The run, image, object, epoch or assignment does not exist, or the film's folder cannot be written.
+        ValueError: The run, image, object, epoch or assignment does not exist.
     """
-    if config.film is not None:
-        ensure_writable(config.film.parent, "film")
     return ExplorerApp(config)
 
 

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, 
 from lad.analysis.positives import ASSIGNMENTS
 from lad.data.synthetic.difficulties import DIFFICULTIES
 from lad.geometry import STRIDES
-from lad.utils.messages import format_validation_error, given_values, invalid_choice_message
-from lad.utils.paths import ensure_writable, project_folder
+from lad.utils.messages import format_validation_error, format_value, given_values, invalid_choice_message
+from lad.utils.paths import absolute_path, ensure_writable, project_folder
 
 UNTRAINED = "untrained"
 LEVELS = tuple(range(3, 3 + len(STRIDES)))  # P3 … P7
@@ -81,6 +81,10 @@ def make_explorer_config(given: Mapping[str, Any]) -> ExplorerConfig:
         config = ExplorerConfig(**{**values, "out": out})
     except ValidationError as error:
         raise ValueError(format_validation_error(error)) from None
-    if config.film is not None:
-        ensure_writable(config.film.expanduser().resolve().parent, "film")
-    return config
+    if config.film is None:
+        return config
+    film = absolute_path("film", config.film)
+    if film.suffix.lower() not in (".gif", ".mp4"):
+        raise ValueError(f"parameter 'film' = {format_value(str(config.film))} must end with .gif or .mp4")
+    ensure_writable(film.parent, "film")
+    return config.model_copy(update={"film": film})

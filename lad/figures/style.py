@@ -47,11 +47,12 @@ PALETTE = (STUDENT, TEACHER, BOTH, DISTILLED, CO_TEACHER, "#56B4E9", NEITHER, GT
 def series_colors(names: Sequence[str]) -> dict[str, str]:
     """Return a color for each series of a figure.
 
-    Networks that are named as in `lad.experiments.runner.compare` get their `network_color`. Otherwise, names in
-    `ROW_COLORS` keep their color and the other names take the remaining colors of the palette in order.
+    Networks that are named as in `lad.experiments.runner.compare` get their `network_color` if all differ. Otherwise,
+    names in `ROW_COLORS` keep their color and the other names take the remaining colors of the palette in order.
     """
-    if "plain student" in names:
-        return {name: network_color(name) for name in names}
+    of_networks = {name: network_color(name) for name in names}
+    if "plain student" in names and len(set(of_networks.values())) == len(names):
+        return of_networks
     fixed = {name: ROW_COLORS[name] for name in names if name in ROW_COLORS}
     free_colors = [color for color in PALETTE if color not in fixed.values()]
     free_names = [name for name in names if name not in fixed]

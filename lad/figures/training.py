@@ -7,10 +7,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lad.figures.style import DISTILLED, DPI, GT, NEITHER, PAGE, TITLE, series_colors
+from lad.figures.style import DISTILLED, DPI, GT, NEITHER, PAGE, TITLE, series_colors, wrapped
 from lad.figures.text import plain_text
 from lad.utils.fonts import drawable
 
+LABEL_WIDTH = 2.5  # inches
 TRAINING_PANELS = {
     "cls": "classification loss",
     "box": "box loss",
@@ -74,7 +75,9 @@ def draw_comparison(values_of: Mapping[str, Sequence[float]], unit: str = "AP, %
         values_of: The values of each row's seeds; a row without any is labeled "not run".
         unit: The label of the axis. The means have one decimal if it contains %, otherwise three.
     """
-    figure = Figure(figsize=(6.5, 0.9 + 0.36 * len(values_of)), layout="constrained", dpi=DPI)
+    labels = [wrapped(drawable(name), LABEL_WIDTH) for name in values_of]
+    lines = sum(max(1.0, 0.6 * (label.count("\n") + 1)) for label in labels)
+    figure = Figure(figsize=(6.5, 0.9 + 0.36 * lines), layout="constrained", dpi=DPI)
     ax = figure.subplots()
     colors = series_colors(list(values_of))
     for height, (name, values) in enumerate(values_of.items()):
@@ -87,7 +90,7 @@ def draw_comparison(values_of: Mapping[str, Sequence[float]], unit: str = "AP, %
             text, (1.02, height), xycoords=("axes fraction", "data"), va="center", fontsize=9,
             color=colors[name] if values else NEITHER, annotation_clip=False,
         )  # fmt: skip
-    ax.set_yticks(range(len(values_of)), list(map(drawable, values_of)), fontsize=9)
+    ax.set_yticks(range(len(values_of)), labels, fontsize=9)
     ax.set_ylim(len(values_of) - 0.5, -0.5)
     ax.set_xlabel(unit)
     ax.margins(x=0.06)

@@ -148,7 +148,10 @@ def format_signed(value: float) -> str:
 
 
 def format_p(p: float | None) -> str:
-    """Format a p-value with three decimals; "–" for None."""
+    """Format a p-value with three decimals, or four where three would hide on which side of .05 it is; "–" for None."""
     if p is None:
         return "–"
-    return "<.001" if p < 0.0005 else f"{p:.3f}".removeprefix("0")
+    if p < 0.0005:
+        return "<.001"
+    text = f"{p:.3f}"
+    return (f"{p:.4f}" if text == f"{SIGNIFICANCE:.3f}" else text).removeprefix("0")

@@ -185,6 +185,8 @@ def open_table(
         raise ValueError(
             "parameter 'seed' cannot be set for a table, which runs seeds 0, 1, …; set their number with 'seeds'"
         )
+    if "profile" in changes:
+        raise ValueError("parameter 'profile' is that of the whole table; choose it with --profile")
     table = find_table(name)
     parameters = {row: _read_row(table, row, profile, seeds, changes) for row in table.rows}
     return Experiments(table, profile, parameters, changes)
@@ -202,7 +204,12 @@ def _read_row(table: Table, row: Row, profile: str, seeds: int, changes: Mapping
             given.pop("teacher_epochs", None)  # the teacher trains as long as all others
         if not _has_teacher(given):
             changes = {name: value for name, value in changes.items() if not name.startswith("teacher")}
-        return [make_parameters({**given, **changes, "seed": seed}) for seed in range(seeds)]
+        parameters = [make_parameters({**given, **changes, "seed": seed}) for seed in range(seeds)]
+        if row.is_teacher_network and not METHODS[parameters[0].method].trains_teacher:
+            raise ValueError(
+                f"parameter 'is_teacher_network' is for a method that trains two networks, not {parameters[0].method}"
+            )
+        return parameters
     except ValueError as error:
         raise ValueError(f"row '{row.title}' ({path.name}): {error}") from None
 

@@ -105,6 +105,8 @@ def test_a_changed_file_is_read_again(tmp_path):
         ({"teacher_checkpoint": "{}", "teacher_part": "ema"}, "parameter 'teacher_checkpoint': checkpoint"),
         ({"teacher_checkpoint": "{}", "teacher_sha256": "12"}, "its weights have the hash"),
         ({"teacher_checkpoint": "paa_r50_1"}, "did you mean the published 'paa_r50_1x'?"),
+        ({"teacher": "r18", "other_teachers": [["r18"]]}, "'other_teachers': ['r18'] is no backbone or detector"),
+        ({"other_teachers": ["{}"], "teacher_part": ["a"]}, "'teacher_part' = ['a'] is not one of student"),
         ({"teacher_checkpoint": 7}, "parameter 'teacher_checkpoint' is the number 7, but must be text"),
         ({"teacher_checkpoint": "tests"}, "is a folder without model.safetensors: no finished run"),
         ({"init": "nowhere.pth"}, "parameter 'init' = 'nowhere.pth': no such file or folder"),

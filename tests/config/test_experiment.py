@@ -469,3 +469,11 @@ def test_other_teachers_are_runs_like_the_teachers():
     assert all((other.epochs, other.width, other.method) == (5, 0.5, "baseline") for other in others)
     assert teacher == parameters.of_teacher() and parameters.teacher_title == "r101 + r50 + r18"
     assert "-from-r101-r50-r18-" in parameters.run_name
+
+
+def test_the_name_of_a_run_is_that_of_one_folder_and_not_too_long():
+    teachers = {"teacher": "r101", "other_teachers": [f"{'x' * 50}.safetensors", "runs/a/model_best.safetensors"]}
+    many = make_parameters({}).model_copy(update={**teachers, "other_teachers_sha256": ["1", "2"]})
+    assert "-from-r101-and-2-more-s0-" in many.run_name
+    best = many.model_copy(update={"other_teachers": many.other_teachers[1:], "other_teachers_sha256": ["2"]})
+    assert "/" not in best.run_name and "-from-r101-" in best.run_name

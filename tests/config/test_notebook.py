@@ -1,11 +1,16 @@
 """Parameters of a notebook: the values that its parameters cells assign."""
 
+import ast
 from collections.abc import Mapping
+from pathlib import Path
 
+import nbformat
 import pytest
 
 from lad.config.experiment import Parameters, make_parameters
 from lad.config.notebook import notebook_values
+
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -14,7 +19,7 @@ from lad.config.notebook import notebook_values
     ids=["magic", "null byte", "deep", "brackets", "lone surrogate"],
 )
 def test_a_cell_that_cannot_be_parsed_assigns_no_parameters(cell):
-    assert notebook_values({"In": [cell, "epochs = 3"], "epochs": 3}) == {"epochs": 3}
+    assert notebook_values({"In": [cell, "epochs: int = 3"], "epochs": 3}) == {"epochs": 3}
 
 
 def from_cells(namespace: Mapping) -> Parameters:
@@ -35,6 +40,26 @@ def test_the_variables_of_parameters_cells_are_parameters_and_a_typo_raises():
         from_cells({"In": ["", own], **names, "settings": {"flipp": 0.25}})
 
 
+@pytest.mark.parametrize("line", ['out: str = "a" + "b"', "out: str = Path('a') / 'b'", "import os", "print(1)"])
+def test_a_parameters_cell_may_compute_values(line):
+    """So that no parameter is lost silently."""
+    cell = f"epochs: int = 3\n{line}\nseed = 2 * 3"
+    assert notebook_values({"In": [cell], "epochs": 3, "seed": 6}) == {"epochs": 3, "seed": 6}
+    with pytest.raises(ValueError, match="'base' is unknown"):
+        from_cells({"In": ["base = 'runs'\nepochs: int = 3"], "base": "runs", "epochs": 3})
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_only_the_parameters_cell_of_a_notebook_gives_types(path):
+    cells = nbformat.read(path, as_version=4).cells
+    typed = [
+        "parameters" in cell.metadata.get("tags", [])
+        for cell in cells
+        if cell.cell_type == "code" and any(isinstance(line, ast.AnnAssign) for line in ast.parse(cell.source).body)
+    ]
+    assert typed == [True]
+
+
 def test_variables_of_other_cells_are_not_parameters():
     """Cells can therefore run again in any order."""
     own = "epochs: int = 2"
@@ -43,6 +68,7 @@ def test_variables_of_other_cells_are_not_parameters():
         "gt = clearest(analyses)\nshow(gt)",
         "for name in runs:\n    print(name)",
         "import os",
+        "k = 3",
     ]
-    namespace = {"In": [own, *later, own], "epochs": 2, "gt": 3, "name": "teacher", "scratch": 1}
+    namespace = {"In": [own, *later, own], "epochs": 2, "gt": 3, "name": "teacher", "scratch": 1, "k": 3}
     assert from_cells(namespace).epochs == 2

@@ -99,6 +99,11 @@ def test_cached_detections_are_not_reused_after_an_image_changes(workspace, tmp_
     assert evaluate(workspace, data=tmp_path / "shapes").folder != before.folder
 
 
+def test_cached_detections_are_not_reused_after_the_code_changes(report, workspace, monkeypatch):
+    monkeypatch.setattr(evaluate_module, "code_of_inference", lambda _backbone, _head: "other")
+    assert evaluate(workspace).folder != report.folder
+
+
 def test_the_part_of_a_json_that_is_evaluated_is_said(workspace, capsys):
     evaluate(workspace, data=workspace / "shapes" / "instances_val.json", images=workspace / "shapes" / "val")
     assert "instances_val.json: 4 images, the val part of it (val_share 0.2)" in capsys.readouterr().out

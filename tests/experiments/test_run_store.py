@@ -1,13 +1,17 @@
 """Runs on disk are found by what is in their folders; these were never trained."""
 
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from lad.config.experiment import Parameters, make_parameters
 from lad.experiments.fingerprint import Fingerprint, fingerprint
 from lad.experiments.run_store import (
+    annotation_hashes,
     describe_code,
     find_run,
     finished_runs,
@@ -26,14 +30,18 @@ def finished_run(out: Path, finished: str = "2020-01-01", **changes: object) -> 
 
 
 def write_run(
-    parameters: Parameters, finished: str = "2020-01-01", code: Fingerprint | None = None, name: str = ""
+    parameters: Parameters,
+    finished: str = "2020-01-01",
+    code: Fingerprint | None = None,
+    name: str = "",
+    hashes: Mapping[str, str] = MappingProxyType({}),
 ) -> Parameters:
     folder = Path(parameters.out) / (name or parameters.run_name)
     folder.mkdir()
     written_by = (code or fingerprint(parameters)).to_json()
     (folder / "code.json").write_text(json.dumps(written_by))
     (folder / "params.json").write_text(json.dumps(parameters.model_dump()))
-    results = {"finished": finished, "metrics": {"AP": 0.1}, "code": written_by}
+    results = {"finished": finished, "metrics": {"AP": 0.1}, "code": written_by, **hashes}
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "model.safetensors").touch()
     return parameters
@@ -66,6 +74,46 @@ def test_a_run_that_cannot_be_read_is_reported_and_the_others_are_found(content,
         open_run(file.parent)
     assert [run.parameters for run in finished_runs(tmp_path)] == [good]
     assert capsys.readouterr().out.startswith(f"left out: {file}: was written by another version")
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "", '{"finished": "2020", "code": 1}'])
+def test_a_run_whose_results_cannot_be_read_is_reported_and_left_out(content, tmp_path, capsys):
+    good, bad = finished_run(tmp_path, seed=1), finished_run(tmp_path, seed=2)
+    (tmp_path / bad.run_name / "results.json").write_text(content)
+    assert [run.parameters for run in finished_runs(tmp_path)] == [good]
+    assert "results.json: corrupted; move the folder away to train the run again" in capsys.readouterr().out
+
+
+def test_a_run_without_its_parameters_is_reported_and_left_out(tmp_path, capsys):
+    good, bad = finished_run(tmp_path, seed=1), finished_run(tmp_path, seed=2)
+    (tmp_path / bad.run_name / "params.json").unlink()
+    assert [run.parameters for run in finished_runs(tmp_path)] == [good]
+    assert "params.json: cannot be read (No such file or directory)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_run_is_trained_again_after_its_annotations_changed(shapes, tmp_path, capsys, part):
+    shutil.copytree(shapes, tmp_path / "data")
+    parameters = make_parameters({"method": "baseline", "student": "r18", "out": tmp_path, "data": tmp_path / "data"})
+    write_run(parameters, hashes=annotation_hashes(parameters))
+    assert find_run(parameters) is not None
+    file = tmp_path / "data" / f"instances_{part}.json"
+    file.write_text(file.read_text() + "\n")
+    assert find_run(parameters) is None
+    assert find_run(parameters.model_copy(update={"rerun": "never"})) is not None
+    assert folder_to_train(parameters) == tmp_path / f"{parameters.run_name}-2"
+    assert "trained on other annotations, which changed since; training" in capsys.readouterr().out
+
+
+def test_a_run_whose_data_is_not_there_any_more_is_found(tmp_path):
+    parameters = make_parameters({"method": "baseline", "out": tmp_path, "data": tmp_path / "data"})
+    write_run(parameters, hashes={"training_sha256": "0", "validation_sha256": "0"})
+    assert annotation_hashes(parameters) == {} and find_run(parameters) is not None
+
+
+def test_the_name_of_a_data_folder_may_have_brackets(tmp_path):
+    parameters = finished_run(tmp_path, data=str(tmp_path / "photos[1]"))
+    assert find_run(parameters) is not None and latest_run(parameters) is not None
 
 
 def test_a_baseline_is_alone(tmp_path):

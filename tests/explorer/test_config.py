@@ -105,6 +105,12 @@ def test_a_missing_file_is_named(name, value, tmp_path, monkeypatch):
     assert error_message({name: value}) == f"parameter '{name}' = '{value}': no such file or folder"
 
 
+def test_a_film_is_written_into_the_home_folder_and_has_an_ending_of_a_film(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert make_explorer_config({"film": "~/film.gif"}).film == tmp_path / "film.gif"
+    assert error_message({"film": "film.txt"}) == "parameter 'film' = 'film.txt' must end with .gif or .mp4"
+
+
 def test_several_errors_are_reported_at_once():
     assert error_message({"image": -1, "levels": [9]}) == (
         "parameter 'image' = -1: input should be greater than or equal to 0; "
@@ -113,7 +119,7 @@ def test_several_errors_are_reported_at_once():
 
 
 def test_a_notebook_gives_the_parameters_that_its_cell_assigns(capsys):
-    cell = "image = 4\nlevels = [3, 4]\nassignment = 'student'"
+    cell = "image: int = 4\nlevels: list = [3, 4]\nassignment: str = 'student'"
     namespace = {"In": ["", cell], "image": 4, "levels": [3, 4], "assignment": "student", "other": 1}
     config = setup_notebook(namespace, make_explorer_config)
     assert (config.image, config.levels, config.assignment) == (4, (3, 4), "student")
@@ -122,7 +128,7 @@ def test_a_notebook_gives_the_parameters_that_its_cell_assigns(capsys):
 
 def test_a_typo_in_a_notebooks_cell_is_an_error():
     with pytest.raises(ValueError, match="parameter 'imge' is unknown; did you mean 'image'"):
-        setup_notebook({"In": ["imge = 4"], "imge": 4}, make_explorer_config)
+        setup_notebook({"In": ["imge: int = 4"], "imge": 4}, make_explorer_config)
 
 
 def test_the_summary_names_run_image_and_assignment(tmp_path):

@@ -60,6 +60,12 @@ def test_series_keep_the_colors_of_known_rows_and_the_others_differ():
     assert len(set(colors.values())) == 4
 
 
+def test_rows_of_a_table_differ_even_if_one_is_the_plain_student():
+    assert len(set(series_colors(["plain student", "LAD", "LAD + PKD", "teacher"]).values())) == 4
+    networks = ["plain student", "teacher", "LAD student"]
+    assert series_colors(networks) == {name: figures.network_color(name) for name in networks}
+
+
 def test_an_svg_is_as_wide_as_its_container_and_not_wider_than_the_figure(scene):
     _, analyses = scene
     figure = figures.draw_mixtures({"student": analyses["plain student"]}, 0, "star")

@@ -65,6 +65,15 @@ def test_a_comparison_shows_every_seed_its_mean_and_rows_without_runs():
     assert [label.get_text() for label in ax.get_yticklabels()] == ["baseline", "LAD"]
 
 
+def test_the_title_of_a_row_may_be_long(recwarn):
+    name = "R50 taught by the mean of three teachers that were trained twice as long as it, with PKD and CrossKD"
+    figure = render(figures.draw_comparison({name: [60.0], "LAD": [61.0]}))
+    (ax,) = figure.axes
+    label = ax.get_yticklabels()[0]
+    assert label.get_text().replace("\n", " ") == name and not recwarn.list
+    assert label.get_window_extent().x0 >= 0 and ax.get_window_extent().width > 200
+
+
 def test_a_comparison_of_fractions_has_three_decimals():
     (ax,) = render(figures.draw_comparison({"baseline": [0.6, 0.62]}, unit="AP")).axes
     assert [text.get_text() for text in ax.texts] == ["0.610"] and ax.get_xlabel() == "AP"

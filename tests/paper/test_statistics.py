@@ -130,3 +130,4 @@ def test_missing_numbers_are_formatted_as_a_dash():
 
 def test_p_values_have_three_decimals():
     assert [format_p(p) for p in (1.0, 0.25, 0.0126, 0.0004)] == ["1.000", ".250", ".013", "<.001"]
+    assert [format_p(p) for p in (0.0496, 0.05, 0.0504, 0.051)] == [".0496", ".0500", ".0504", ".051"]

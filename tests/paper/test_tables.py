@@ -53,6 +53,7 @@ def test_all_tables_are_opened_at_once_and_printed_one_per_line(tmp_path):
             {"changes": {"seed": 3}},
             "parameter 'seed' cannot be set for a table, which runs seeds 0, 1, …; set their",
         ),
+        ({"changes": {"profile": "mini"}}, "parameter 'profile' is that of the whole table; choose it with --profile"),
         ({"changes": {"lr": -1}}, "row 'teacher' (teacher.yaml): parameter 'lr' = -1: input should be greater than 0"),
     ],
 )
@@ -68,6 +69,7 @@ def test_invalid_arguments_raise_one_line(given, message):
         ("epochs: 1\nepochs: 2\n", "teacher.yaml: line 2: duplicate key 'epochs'"),
         ("- epochs\n", "teacher.yaml: must be a mapping of parameter names to values"),
         ("epoch: 1\n", "(teacher.yaml): parameter 'epoch' is unknown; did you mean 'epochs'?"),
+        ("method: baseline\n", "'is_teacher_network' is for a method that trains two networks, not baseline"),
         ("method: ladd\n", "(teacher.yaml): parameter 'method' = 'ladd'"),
         ("method: [lad]\n", "(teacher.yaml): parameter 'method' = ['lad']"),
         ("seed: 3\n", "row 'teacher' (teacher.yaml): parameter 'seed' is that of the whole table"),
@@ -78,7 +80,9 @@ def test_invalid_arguments_raise_one_line(given, message):
 def test_an_invalid_file_of_a_row_raises_one_line_that_names_it(tmp_path, monkeypatch, text, line):
     folder = tmp_path / "params" / TABLE_2
     folder.mkdir(parents=True)
-    (folder / "table.yaml").write_text("question: Why?\nrows: [{title: teacher, file: teacher.yaml}]")
+    (folder / "table.yaml").write_text(
+        "question: Why?\nrows: [{title: teacher, file: teacher.yaml, is_teacher_network: true}]"
+    )
     (folder / "teacher.yaml").write_text(text)
     monkeypatch.setattr("lad.paper.definitions.project_files", lambda name: tmp_path / name)
     with pytest.raises(ValueError) as caught:

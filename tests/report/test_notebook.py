@@ -19,34 +19,34 @@ def namespace_of(cell: str) -> dict:
 
 
 def test_the_parameters_cells_are_checked_and_the_configuration_is_returned_and_printed(capsys):
-    parameters = setup_notebook(namespace_of("student = 'r18'\nepochs = 2"), make_parameters)
+    parameters = setup_notebook(namespace_of("student: str = 'r18'\nepochs: int = 2"), make_parameters)
     assert (parameters.student, parameters.epochs) == ("r18", 2)
     assert parameters.summary() in capsys.readouterr().out
 
 
 def test_a_configuration_without_a_summary_is_printed_as_text(capsys):
-    assert setup_notebook(namespace_of("epochs = 2"), lambda values: values) == {"epochs": 2}
+    assert setup_notebook(namespace_of("epochs: int = 2"), lambda values: values) == {"epochs": 2}
     assert "{'epochs': 2}" in capsys.readouterr().out
 
 
 def test_a_wrong_parameter_is_an_error_before_anything_is_printed(capsys):
     with pytest.raises(ValueError, match="epoch"):
-        setup_notebook(namespace_of("epoch = 2"), make_parameters)
+        setup_notebook(namespace_of("epoch: int = 2"), make_parameters)
     assert capsys.readouterr().out == ""
 
 
 def test_switches_of_the_notebook_itself_are_not_passed_on_and_must_be_booleans():
-    namespace = namespace_of("epochs = 2\ntrain = False")
+    namespace = namespace_of("epochs: int = 2\ntrain: bool = False")
     assert setup_notebook(namespace, lambda values: values, switches=["train"]) == {"epochs": 2}
     with pytest.raises(ValueError, match="parameter 'train' = 'false' must be True or False"):
-        setup_notebook(namespace_of("train = 'false'"), make_parameters, switches=["train"])
+        setup_notebook(namespace_of("train: bool = 'false'"), make_parameters, switches=["train"])
 
 
 @pytest.mark.notebook
 def test_in_a_kernel_versions_are_recorded_and_figures_have_retina_resolution(tmp_path):
     notebook = new_notebook(
         cells=[
-            new_code_cell("student = 'r18'"),
+            new_code_cell("student: str = 'r18'"),
             new_code_cell(
                 "from lad.config.experiment import make_parameters\n"
                 "from lad.report.notebook import setup_notebook\n"

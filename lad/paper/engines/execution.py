@@ -26,7 +26,7 @@ def prepare(parameters: Parameters) -> Job:
     folder.mkdir(parents=True, exist_ok=True)
     given: dict[str, Any] = {"compare": False, "settings": parameters.model_dump(exclude_none=True)}
     file = folder / "run_lad.yaml"
-    file.write_text(json.dumps(given), encoding="utf-8")
+    file.write_text(json.dumps(given, ensure_ascii=False), encoding="utf-8")
     (folder / LOG_FILE).write_bytes(b"")
     notebook = project_files("notebooks") / NOTEBOOK
     quiet = ("--no-progress-bar", "--log-level", "ERROR", "--stdout-file", "-")
@@ -65,7 +65,7 @@ def execute(job: Job, is_cancelled: Callable[[], bool] = lambda: False) -> int:
 
     Args:
         job: The job.
-        is_cancelled: Whether to interrupt it; asked again and again.
+        is_cancelled: Whether to interrupt it; called twice a second.
 
     Returns:
         Exit status of papermill; 1 if the job was canceled before it began.
