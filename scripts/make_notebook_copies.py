@@ -202,7 +202,7 @@ def write_copy(name: str, runs: Path, commit: str) -> None:
 
 
 def main() -> None:
-    """Make the copies of all notebooks, or of those that are named; report failures and go on with the others."""
+    """Make the copies of all notebooks, or of those that are named; report failures, and continue with the others."""
     known = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="notebooks without .ipynb; default: all")

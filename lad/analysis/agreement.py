@@ -1,4 +1,4 @@
-"""How much the assignments of a trained student and of its teacher agree on the validation images."""
+"""Agreement of the assignments of a trained student and of its teacher on the validation images."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What each distillation method passes from a teacher to a student, as maps over one image."""
+"""Maps over one image of what each distillation method passes from a teacher to a student."""
 
 from dataclasses import dataclass
 

@@ -16,7 +16,7 @@ MAX_ANIMATION_PIXELS = 2**28  # in all frames together; they are written at once
 
 @dataclass(frozen=True)
 class Animation:
-    """What an animated image's frames have in common.
+    """The properties that all frames of an animated image have in common.
 
     Attributes:
         format: Pillow's name of its format.

@@ -1,4 +1,4 @@
-"""What a finished run leaves: its weights and results.json."""
+"""The files of a finished run: its weights and results.json."""
 
 import importlib.metadata
 import math

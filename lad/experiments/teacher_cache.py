@@ -1,4 +1,4 @@
-"""Whether a run caches its teacher's assignments, and what they depend on."""
+"""The cache of a teacher's assignments: when a run has one, and what its content depends on."""
 
 import json
 from collections.abc import Sequence

@@ -53,7 +53,7 @@ class Frame(NamedTuple):
 
 @dataclass
 class PredictionReport:
-    """What `predict_files` did.
+    """A summary of what `predict_files` predicted.
 
     Attributes:
         folder: The folder with its files.

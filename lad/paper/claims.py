@@ -1,4 +1,4 @@
-"""What a table says: each comparison of two rows as a claim, with its verdict by a rule and as a sentence."""
+"""The claims of a table: each comparison of two rows, with its verdict by a rule and as a sentence."""
 
 from collections import Counter
 from collections.abc import Sequence

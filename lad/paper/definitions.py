@@ -95,7 +95,7 @@ class Table:
 
 
 class _ProjectTables(Mapping[str, Table]):
-    """The project's tables by name; a table's file is read each time that the table is asked for."""
+    """The project's tables by name; a table's file is read at each access."""
 
     def __getitem__(self, name: str) -> Table:
         if name not in NAMES:

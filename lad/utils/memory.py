@@ -8,7 +8,7 @@ import torch
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # numbers of these options in glibc's malloc.h
 KEPT_BYTES = 2**29
-LARGEST_KEPT_BLOCK = 2**25  # glibc's own limit; larger blocks come from the system, else they would leave holes
+MAX_KEPT_BLOCK = 2**25  # glibc's own limit; larger blocks come from the system, else they would leave holes
 USER_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 
@@ -26,7 +26,7 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # not glibc, or not a POSIX system
         return False
-    return bool(mallopt(MMAP_THRESHOLD, LARGEST_KEPT_BLOCK) and mallopt(TRIM_THRESHOLD, KEPT_BYTES))
+    return bool(mallopt(MMAP_THRESHOLD, MAX_KEPT_BLOCK) and mallopt(TRIM_THRESHOLD, KEPT_BYTES))
 
 
 def reset_peak_memory() -> None:

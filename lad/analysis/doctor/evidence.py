@@ -1,4 +1,4 @@
-"""What the doctor knows about a run, and what a check returns."""
+"""The evidence about a run that the checks read, and the finding that a check returns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -18,7 +18,7 @@ CHECKS = (*TRAINING_CHECKS, *TEACHER_CHECKS, *DATA_CHECKS)
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the doctor says about a run.
+    """The findings about a run.
 
     Attributes:
         name: Name of the run's folder.

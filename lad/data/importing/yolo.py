@@ -31,7 +31,7 @@ EPSILON = 1e-6  # rounding of fractions
 
 @dataclass(frozen=True)
 class _Description:
-    """What data.yaml or classes.txt says.
+    """The content of data.yaml or classes.txt.
 
     Attributes:
         path: The file.

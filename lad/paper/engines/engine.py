@@ -1,4 +1,4 @@
-"""What a table asks of an engine: start a job, say how it is, cancel it. The table decides what runs when."""
+"""The interface of an engine: start a job, return its state, cancel it. The table decides what runs when."""
 
 import math
 from collections.abc import Callable
