@@ -9,7 +9,7 @@ from lad.experiments.run_store import Run, find_run
 from lad.models.transfer import list_names
 from lad.utils.messages import counted
 
-NEAR_ZERO_AP = 0.02
+NEAR_ZERO_AP = 0.02  # chance detections of a network that has learned nothing
 
 
 def format_ap(run: Run) -> str:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import lad
+from lad.utils.progress import format_duration
 
 RECORDED_PACKAGES = ("torch", "torchvision", "pycocotools", "papermill", "nbconvert")
 VERSIONS_TYPE = "application/vnd.lad.versions+json"  # MIME type of an output that no front end shows
@@ -101,7 +102,7 @@ def execution_summary(notebook: Mapping[str, Any]) -> str:
     start = f"{datetime.fromisoformat(record['start_time']).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     if record.get("duration") is None:
         return f"started {start}, not finished"
-    duration = _format_duration(record["duration"])
+    duration = format_duration(record["duration"])
     return f"executed {start}, {'failed after' if record.get('exception') else 'finished in'} {duration}"
 
 
@@ -133,11 +134,3 @@ def _assignments(source: str) -> dict[str, tuple[str, str]]:
             value = ast.get_source_segment(source, statement.value) or ""
             assignments[ast.unparse(target)] = (value, comments.get(statement.end_lineno or 0, ""))
     return assignments
-
-
-def _format_duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes_left = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes_left} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

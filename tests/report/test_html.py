@@ -180,7 +180,7 @@ def test_versions_are_those_of_the_execution_or_marked_as_installed_now(tmp_path
     assert (rows["python"], rows["lad"], rows["papermill"]) == (["3.9.1"], ["0.0.7"], ["1.2.3"])
     assert rows["nbconvert"] == [f"{importlib.metadata.version('nbconvert')} *"]
     assert "* installed when this page was made" in page.footer.get_text()
-    assert "executed.ipynb, executed 2030-01-02 03:04 UTC, finished in 8 min 12 s" in page.footer.get_text()
+    assert "executed.ipynb, executed 2030-01-02 03:04 UTC, finished in 8.2 min" in page.footer.get_text()
     assert "0.0.7" not in page.main.get_text()
 
 

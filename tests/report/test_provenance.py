@@ -10,7 +10,7 @@ from lad.report.provenance import execution_summary
     [
         ({}, "execution time not recorded"),
         ({"duration": None}, "started 2030-01-02 03:04 UTC, not finished"),
-        ({"duration": 7301, "exception": None}, "executed 2030-01-02 03:04 UTC, finished in 2 h 1 min"),
+        ({"duration": 7301, "exception": None}, "executed 2030-01-02 03:04 UTC, finished in 2.0 h"),
         ({"duration": 3.4, "exception": True}, "executed 2030-01-02 03:04 UTC, failed after 3 s"),
     ],
 )

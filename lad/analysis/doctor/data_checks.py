@@ -3,8 +3,9 @@
 import math
 from collections.abc import Mapping
 
-from lad.analysis.doctor.evidence import NEAR_ZERO_AP, ClassRow, Evidence, Finding, ObjectSizes
+from lad.analysis.doctor.evidence import ClassRow, Evidence, Finding, ObjectSizes
 from lad.assigners.candidates import MIN_IOU
+from lad.experiments.teacher import NEAR_ZERO_AP
 from lad.geometry import ANCHOR_SCALE, STRIDES
 from lad.models.transfer import list_names
 

@@ -11,7 +11,6 @@ from lad.config.experiment import Parameters
 SEVERITIES = ("error", "warning", "note")
 Severity = Literal["error", "warning", "note"]
 
-NEAR_ZERO_AP = 0.02  # chance detections of a network that has learned nothing
 CHANCE_AP = 0.02  # two seeds of a small run differ by a point or two
 
 

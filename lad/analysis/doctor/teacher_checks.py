@@ -1,7 +1,8 @@
 """Checks of the teacher, and of the student against a run without a teacher."""
 
-from lad.analysis.doctor.evidence import CHANCE_AP, NEAR_ZERO_AP, Evidence, Finding
+from lad.analysis.doctor.evidence import CHANCE_AP, Evidence, Finding
 from lad.distillation.methods import METHODS
+from lad.experiments.teacher import NEAR_ZERO_AP
 from lad.models.transfer import list_names
 
 OUTGROWN_AP = 0.05  # LAD students exceed a sound teacher by 1 to 3 points, in the paper and on the toy data

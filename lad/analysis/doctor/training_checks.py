@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from lad.analysis.doctor.evidence import NEAR_ZERO_AP, Evidence, Finding
+from lad.analysis.doctor.evidence import Evidence, Finding
 from lad.config.profiles import ADAMW, SGD
+from lad.experiments.teacher import NEAR_ZERO_AP
 
 MIN_STEPS = 300  # from scratch, the toy student has AP 0.27 after 200 steps, 0.52 after 400 and 0.63 after 700
 MIN_STEPS_FROM_DETECTOR = 50  # of a run that starts from a trained detector
