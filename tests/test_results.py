@@ -36,6 +36,7 @@ for name, profile, seeds in json.loads(sys.argv[1]):
 FINDINGS = (PROJECT / "docs" / "findings.md").read_text(encoding="utf-8")
 SECTIONS = {title: text for title, _, text in (part.partition("\n") for part in FINDINGS.split("\n## ")[1:])}
 BLOCK = re.compile(r"<!-- \w+: (\w+/\w+) -->.*?<!-- end -->", re.DOTALL)
+IN_SHORT = re.compile(r"^\| [^|]+ \| ([a-z ]+) \| \[[^|]+ <!-- (\w+/\w+): (.+) > (.+) --> \|$", re.MULTILINE)
 NUMBER = re.compile(r"(?<![\w.])[+−]?\d+\.\d(?!\d)")
 
 by_table = pytest.mark.parametrize("path", COMMITTED, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -141,6 +142,16 @@ def test_the_numbers_of_the_findings_are_those_of_their_tables(section):
     allowed = {number for path in paths for number in numbers_of_table(read(path))}
     used = set(NUMBER.findall(BLOCK.sub("", SECTIONS[section])))
     assert used <= allowed, f"not in the results: {sorted(used - allowed)}"
+
+
+def test_the_verdicts_in_short_are_those_of_the_results():
+    lines = IN_SHORT.findall(SECTIONS["In short"])
+    assert len(lines) == SECTIONS["In short"].count("\n| ") - 2  # all but the heading
+    for verdict, table, row, against in lines:
+        content = read(PROJECT / "results" / f"{table}.json")
+        (claims,) = [entry["claims"] for entry in content["rows"] if entry["title"] == row]
+        (claim,) = [claim for claim in claims if claim["against"] == against]
+        assert verdict == claim["verdict"], (table, row, against)
 
 
 def numbers_of_table(content: dict[str, Any]) -> set[str]:
