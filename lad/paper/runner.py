@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from lad.config.experiment import Parameters
@@ -53,9 +54,9 @@ class Task:
     checkpoint: str | None = None
     deaths: int = 0
 
-    @property
+    @cached_property
     def name(self) -> str:
-        """Return the name of the run."""
+        """Return the name of the run, which has the hash of all parameters."""
         return self.parameters.run_name
 
 
@@ -106,13 +107,11 @@ def run_tasks(tasks: dict[str, Task], engine: Engine) -> list[Task]:
                 waiting.remove(task)
                 task.error = f"its teacher {' and '.join(failed_names.intersection(task.teachers))} failed"
                 failed.append(task)
+            pending = {task.name for task in waiting} | running.keys()
             for task in list(waiting):
-                pending = {other.name for other in waiting} | running.keys()
-                if (
-                    len(running) < engine.capacity
-                    and pending.isdisjoint(task.teachers)
-                    and not is_training(task.parameters)
-                ):
+                if len(running) == engine.capacity:
+                    break
+                if pending.isdisjoint(task.teachers) and not is_training(task.parameters):
                     waiting.remove(task)
                     if not _needs_training(task):  # finished by a process of an earlier, killed command
                         done += 1
