@@ -144,6 +144,13 @@ def test_the_numbers_of_the_findings_are_those_of_their_tables(section):
     assert used <= allowed, f"not in the results: {sorted(used - allowed)}"
 
 
+def test_the_numbers_below_measured_in_the_readme_are_those_of_the_results():
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    prose = BLOCK.sub("", text.partition("\n## Measured\n")[2].partition("\n## ")[0])
+    tables = [read(PROJECT / "results" / "toy" / f"{name}.json") for name in (TABLE_2, "controls")]
+    assert {*NUMBER.findall(prose)} <= {number for content in tables for number in numbers_of_table(content)}
+
+
 def test_the_verdicts_in_short_are_those_of_the_results():
     lines = IN_SHORT.findall(SECTIONS["In short"])
     assert len(lines) == SECTIONS["In short"].count("\n| ") - 2  # all but the heading
