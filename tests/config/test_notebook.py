@@ -60,6 +60,13 @@ def test_only_the_parameters_cell_of_a_notebook_gives_types(path):
     assert typed == [True]
 
 
+def test_without_types_every_cell_of_literals_is_a_parameters_cell():
+    cells = ["epochs = 2", "student = 'r18'", "x = [name for name in ()]", "# Parameters\nseed = 1"]
+    assert notebook_values({"In": cells, "epochs": 2, "student": "r18", "x": [], "seed": 1}) == {
+        "epochs": 2, "student": "r18", "seed": 1,
+    }  # fmt: skip
+
+
 def test_variables_of_other_cells_are_not_parameters():
     """Cells can therefore run again in any order."""
     own = "epochs: int = 2"

@@ -143,11 +143,6 @@ def test_a_table_of_the_project_is_found_by_name_and_by_file():
         ("against: plain\n    pub", "claim: equal\n    pub", "row 'LAD': parameter 'claim' = 'equal'"),
         ("against: plain\n    pub", "is_teacher_network: 1\n    pub", "row 'LAD': parameter 'is_teacher_network' = 1"),
         (
-            "against: plain\n    pub",
-            "is_teacher_network: true\n    pub",
-            "'is_teacher_network' is for a method that trains",
-        ),
-        (
             "[paa_r50_1x]",
             "[paa_r50]",
             "'published': there is no result 'paa_r50', here or in lad/paper/published.py; did you mean",
