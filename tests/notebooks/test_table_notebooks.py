@@ -43,7 +43,9 @@ def figures_in(outputs: list[dict]) -> int:
 
 
 def text_in(outputs: list[dict]) -> str:
-    return "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
+    """Return what is printed, and displayed as Markdown."""
+    texts = (output.get("text") or output.get("data", {}).get("text/markdown", "") for output in outputs)
+    return "\n".join(map("".join, texts))
 
 
 @pytest.fixture(scope="module")
