@@ -4,13 +4,11 @@ A run's folder is `<name>-<hash of its parameters>`. If another version of the c
 have changed since, the run is trained again in a folder beside it, `…-2`, and the older one is kept.
 """
 
-import functools
 import glob
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import starmap
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,16 +17,14 @@ from filelock import FileLock, Timeout
 from lad.assigners import Assigner, build_assigner
 from lad.config.experiment import Parameters
 from lad.config.identity import NOT_HASHED, hashed_values
-from lad.data.layouts import locate_split
-from lad.data.synthetic.difficulties import DIFFICULTIES
 from lad.distillation.methods import METHODS
+from lad.experiments.annotation_hashes import annotation_hashes, has_annotations
 from lad.experiments.fingerprint import Fingerprint, are_same_code, differing_modules, fingerprint, read_fingerprint
 from lad.models.detector import Detector
 from lad.models.serialization import load_detector
 from lad.models.zoo import WEIGHTS_FILE
 from lad.training.metrics_file import read_metrics
 from lad.training.saved_weights import EPOCHS_FOLDER, epoch_file
-from lad.utils.download import sha256_of
 from lad.utils.progress import log
 
 PARAMETERS_FILE, CODE_FILE = "params.json", "code.json"
@@ -133,36 +129,9 @@ def find_run(parameters: Parameters) -> Run | None:
     if parameters.rerun != "never":
         current, annotations = fingerprint(parameters).digest, annotation_hashes(parameters)
         runs = [
-            run
-            for run in runs
-            if run.code and run.code.digest == current and _has_annotations(run.results, annotations)
+            run for run in runs if run.code and run.code.digest == current and has_annotations(run.results, annotations)
         ]
     return runs[-1] if runs else None
-
-
-def annotation_hashes(parameters: Parameters) -> dict[str, str]:
-    """Return the SHA-256 of the annotations of both parts, as in results.json; empty for data that cannot be found.
-
-    A file is read once, and again after it changed.
-    """
-    if parameters.data in DIFFICULTIES:
-        return {}  # its version is one of the parameters
-    try:
-        files = [locate_split(Path(parameters.data), split, parameters.images).path for split in ("train", "val")]
-        states = [(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        return dict(zip(("training_sha256", "validation_sha256"), starmap(_hash_of, states), strict=True))
-    except (OSError, ValueError):
-        return {}
-
-
-@functools.lru_cache(maxsize=64)
-def _hash_of(file: Path, _size: int, _changed_at: int) -> str:
-    return sha256_of(file)
-
-
-def _has_annotations(results: Mapping[str, Any], hashes: Mapping[str, str]) -> bool:
-    """Return whether a run's results are of these annotations; those that are unknown do not matter."""
-    return all(results.get(name) in (None, digest) for name, digest in hashes.items())
 
 
 def latest_run(parameters: Parameters) -> Run | None:

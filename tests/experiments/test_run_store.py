@@ -9,9 +9,9 @@ from types import MappingProxyType
 import pytest
 
 from lad.config.experiment import Parameters, make_parameters
+from lad.experiments.annotation_hashes import annotation_hashes
 from lad.experiments.fingerprint import Fingerprint, fingerprint
 from lad.experiments.run_store import (
-    annotation_hashes,
     describe_code,
     find_run,
     finished_runs,
