@@ -85,7 +85,7 @@ TABLE = Section(
 
 AP in percent, mean ± standard deviation over the seeds; S, M and L are small, medium and large objects. The
 difference is to the row's baseline, paired by seed, with a 95 % confidence interval. The last column is the published
-result on COCO. neither APs nor differences on other data sets can be compared with it. “–” means not run,
+result on COCO. Neither APs nor differences on other data sets can be compared with it. “–” means not run,
 or not published.""",
     """\
 from lad.paper.summary import summary
