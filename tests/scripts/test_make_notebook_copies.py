@@ -114,6 +114,16 @@ def test_the_copy_of_a_table_has_the_answer_of_its_committed_results(path):
     assert f"{answer}\n" in printed
 
 
+@pytest.mark.parametrize("path", sorted(COPIES.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_the_results_that_the_prose_of_a_copy_announces_are_in_its_outputs(path):
+    """After another training: write its numbers where a notebook says "an earlier run" or "an earlier execution"."""
+    cells = nbformat.read(path, as_version=4).cells
+    prose = [paragraph for cell in cells if cell.cell_type == "markdown" for paragraph in cell.source.split("\n\n")]
+    announced = {number for text in prose if "of an earlier" in text for number in re.findall(r"\.\d{3}\b", text)}
+    outputs = "".join(str(cell.get("outputs")) for cell in cells)
+    assert [number for number in sorted(announced) if number not in outputs] == []
+
+
 def test_a_copy_has_the_seeds_of_the_committed_results(script, tmp_path, monkeypatch):
     monkeypatch.setattr(script, "RESULTS", tmp_path)
     (tmp_path / "assigners.json").write_text('{"seeds": [0, 1, 2]}')
