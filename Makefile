@@ -76,6 +76,7 @@ notebooks: setup
 
 results: setup
 	$(BIN)/python scripts/make_results.py
+	$(BIN)/python scripts/make_figures.py --results
 	$(BIN)/python scripts/make_notebooks.py
 
 figures: setup

@@ -1,17 +1,21 @@
 """Draw the reference images of docs/figures, one for each figure of lad.figures: `make figures`.
 
-python scripts/make_figures.py [--svg]
+python scripts/make_figures.py [--svg] [--results]
 
 They show the toy runs of `make run`, which are trained if they are missing, and the tables of results/.
 """
 
 import argparse
 import json
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import make_results
 from matplotlib.figure import Figure
+from PIL.PngImagePlugin import PngInfo
 
 from lad import figures
 from lad.analysis.assignment import (  # fmt: skip
@@ -38,11 +42,17 @@ from lad.explorer.config import make_explorer_config
 from lad.explorer.state import Explorer
 from lad.figures.style import to_image
 from lad.models.detector import Detector
+from lad.paper.claims import claims
+from lad.paper.summary import gains
+from lad.paper.tables import Results
+from lad.paper.teachers import teacher_quality
 from lad.structures import Batch
 
 PROJECT = Path(__file__).parents[1]
 FOLDER = PROJECT / "docs" / "figures"
-RESULTS = PROJECT / "results" / "toy" / "table2_soft_label_vs_lad.json"
+TABLE_2 = "table2_soft_label_vs_lad"
+# A line of the table "In short": claim, table, row, and the row that it is compared with
+IN_SHORT = re.compile(r"^\| ([^|]+) \| [a-z ]+ \| \[[^|]+ <!-- toy/(\w+): (.+) > (.+) --> \|$", re.MULTILINE)
 PARAMETERS = make_parameters({"teacher": "r101"})
 # Images of the validation set
 ASSIGNMENT_IMAGES = (118, 195)  # with small and large objects that overlap, few of them in a network's color
@@ -52,8 +62,6 @@ DISTILLATION_IMAGE = 118
 # An image of the validation set and an object of it
 ANCHOR_EXAMPLE = (188, 1)  # too large for P3, too small for P5
 EXPLORER_EXAMPLE = (118, 0)  # positives of the student, the teacher and both, with clearly lower costs
-TEACHER_EPOCHS = (2, 4, 8)  # of three teachers, the last of which is that of the other figures
-STUDENT_EPOCHS = 2
 
 RESOLUTION = 144  # dots per inch
 COLORS = 255  # of an image; a palette makes its file a third as large
@@ -160,76 +168,91 @@ def draw_precision_recall() -> Figure:
     return figures.draw_precision_recall(precision_recall(coco_eval))
 
 
-def draw_comparison() -> Figure:
-    """Draw the AP of each row of a table."""
-    rows = json.loads(RESULTS.read_text())["rows"]
-    return figures.draw_comparison({row["title"]: [100 * run["metrics"]["AP"] for run in row["runs"]] for row in rows})
+@cache
+def read_results(name: str) -> Results:
+    """Return a table of results/toy."""
+    return make_results.read_results(PROJECT / "results" / "toy" / f"{name}.json")
 
 
-def draw_gains() -> Figure:
-    """Draw the gains over the baseline of a table."""
-    rows = {row["title"]: row for row in json.loads(RESULTS.read_text())["rows"]}
-    gains = {}
-    for title, row in rows.items():
-        if row["against"] is not None:
-            compared = (row, rows[row["against"]])
-            published, baseline = (next(iter(entry["published"].values()))["ap"] for entry in compared)
-            measured = row["claims"][0]
-            gains[title] = (published - baseline, (measured["mean"], measured["low"], measured["high"]))
-    return figures.draw_gains(gains)
+def verdicts() -> list[tuple[str, str, tuple[float, float, float]]]:
+    """Return claim, verdict and difference of each line of "In short" in docs/findings.md, positive as claimed."""
+    text = (PROJECT / "docs" / "findings.md").read_text(encoding="utf-8")
+    differences = []
+    for sentence, table, row, against in IN_SHORT.findall(text):
+        (claim,) = [claim for claim in claims(read_results(table)) if (claim.title, claim.against) == (row, against)]
+        change = claim.difference
+        assert change.low is not None and change.high is not None
+        if claim.claim == "worse":
+            interval = (-change.mean, -change.high, -change.low)
+        else:
+            interval = (change.mean, change.low, change.high)
+        differences.append((sentence, claim.verdict, interval))
+    return differences
 
 
-def draw_teacher_quality() -> Figure:
-    """Draw teachers that trained for more and more epochs, and their LAD students of a few epochs."""
-    points, alone = {}, []
-    for epochs in TEACHER_EPOCHS:
-        of_teacher = {"teacher": "r101", "epochs": STUDENT_EPOCHS, "teacher_epochs": epochs}
-        trained = compare(make_parameters(of_teacher))
-        points[f"teacher of {epochs} epochs"] = (percent(trained["teacher"]), [percent(trained["LAD student"])])
-        alone = [percent(trained["plain student"])]  # the same each time
-    return figures.draw_teacher_quality(points, alone)
-
-
-def percent(run: Run) -> float:
-    """Return a run's AP in percent."""
-    assert run.metrics["AP"] is not None  # the toy set has gts
-    return 100 * run.metrics["AP"]
-
-
+FROM_RESULTS: dict[str, Callable[[], tuple[Any, ...]]] = {  # arguments of the figures of committed results
+    "draw_comparison": lambda: (read_results(TABLE_2).ap_by_row(),),
+    "draw_gains": lambda: (gains(read_results(TABLE_2)),),
+    "draw_teacher_quality": lambda: (
+        teacher_quality(results := read_results("teacher_quality")),
+        list(results.values("R50 alone").values()),
+    ),
+    "draw_verdicts": lambda: (verdicts(),),
+}
 DRAWN: dict[str, Callable[[], Figure]] = {
     "draw_anchors": draw_anchors,
     "draw_assignments": draw_assignments,
     "draw_positives": lambda: explorer().figures()["picture"],
-    "draw_comparison": draw_comparison,
     "draw_cost_maps": lambda: explorer().figures()["costs"],
     "draw_detections": draw_detections,
     "draw_distillation": draw_distillation,
     "draw_errors": draw_errors,
-    "draw_gains": draw_gains,
     "draw_history": draw_history,
     "draw_evaluated": draw_evaluated,
     "draw_levels": draw_levels,
     "draw_mixtures": lambda: explorer().figures()["teacher mixture"],
     "draw_precision_recall": draw_precision_recall,
-    "draw_teacher_quality": draw_teacher_quality,
     "draw_training": draw_training,
 }
 
 
+def save(figure: Figure, path: Path, data: Any = None) -> None:
+    """Save a figure as a small PNG, with the data that it shows as text inside."""
+    few_colors = to_image(figure, RESOLUTION).quantize(COLORS, kmeans=2)
+    text = PngInfo()
+    if data is not None:
+        text.add_text("data", as_text(data))
+    few_colors.save(path, optimize=True, pnginfo=text)
+    print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+def as_text(data: Any) -> str:
+    """Return data as JSON; numbers have the digits that a figure can show."""
+    return json.dumps(json.loads(json.dumps(data), parse_float=lambda number: round(float(number), 3)))
+
+
 def main() -> None:
-    """Draw all reference images."""
+    """Draw all reference images, or those of the committed results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--svg", action="store_true", help="also write .svg files")
+    parser.add_argument("--results", action="store_true", help="only the figures of results/, which take seconds")
     given = parser.parse_args()
+    for name, arguments in FROM_RESULTS.items():
+        data = arguments()
+        write(getattr(figures, name)(*data), name, given.svg, data)
+    if given.results:
+        return
     for name, draw in DRAWN.items():
-        figure = draw()
-        path = FOLDER / f"{name.removeprefix('draw_')}.png"
-        few_colors = to_image(figure, RESOLUTION).quantize(COLORS, kmeans=2)
-        few_colors.save(path, optimize=True)
-        if given.svg:
-            figure.savefig(path.with_suffix(".svg"))
-        print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+        write(draw(), name, given.svg)
     explorer().save_film(FOLDER / "history.gif")
+
+
+def write(figure: Figure, name: str, svg: bool, data: Any = None) -> None:
+    """Write the reference image of a figure function."""
+    path = FOLDER / f"{name.removeprefix('draw_')}.png"
+    save(figure, path, data)
+    if svg:
+        figure.savefig(path.with_suffix(".svg"))
 
 
 if __name__ == "__main__":

@@ -42,13 +42,18 @@ def read_results(path: Path) -> Results:
             parameters.seed: Run(
                 parameters,
                 Path(run["name"]),
-                {**run, "teacher_metrics": run["metrics"]},
+                {**run, "teacher_metrics": run["metrics"], "teacher": _teacher(run["teacher_AP"])},
                 "teacher" if row.is_teacher_network else "student",
             )
             for parameters in of_row
             if (run := written[row.title].get(parameters.seed))
         }
     return Results(experiments.table, experiments.profile, runs, content["seeds"])
+
+
+def _teacher(ap: float | None) -> dict[str, float] | None:
+    """Return what a run's results say of its teacher, from its AP in percent."""
+    return None if ap is None else {"AP": ap / 100}
 
 
 def rows_block(path: Path, page: Path) -> str:

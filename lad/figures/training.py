@@ -1,4 +1,4 @@
-"""Figures of training and of comparisons: curves over the epochs, AP of each run, gains over the baseline."""
+"""Figure of training: curves over the epochs."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -7,11 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lad.figures.style import DISTILLED, DPI, GT, NEITHER, PAGE, TITLE, series_colors, wrapped
+from lad.figures.style import DPI, NEITHER, PAGE, TITLE, series_colors
 from lad.figures.text import plain_text
-from lad.utils.fonts import drawable
 
-LABEL_WIDTH = 2.5  # inches
 TRAINING_PANELS = {
     "cls": "classification loss",
     "box": "box loss",
@@ -64,69 +62,4 @@ def draw_training(
     elif epochs_of and not fits_panel:
         handles = [Line2D([], [], color=colors[name], marker="o", ms=3, label=name) for name in epochs_of]
         figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9, frameon=False)
-    return figure
-
-
-@plain_text
-def draw_comparison(values_of: Mapping[str, Sequence[float]], unit: str = "AP, %") -> Figure:
-    """Draw the rows of a table: a dot for each seed, a bar at their mean, and the mean as text.
-
-    Args:
-        values_of: The values of each row's seeds; a row without any is labeled "not run".
-        unit: The label of the axis. The means have one decimal if it contains %, otherwise three.
-    """
-    labels = [wrapped(drawable(name), LABEL_WIDTH) for name in values_of]
-    lines = sum(max(1.0, 0.6 * (label.count("\n") + 1)) for label in labels)
-    figure = Figure(figsize=(6.5, 0.9 + 0.36 * lines), layout="constrained", dpi=DPI)
-    ax = figure.subplots()
-    colors = series_colors(list(values_of))
-    for height, (name, values) in enumerate(values_of.items()):
-        if values:
-            mean = sum(values) / len(values)
-            ax.plot(values, [height] * len(values), "o", ms=5, alpha=0.6, color=colors[name], mec="none")
-            ax.plot([mean, mean], [height - 0.3, height + 0.3], color=colors[name], lw=2)
-        text = (f"{mean:.1f}" if "%" in unit else f"{mean:.3f}") if values else "not run"
-        ax.annotate(
-            text, (1.02, height), xycoords=("axes fraction", "data"), va="center", fontsize=9,
-            color=colors[name] if values else NEITHER, annotation_clip=False,
-        )  # fmt: skip
-    ax.set_yticks(range(len(values_of)), labels, fontsize=9)
-    ax.set_ylim(len(values_of) - 0.5, -0.5)
-    ax.set_xlabel(unit)
-    ax.margins(x=0.06)
-    ax.grid(axis="y", alpha=0.25)
-    ax.spines[["top", "right"]].set_visible(False)
-    if not any(values_of.values()):
-        ax.set_xticks([])
-    return figure
-
-
-@plain_text
-def draw_gains(gains: Mapping[str, tuple[float | None, tuple[float, float, float] | None]]) -> Figure:
-    """Draw the gain of each method over its baseline in AP points, as published and as measured.
-
-    Args:
-        gains: For each method, the published gain and the measured (mean, low, high) with the ends of the interval;
-            either is None if it is unknown, and low = mean = high without an interval.
-    """
-    figure = Figure(figsize=(PAGE, 1.2 + 0.34 * len(gains)), layout="constrained", dpi=DPI)
-    ax = figure.subplots()
-    ax.axvline(0, color=NEITHER, lw=1)
-    for height, (published, measured) in enumerate(gains.values()):
-        if published is not None:
-            ax.plot(published, height, "D", ms=6, mfc="none", mec=GT)
-        if measured is not None:
-            mean, low, high = measured
-            ax.plot([low, high], [height, height], color=DISTILLED, lw=2)
-            ax.plot(mean, height, "o", ms=6, color=DISTILLED)
-    ax.set_yticks(range(len(gains)), list(map(drawable, gains)), fontsize=9)
-    ax.set_ylim(len(gains) - 0.5, -0.5)
-    ax.set_xlabel("gain over the baseline (AP points)")
-    ax.grid(axis="y", alpha=0.25)
-    ax.spines[["top", "right"]].set_visible(False)
-    handles = [
-        Line2D([], [], ls="", marker="D", ms=6, mfc="none", mec=GT, label="published (COCO)"),
-        Line2D([], [], marker="o", ms=6, color=DISTILLED, label="measured here (mean, 95% interval)"),
-    ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=9, frameon=False)
     return figure

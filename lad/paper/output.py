@@ -12,16 +12,17 @@ from lad.paper.claims import claims
 from lad.paper.definitions import Row, Table
 from lad.paper.statistics import mean_and_std
 from lad.paper.tables import Results
+from lad.paper.teachers import teacher_ap
 from lad.utils.paths import project_files
 
 
 def to_json(results: Results) -> dict[str, Any]:
     """Return the table's runs and statistics for a JSON file, without times: equal runs give an equal file.
 
-    For each row, and for each seed the run's name, its code, its twelve COCO metrics and the SHA-256 of its weights;
-    "code" counts the runs of each version of the code: more than one, and the table mixes them. "claims" of a row are
-    its comparisons with others. "changes" are the parameters given for all runs, if a run's name depends on them.
-    "hardware" lists the machines that the runs were made on.
+    For each row, and for each seed the run's name, its code, its twelve COCO metrics, the AP of its teacher in percent
+    and the SHA-256 of its weights; "code" counts the runs of each version of the code: more than one, and the table
+    mixes them. "claims" of a row are its comparisons with others. "changes" are the parameters given for all runs, if a
+    run's name depends on them. "hardware" lists the machines that the runs were made on.
     """
     claims_of_rows = claims(results)
     rows = []
@@ -44,6 +45,7 @@ def to_json(results: Results) -> dict[str, Any]:
                         "code": run.code.digest if run.code else None,
                         "epochs": run.parameters.epochs,
                         "metrics": run.metrics,
+                        "teacher_AP": teacher_ap(run),
                         "weights_sha256": run.results["weights_sha256"],
                     }
                     for seed, run in runs.items()

@@ -15,6 +15,7 @@ from lad.paper.statistics import (
     paired_difference,
 )
 from lad.paper.tables import Results
+from lad.paper.teachers import mean_teacher_ap
 
 
 def difference(results: Results, row: Row, against: str | None = None) -> Difference | None:
@@ -52,15 +53,17 @@ def gains(results: Results) -> dict[str, tuple[float | None, tuple[float, float,
 def summary(results: Results) -> pd.DataFrame:
     """Return the table as text, "–" where nothing was run.
 
-    For each row: the network; AP in percent as mean ± standard deviation over the seeds, and the mean of AP50, AP75 and
-    the AP by size; the number of seeds; the difference to the baseline with its 95 % confidence interval; and the
-    published AP.
+    For each row: the network; the mean AP of its teachers, if those of any row are known; AP in percent as mean ±
+    standard deviation over the seeds, and the mean of AP50, AP75 and the AP by size; the number of seeds; the
+    difference to the baseline with its 95 % confidence interval; and the published AP.
     """
     rows = {}
     for row, runs in results.runs.items():
         values = {column: list(results.values(row.title, column).values()) for column in COLUMNS}
+        of_teachers = mean_teacher_ap(runs.values())
         rows[row.title] = {
             "network": describe_network(next(iter(runs.values()))) if runs else "–",
+            "teacher's AP": format_mean([] if of_teachers is None else [of_teachers]),
             "AP": format_mean_and_std(values["AP"]),
             **{HEADINGS.get(column, column): format_mean(values[column]) for column in COLUMNS[1:]},
             "seeds": str(len(runs)),
@@ -68,6 +71,8 @@ def summary(results: Results) -> pd.DataFrame:
             "published, COCO": format_published(results.table, row),
         }
     table = pd.DataFrame.from_dict(rows, orient="index")
+    if (table["teacher's AP"] == "–").all():
+        del table["teacher's AP"]
     table.attrs["title"] = results.notes()
     return table
 

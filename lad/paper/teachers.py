@@ -1,6 +1,7 @@
 """The AP of the rows' teachers beside that of their students."""
 
 import statistics
+from collections.abc import Iterable
 
 from lad.experiments.run_store import Run
 from lad.paper.tables import Results
@@ -13,6 +14,12 @@ def teacher_ap(run: Run) -> float | None:
     return 100 * statistics.fmean(values) if values and None not in values else None
 
 
+def mean_teacher_ap(runs: Iterable[Run]) -> float | None:
+    """Return the mean of the APs of the runs' teachers in percent; None if no run has a teacher with an AP."""
+    values = [ap for run in runs if (ap := teacher_ap(run)) is not None]
+    return statistics.fmean(values) if values else None
+
+
 def teacher_quality(results: Results) -> dict[str, tuple[float, list[float]]]:
     """Return the AP of each row's teacher and the APs of its students, for `lad.figures.draw_teacher_quality`.
 
@@ -22,9 +29,8 @@ def teacher_quality(results: Results) -> dict[str, tuple[float, list[float]]]:
     """
     points = {}
     for row, runs in results.runs.items():
-        taught = [run for run in runs.values() if run.parameters.teach_until == 1]
-        of_teachers = [ap for ap in map(teacher_ap, taught) if ap is not None]
+        of_teachers = mean_teacher_ap(run for run in runs.values() if run.parameters.teach_until == 1)
         students = list(results.values(row.title).values())
-        if of_teachers and students:
-            points[row.title] = (statistics.fmean(of_teachers), students)
+        if of_teachers is not None and students:
+            points[row.title] = (of_teachers, students)
     return points

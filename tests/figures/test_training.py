@@ -1,4 +1,4 @@
-"""Figures of training and of comparisons, checked on the artists."""
+"""Figures of training, checked on the artists."""
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -54,41 +54,3 @@ def test_an_axis_from_zero_has_room_above_its_highest_point():
 def test_a_panel_without_data_says_not_logged():
     ax, empty = render(figures.draw_training({"a": [{"epoch": 1, "cls": 1.0}]}, {"cls": "loss", "cost": "cost"})).axes
     assert not ax.texts and [text.get_text() for text in empty.texts] == ["not logged"]
-
-
-def test_a_comparison_shows_every_seed_its_mean_and_rows_without_runs():
-    (ax,) = render(figures.draw_comparison({"baseline": [60.0, 62.0], "LAD": []})).axes
-    seeds, mean = ax.lines
-    assert list(seeds.get_xdata()) == [60, 62] and list(seeds.get_ydata()) == [0, 0]
-    assert set(mean.get_xdata()) == {61}
-    assert [text.get_text() for text in ax.texts] == ["61.0", "not run"]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["baseline", "LAD"]
-
-
-def test_the_title_of_a_row_may_be_long(recwarn):
-    name = "R50 taught by the mean of three teachers that were trained twice as long as it, with PKD and CrossKD"
-    figure = render(figures.draw_comparison({name: [60.0], "LAD": [61.0]}))
-    (ax,) = figure.axes
-    label = ax.get_yticklabels()[0]
-    assert label.get_text().replace("\n", " ") == name and not recwarn.list
-    assert label.get_window_extent().x0 >= 0 and ax.get_window_extent().width > 200
-
-
-def test_a_comparison_of_fractions_has_three_decimals():
-    (ax,) = render(figures.draw_comparison({"baseline": [0.6, 0.62]}, unit="AP")).axes
-    assert [text.get_text() for text in ax.texts] == ["0.610"] and ax.get_xlabel() == "AP"
-
-
-def test_gains_show_the_published_and_the_measured_gain_with_its_interval():
-    gains = {"LAD": (1.2, (4.2, 3.9, 4.6)), "published only": (0.9, None), "measured only": (None, (1.0, 1.0, 1.0))}
-    (ax,) = render(figures.draw_gains(gains)).axes
-    _zero, *marks = ax.lines
-    drawn_points = [(list(line.get_xdata()), list(line.get_ydata())) for line in marks]
-    assert drawn_points == [
-        ([1.2], [0]),
-        ([3.9, 4.6], [0, 0]),
-        ([4.2], [0]),
-        ([0.9], [1]),
-        ([1, 1], [2, 2]),
-        ([1], [2]),
-    ]

@@ -18,7 +18,7 @@ def test_json_has_every_run_and_no_times(results):
     row = content["rows"][3]
     assert (row["title"], row["parameters"]) == ("LAD", f"params/{TABLE_2}/lad.yaml")
     assert [run["seed"] for run in row["runs"]] == [0, 1, 2]
-    assert set(row["runs"][0]) == {"seed", "name", "code", "epochs", "metrics", "weights_sha256"}
+    assert set(row["runs"][0]) == {"seed", "name", "code", "epochs", "metrics", "teacher_AP", "weights_sha256"}
     assert row["AP_mean"] == pytest.approx(66.0) and row["claims"][0]["low"] == pytest.approx(2.516, abs=1e-3)
     assert row["published"]["paper_lad_r50_from_r101_1x"]["source"] == "paper, Table 2"
     assert content["seeds"] == [0, 1, 2] and content["missing_seeds"] == {"SoLAD": [1, 2]}

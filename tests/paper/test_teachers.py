@@ -5,6 +5,8 @@ import json
 import pytest
 from finished_tables import finish
 
+from lad.paper.output import to_json
+from lad.paper.summary import summary
 from lad.paper.tables import Experiments, open_table
 from lad.paper.teachers import teacher_ap, teacher_quality
 
@@ -38,6 +40,18 @@ def test_a_run_without_a_teacher_or_with_one_without_ap_has_no_teacher_ap(experi
     run = results.run("mean of R101 and R50")
     run.results["other_teachers"] = [{"AP": None}]  # no gt in the validation set
     assert teacher_ap(run) is None and teacher_ap(results.run("R101")) == pytest.approx(40)
+
+
+def test_the_summary_has_the_mean_ap_of_each_rows_teachers(experiments):
+    column = summary(experiments.finished())["teacher's AP"]
+    assert (column["R50 alone"], column["R101"], column["R101 until 50 %"]) == ("–", "45.0", "45.0")
+    assert (column["mean of R101 and R50"], column["a wider teacher"]) == ("35.0", "–")
+
+
+def test_the_json_has_the_ap_of_each_runs_teacher(experiments):
+    rows = {row["title"]: row for row in to_json(experiments.finished())["rows"]}
+    assert [run["teacher_AP"] for run in rows["R101"]["runs"]] == [pytest.approx(40), pytest.approx(50)]
+    assert [run["teacher_AP"] for run in rows["R50 alone"]["runs"]] == [None, None]
 
 
 def test_a_table_without_runs_has_no_points(tmp_path):

@@ -26,7 +26,27 @@ def test_every_figure_has_an_image_and_a_description(name):
 
 def test_the_script_draws_all_figures():
     script = load_script("make_figures")
-    assert sorted(script.DRAWN) == sorted(DRAWN)
+    assert sorted([*script.DRAWN, *script.FROM_RESULTS]) == sorted(DRAWN)
+
+
+@pytest.mark.parametrize("name", ["draw_comparison", "draw_gains", "draw_teacher_quality", "draw_verdicts"])
+def test_a_figure_of_results_shows_the_committed_ones(name):
+    """After new results: `make results`."""
+    script = load_script("make_figures")
+    with Image.open(FOLDER / f"{name.removeprefix('draw_')}.png") as image:
+        assert image.text["data"] == script.as_text(script.FROM_RESULTS[name]())
+
+
+def test_the_verdicts_are_all_those_in_short_and_positive_as_claimed():
+    script = load_script("make_figures")
+    text = (PROJECT / "docs" / "findings.md").read_text(encoding="utf-8").partition("\n## In short\n")[2]
+    listed = [line for line in text.partition("\n## ")[0].splitlines() if line.startswith("| ")][2:]
+    drawn = script.verdicts()
+    assert len(drawn) == len(listed)
+    for line, (claim, verdict, (mean, low, high)) in zip(listed, drawn, strict=True):
+        assert line.startswith(f"| {claim} | {verdict} |") and low < mean < high
+        assert verdict != "supported" or low > 0
+        assert verdict != "contradicted" or high < 0
 
 
 def test_the_animation_has_a_frame_for_every_epoch():
