@@ -162,16 +162,25 @@ def test_the_verdicts_in_short_are_those_of_the_results():
 
 
 def numbers_of_table(content: dict[str, Any]) -> set[str]:
-    """Return all differences of a table with and without sign, and its APs, as text with one decimal."""
+    """Return all differences of a table with and without sign, its APs and those of teachers, with one decimal."""
     claims = [claim for row in content["rows"] for claim in row["claims"]]
     published = [result["ap"] for row in content["rows"] for result in row["published"].values()]
     differences = [claim[name] for claim in claims for name in ("mean", "low", "high")]
     differences += [one - other for one in published for other in published]
-    aps = [*published, *(row["AP_mean"] for row in content["rows"])]
+    aps = [
+        *published,
+        *(row["AP_mean"] for row in content["rows"]),
+        *filter(None, map(mean_teacher_ap, content["rows"])),
+    ]
     return {
         *(f"{number:+.1f}".replace("-", "−") for number in differences),
         *(f"{abs(number):.1f}" for number in [*differences, *aps]),
     }
+
+
+def mean_teacher_ap(row: dict[str, Any]) -> float | None:
+    values = [run["teacher_AP"] for run in row["runs"] if run["teacher_AP"] is not None]
+    return sum(values) / len(values) if values else None
 
 
 def git(*words: str) -> subprocess.CompletedProcess[bytes]:

@@ -85,9 +85,9 @@ def draw_verdicts(differences: Sequence[tuple[str, str, tuple[float, float, floa
     """
     labels = [wrapped(drawable(claim), CLAIM_WIDTH) for claim, _, _ in differences]
     lines = sum(max(1.0, 0.6 * (label.count("\n") + 1)) for label in labels)
-    figure = Figure(figsize=(PAGE, 0.9 + 0.27 * lines), layout="constrained", dpi=DPI)
+    figure = Figure(figsize=(PAGE, 0.9 + 0.31 * lines), layout="constrained", dpi=DPI)
     ax = figure.subplots()
-    _style_axis(ax, labels, "difference in AP points, positive as claimed")
+    _style_axis(ax, labels, "difference in AP points; positive: as claimed")
     for height, (_, verdict, interval) in enumerate(differences):
         _draw_interval(ax, height, interval, VERDICT_COLORS[verdict], verdict != UNDECIDED)
     present = {verdict for _, verdict, _ in differences}
