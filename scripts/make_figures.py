@@ -27,12 +27,11 @@ from lad.analysis.assignment import (  # fmt: skip
     positives_per_level,
 )
 from lad.analysis.distillation import compare_networks
-from lad.config.evaluation import make_evaluation_config
 from lad.config.experiment import make_parameters
 from lad.data.coco import CocoDataset
 from lad.data.collate import collate
 from lad.evaluation.coco_eval import precision_recall
-from lad.experiments.evaluate import evaluate_checkpoint
+from lad.experiments.evaluate import evaluate_checkpoint, resolve_evaluation_config
 from lad.experiments.evaluation_report import EvaluationReport, error_table, images_with_errors
 from lad.experiments.run_store import Run
 from lad.experiments.runner import compare
@@ -96,13 +95,14 @@ def analyze_images(indices: tuple[int, ...]) -> tuple[Batch, dict[str, Assignmen
 def explorer() -> Explorer:
     """Return the explorer of the LAD student at its example."""
     image, gt = EXPLORER_EXAMPLE
-    return explore(make_explorer_config({"run": runs()["LAD student"].folder.name, "image": image, "gt": gt}))
+    return explore(make_explorer_config({"run": str(runs()["LAD student"].folder), "image": image, "gt": gt}))
 
 
 @cache
 def report() -> EvaluationReport:
     """Return the evaluation of the LAD student."""
-    return evaluate_checkpoint(make_evaluation_config({"checkpoint": str(runs()["LAD student"].folder)}))
+    given = {"checkpoint": str(runs()["LAD student"].folder), "out": str(Path(PARAMETERS.out) / "evaluations")}
+    return evaluate_checkpoint(resolve_evaluation_config(given))
 
 
 def draw_assignments() -> Figure:

@@ -8,6 +8,7 @@ from PIL import Image
 from project_scripts import load_script
 
 from lad import figures
+from lad.config.experiment import make_parameters
 
 PROJECT = Path(__file__).parents[2]
 FOLDER = PROJECT / "docs" / "figures"
@@ -65,3 +66,14 @@ def test_images_are_small_files():
     assert max(sizes[name.removeprefix("draw_")] for name in DRAWN) < 200_000
     assert (FOLDER / "history.gif").stat().st_size < 400_000
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 2_000_000
+
+
+@pytest.mark.slow
+def test_every_figure_of_runs_can_be_drawn(tmp_path, monkeypatch):
+    """Of networks that have hardly trained, on the images of the reference figures."""
+    script = load_script("make_figures")
+    small = {"teacher": "r18", "student": "r18", "width": 0.125, "teacher_width": 0.125}
+    short = {"epochs": 1, "teacher_epochs": 1, "train_images": 8}
+    monkeypatch.setattr(script, "PARAMETERS", make_parameters({**small, **short, "out": str(tmp_path)}))
+    for name, draw in script.DRAWN.items():
+        script.save(draw(), tmp_path / f"{name}.png")
