@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lad.experiments.run_store import Run
 from lad.paper.claims import claims, claims_table
+from lad.paper.output import DETECTORS
 from lad.paper.results_files import to_page
 from lad.paper.summary import summary
 from lad.paper.tables import Results, open_table
@@ -37,10 +38,11 @@ def read_results(path: Path) -> Results:
     if list(written) != [row.title for row in experiments.table.rows]:
         raise ValueError(f"{path}: has other rows than the table {content['table']}; run the table again")
     runs = {}
+    detectors = {name: content["changes"][name] for name in DETECTORS if name in content["changes"]}
     for row, of_row in experiments.parameters.items():
         runs[row] = {
             parameters.seed: Run(
-                parameters,
+                parameters.model_copy(update=detectors),
                 Path(run["name"]),
                 {**run, "teacher_metrics": run["metrics"], "teacher": _teacher(run["teacher_AP"])},
                 "teacher" if row.is_teacher_network else "student",

@@ -2,9 +2,10 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lad.config.checkpoints import checkpoint_title
 from lad.config.identity import NOT_HASHED
 from lad.experiments.leaderboard import describe_network
 from lad.experiments.run_store import Run, code_labels
@@ -15,6 +16,8 @@ from lad.paper.tables import Results
 from lad.paper.teachers import teacher_ap
 from lad.utils.paths import project_files
 
+DETECTORS = ("init", "teacher_checkpoint")  # parameters that name a file, whose contents decide the results
+
 
 def to_json(results: Results) -> dict[str, Any]:
     """Return the table's runs and statistics for a JSON file, without times: equal runs give an equal file.
@@ -22,7 +25,8 @@ def to_json(results: Results) -> dict[str, Any]:
     For each row, and for each seed the run's name, its code, its twelve COCO metrics, the AP of its teacher in percent
     and the SHA-256 of its weights; "code" counts the runs of each version of the code: more than one, and the table
     mixes them. "claims" of a row are its comparisons with others. "changes" are the parameters given for all runs, if a
-    run's name depends on them. "hardware" lists the machines that the runs were made on.
+    run's results depend on them; detectors have their names there. "hardware" lists the machines that the runs were
+    made on.
     """
     claims_of_rows = claims(results)
     rows = []
@@ -56,13 +60,18 @@ def to_json(results: Results) -> dict[str, Any]:
         "table": results.table.name,
         "question": results.table.question,
         "profile": results.profile,
-        "changes": {name: value for name, value in results.changes.items() if name not in NOT_HASHED},
+        "changes": _changes(results.changes),
         "seeds": list(results.seeds),
         "missing_seeds": results.missing_seeds(),
         "hardware": _hardware(results.all_runs()),
         "code": Counter(code_labels(results.all_runs())),
         "rows": rows,
     }
+
+
+def _changes(changes: Mapping[str, Any]) -> dict[str, Any]:
+    detectors = {name: checkpoint_title(str(changes[name])) for name in DETECTORS if name in changes}
+    return {name: value for name, value in changes.items() if name not in NOT_HASHED} | detectors
 
 
 def _origin(table: Table, row: Row) -> str | dict[str, Any]:

@@ -30,6 +30,12 @@ def test_json_has_the_parameters_given_for_all_runs_that_decide_the_numbers(tmp_
     assert to_json(results)["changes"] == {"train_images": 8}
 
 
+def test_json_names_the_detectors_given_for_all_runs_without_their_folders(results):
+    changes = {"init": "folder/runs/toy-r18/model.safetensors", "teacher_checkpoint": "folder/r50.pth", "workers": 2}
+    table = Results(results.table, results.profile, results.runs, results.seeds, changes)
+    assert to_json(table)["changes"] == {"init": "toy-r18", "teacher_checkpoint": "r50"}
+
+
 def test_json_has_each_machine_of_the_runs_once(results):
     (row, runs), *rest = results.runs.items()
     machines = [{"device": "cpu", "cpu_cores": 2}, {"device": "NVIDIA H100", "cpu_cores": 16}]
