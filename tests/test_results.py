@@ -147,7 +147,9 @@ def test_the_numbers_of_the_findings_are_those_of_their_tables(section):
 def test_the_numbers_below_measured_in_the_readme_are_those_of_the_results():
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
     prose = BLOCK.sub("", text.partition("\n## Measured\n")[2].partition("\n## ")[0])
-    tables = [read(PROJECT / "results" / "toy" / f"{name}.json") for name in (TABLE_2, "controls")]
+    tables = [
+        read(PROJECT / "results" / "toy" / f"{name}.json") for name in (TABLE_2, "controls", "photographs_fine_tuned")
+    ]
     assert {*NUMBER.findall(prose)} <= {number for content in tables for number in numbers_of_table(content)}
 
 
