@@ -39,12 +39,8 @@ def draw_comparison(values_of: Mapping[str, Sequence[float]], unit: str = "AP, %
             text, (1.02, height), xycoords=("axes fraction", "data"), va="center", fontsize=9,
             color=colors[name] if values else NEITHER, annotation_clip=False,
         )  # fmt: skip
-    ax.set_yticks(range(len(values_of)), labels, fontsize=9)
-    ax.set_ylim(len(values_of) - 0.5, -0.5)
-    ax.set_xlabel(unit)
+    _style_axis(ax, labels, unit)
     ax.margins(x=0.06)
-    ax.grid(axis="y", alpha=0.25)
-    ax.spines[["top", "right"]].set_visible(False)
     if not any(values_of.values()):
         ax.set_xticks([])
     return figure
@@ -56,10 +52,11 @@ def draw_gains(gains: Mapping[str, tuple[float | None, tuple[float, float, float
 
     Args:
         gains: For each method, the published gain and the measured (mean, low, high) with the ends of the interval;
-            either is None if it is unknown, and low = mean = high without an interval.
+            None for what is unknown, and low = mean = high without an interval.
     """
     figure = Figure(figsize=(PAGE, 1.2 + 0.34 * len(gains)), layout="constrained", dpi=DPI)
     ax = figure.subplots()
+    ax.axvline(0, color=NEITHER, lw=1, zorder=0)
     _style_axis(ax, list(map(drawable, gains)), "gain over the baseline (AP points)")
     for height, (published, measured) in enumerate(gains.values()):
         if published is not None:
@@ -87,6 +84,7 @@ def draw_verdicts(differences: Sequence[tuple[str, str, tuple[float, float, floa
     lines = sum(max(1.0, 0.6 * (label.count("\n") + 1)) for label in labels)
     figure = Figure(figsize=(PAGE, 0.9 + 0.31 * lines), layout="constrained", dpi=DPI)
     ax = figure.subplots()
+    ax.axvline(0, color=NEITHER, lw=1, zorder=0)
     _style_axis(ax, labels, "difference in AP points; positive: as claimed")
     for height, (_, verdict, interval) in enumerate(differences):
         _draw_interval(ax, height, interval, VERDICT_COLORS[verdict], verdict != UNDECIDED)
@@ -109,8 +107,7 @@ def _draw_interval(
 
 
 def _style_axis(ax: Axes, labels: Sequence[str], title: str) -> None:
-    """Label the rows from top to bottom, and draw a line at zero."""
-    ax.axvline(0, color=NEITHER, lw=1, zorder=0)
+    """Label the rows, from top to bottom, and the axis."""
     ax.set_yticks(range(len(labels)), labels, fontsize=9)
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.set_xlabel(title)

@@ -15,7 +15,7 @@ from lad.paper.statistics import (
     paired_difference,
 )
 from lad.paper.tables import Results
-from lad.paper.teachers import mean_teacher_ap
+from lad.paper.teachers import teacher_aps
 
 
 def difference(results: Results, row: Row, against: str | None = None) -> Difference | None:
@@ -60,10 +60,9 @@ def summary(results: Results) -> pd.DataFrame:
     rows = {}
     for row, runs in results.runs.items():
         values = {column: list(results.values(row.title, column).values()) for column in COLUMNS}
-        of_teachers = mean_teacher_ap(runs.values())
         rows[row.title] = {
             "network": describe_network(next(iter(runs.values()))) if runs else "–",
-            "teacher's AP": format_mean([] if of_teachers is None else [of_teachers]),
+            "teacher's AP": format_mean(teacher_aps(runs.values())),
             "AP": format_mean_and_std(values["AP"]),
             **{HEADINGS.get(column, column): format_mean(values[column]) for column in COLUMNS[1:]},
             "seeds": str(len(runs)),

@@ -14,10 +14,9 @@ def teacher_ap(run: Run) -> float | None:
     return 100 * statistics.fmean(values) if values and None not in values else None
 
 
-def mean_teacher_ap(runs: Iterable[Run]) -> float | None:
-    """Return the mean of the APs of the runs' teachers in percent; None if no run has a teacher with an AP."""
-    values = [ap for run in runs if (ap := teacher_ap(run)) is not None]
-    return statistics.fmean(values) if values else None
+def teacher_aps(runs: Iterable[Run]) -> list[float]:
+    """Return the AP in percent of the teacher of each run that has one with an AP."""
+    return [ap for run in runs if (ap := teacher_ap(run)) is not None]
 
 
 def teacher_quality(results: Results) -> dict[str, tuple[float, list[float]]]:
@@ -29,8 +28,8 @@ def teacher_quality(results: Results) -> dict[str, tuple[float, list[float]]]:
     """
     points = {}
     for row, runs in results.runs.items():
-        of_teachers = mean_teacher_ap(run for run in runs.values() if run.parameters.teach_until == 1)
+        of_teachers = teacher_aps(run for run in runs.values() if run.parameters.teach_until == 1)
         students = list(results.values(row.title).values())
-        if of_teachers is not None and students:
-            points[row.title] = (of_teachers, students)
+        if of_teachers and students:
+            points[row.title] = (statistics.fmean(of_teachers), students)
     return points
